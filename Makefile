@@ -1,0 +1,30 @@
+# A thin front for Meson. `make` builds build/insula; CC=clang-14 or BUILD=dir choose others.
+BUILD ?= build
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD)
+
+# Sources are found by folder, so a run of meson is needed when files come or go.
+SOURCES := $(shell find src test/unit test/fuzz -name '*.c' 2>/dev/null | LC_ALL=C sort)
+$(BUILD)/build.ninja: meson.build test/meson.build $(BUILD)/.sources
+	@if [ -e $@ ]; then meson setup --reconfigure $(BUILD) $(MESON_FLAGS) >/dev/null; \
+	else meson setup $(BUILD) $(MESON_FLAGS) >/dev/null; fi
+	@touch $@
+
+$(BUILD)/.sources: FORCE
+	@mkdir -p $(BUILD); echo '$(SOURCES)' | cmp -s - $@ || echo '$(SOURCES)' > $@
+
+asan:
+	@$(MAKE) --no-print-directory BUILD=build-asan MESON_FLAGS='-Db_sanitize=address,undefined -Db_lundef=false'
+
+test: all
+	@meson test -C $(BUILD) --print-errorlogs
+
+bench: all
+	@bench/run
+
+clean:
+	rm -rf build build-asan build-clang
+
+FORCE:
+.PHONY: all asan test bench clean FORCE

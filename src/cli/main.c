@@ -1,0 +1,62 @@
+/* The `insula` command: a table of verbs, each of which is a program of its own. */
+#include "base/types.h"
+#include "vmm/vmm.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct verb {
+	const char *name, *summary;
+	int (*main)(int argc, char **argv); /* argv[0] is the verb; returns the exit status */
+};
+
+static int version_main(int argc, char **argv);
+static int help_main(int argc, char **argv);
+
+static const struct verb verbs[] = {
+	{"vmm", "run one virtual machine", vmm_main},
+	{"version", "print the version", version_main},
+	{"help", "print this text", help_main},
+};
+
+static int version_main(int argc, char **argv)
+{
+	return printf("insula %s\n", INSULA_VERSION) < 0 || fflush(stdout);
+}
+
+static void usage(FILE *to)
+{
+	fputs("usage: insula VERB [OPTION]...\n\n", to);
+	for (unsigned i = 0; i < ARRAY_SIZE(verbs); i++)
+		fprintf(to, "  %-8s %s\n", verbs[i].name, verbs[i].summary);
+	fputs("\n`insula VERB --help` says more of one.\n", to);
+}
+
+static int help_main(int argc, char **argv)
+{
+	usage(stdout);
+	return fflush(stdout) ? 1 : 0;
+}
+
+/* --help and --version are what people try first. */
+static const char *verb_of(const char *word)
+{
+	if (!strcmp(word, "--help") || !strcmp(word, "-h"))
+		return "help";
+	if (!strcmp(word, "--version") || !strcmp(word, "-V"))
+		return "version";
+	return word;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2) {
+		usage(stderr);
+		return 2;
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(verbs); i++)
+		if (!strcmp(verbs[i].name, verb_of(argv[1])))
+			return verbs[i].main(argc - 1, argv + 1);
+	fprintf(stderr, "insula: unknown verb '%s' (see 'insula help')\n", argv[1]);
+	return 2;
+}

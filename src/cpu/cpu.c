@@ -1,0 +1,64 @@
+#include "cpu/cpu.h"
+#include "base/clock.h"
+
+#include <linux/futex.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static void futex(_Atomic u32 *word, int op, u32 value)
+{
+	syscall(SYS_futex, word, op, value, NULL, NULL, 0);
+}
+
+void cpu_raise(struct cpu *c, u32 events)
+{
+	/* seq_cst on both words: either we see the sleeper, or the sleeper sees our events. */
+	atomic_fetch_or(&c->events, events);
+	if (atomic_load(&c->asleep) && atomic_exchange(&c->asleep, 0))
+		futex(&c->asleep, FUTEX_WAKE_PRIVATE, 1);
+}
+
+void cpu_wait(struct cpu *c, u32 mask)
+{
+	while (!(atomic_load(&c->events) & mask)) {
+		atomic_store(&c->asleep, 1);
+		if (!(atomic_load(&c->events) & mask))
+			futex(&c->asleep, FUTEX_WAIT_PRIVATE, 1);
+		atomic_store(&c->asleep, 0);
+	}
+}
+
+u64 cpu_guest_tsc(const struct cpu *c)
+{
+	return clock_tsc() + atomic_load_explicit(&c->tsc_offset, memory_order_relaxed);
+}
+
+#define SEG_DATA16 (0x3 | SEG_ATTR_S | SEG_ATTR_P)
+#define SEG_CODE16 (0xb | SEG_ATTR_S | SEG_ATTR_P)
+
+void vcpu_state_reset(struct vcpu_state *s, bool bsp)
+{
+	memset(s, 0, sizeof(*s));
+	s->rip = 0xfff0;
+	s->rflags = FLAG_ONE;
+	s->cr0 = CR0_ET | CR0_NW | CR0_CD;
+	s->regs[REG_RDX] = 0x600;
+	for (int i = 0; i < SEG_COUNT; i++)
+		s->seg[i] = (struct vcpu_segment){.limit = 0xffff, .attr = SEG_DATA16};
+	s->seg[SEG_CS] = (struct vcpu_segment){
+		.selector = 0xf000, .base = 0xffff0000, .limit = 0xffff, .attr = SEG_CODE16};
+	s->ldtr = (struct vcpu_segment){.limit = 0xffff, .attr = 2 | SEG_ATTR_P};
+	s->tr = (struct vcpu_segment){.limit = 0xffff, .attr = 0xb | SEG_ATTR_P};
+	s->gdtr.limit = s->idtr.limit = 0xffff;
+	s->dr6 = 0xffff0ff0;
+	s->dr7 = 0x400;
+	s->xcr0 = 1;
+	s->pat = 0x0007040600070406;
+	s->misc_enable = 1; /* fast strings */
+	s->activity = bsp ? VCPU_RUNNING : VCPU_WAIT_SIPI;
+	/* x87 and SSE: FCW 0x40 after RESET, MXCSR 0x1f80, all registers empty. */
+	s->xsave[0] = 0x40;
+	s->xsave[24] = 0x80;
+	s->xsave[25] = 0x1f;
+}

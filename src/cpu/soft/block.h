@@ -1,0 +1,48 @@
+/*
+ * Blocks of decoded operations: the cache of one vCPU. Owner: struct soft_cpu; vCPU thread only.
+ */
+#pragma once
+
+#include "cpu/soft/soft.h"
+
+int soft_cache_init(struct soft_cpu *c, struct error *e);
+void soft_cache_release(struct soft_cpu *c);
+void soft_cache_flush(struct soft_cpu *c);
+/* The block at CS:rip, decoded if need be, with c->regs[SREG_PAGE_RIP] set for it. Raises fetch faults. An instruction that
+ * crosses the page end comes as a one-op block that is checked against the bytes each time. */
+struct soft_block *soft_block_at(struct soft_cpu *c);
+
+/* The one instruction at CS:rip, of a block that lives until the next call: for step mode. */
+struct soft_block *soft_block_single(struct soft_cpu *c);
+/* Does the page still hold what was decoded? */
+static inline bool soft_block_current(const struct soft_block *b)
+{
+	return atomic_load_explicit(b->page, memory_order_relaxed) == b->generation;
+}
+
+/* Goes on at page offset o->disp (0 to 4095) of the page being executed: straight into the block there if o->link knows it
+ * and nothing else is to be done, else by run.c, and the next time by the link. */
+const struct op *soft_chain_slow(struct soft_cpu *c, const struct op *o);
+static inline const struct op *soft_chain(struct soft_cpu *c, const struct op *o)
+{
+	struct soft_block *b = o->link;
+
+	if (likely(b != NULL) && likely(soft_block_current(b)) &&
+	    likely(!(atomic_load_explicit(&c->base.events, memory_order_relaxed) & c->events_enabled))) {
+		c->block = b;
+		return b->ops;
+	}
+	return soft_chain_slow(c, o);
+}
+
+/* The block being executed ends behind the current operation, so that run.c looks at events, or at changed code. */
+void soft_block_stop(struct soft_cpu *c);
+
+/* Translations of code changed: of one page, or of any. */
+void soft_cache_invlpg(struct soft_cpu *c, u64 linear);
+void soft_cache_remapped(struct soft_cpu *c);
+
+/* Goes on at the op's own address: the closing op of a block, and what stops one. */
+const struct op *op_block_end(struct soft_cpu *c, const struct op *o);
+/* In front of an op that OPF_CPL0 marks: #GP(0) unless CPL is 0. */
+const struct op *op_guard_cpl0(struct soft_cpu *c, const struct op *o);

@@ -1,0 +1,56 @@
+#include "cpu/soft/vec_signal.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <ucontext.h>
+
+/* A signal handler gets no context pointer, so this is one of the few places with thread and process state.
+ */
+static _Thread_local struct vec_site current;
+static struct sigaction previous;
+static int install_error;
+
+static void on_sigfpe(int sig, siginfo_t *info, void *context)
+{
+	greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
+	uintptr_t pc = (uintptr_t)regs[REG_RIP];
+
+	if (pc >= current.start && pc < current.end) {
+		/* Leave the stub as if it had called entry; its caller is left by longjmp from there. */
+		regs[REG_RDI] = (greg_t)(uintptr_t)current.cpu;
+		regs[REG_RSI] = regs[REG_TRAPNO];
+		regs[REG_RSP] = (regs[REG_RSP] & ~15LL) - 8;
+		regs[REG_RIP] = (greg_t)(uintptr_t)current.entry;
+		return;
+	}
+	if (previous.sa_flags & SA_SIGINFO)
+		previous.sa_sigaction(sig, info, context);
+	else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN)
+		previous.sa_handler(sig);
+	else
+		signal(SIGFPE, SIG_DFL); /* happens again, for good */
+}
+
+static void install(void)
+{
+	struct sigaction action = {.sa_sigaction = on_sigfpe, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
+
+	sigemptyset(&action.sa_mask);
+	if (sigaction(SIGFPE, &action, &previous) < 0)
+		install_error = errno;
+}
+
+int vec_signal_init(struct error *e)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, install);
+	return install_error ? error_set(e, install_error, "SIGFPE handler") : 0;
+}
+
+void vec_signal_site(const struct vec_site *site)
+{
+	current = *site;
+}

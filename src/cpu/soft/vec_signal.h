@@ -1,0 +1,20 @@
+/*
+ * SIGFPE of vector stubs. Apart from the rest of the room because <signal.h> and cpu/state.h both name
+ * registers REG_RAX.
+ *
+ * The handler is installed once per process and hands foreign faults to whoever was there before.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "base/types.h"
+
+/* Where the current thread's stubs lie, and where to go on when one faults: entry(cpu, trap number). */
+struct vec_site {
+	void *cpu;
+	uintptr_t start, end;
+	void (*entry)(void *cpu, unsigned trap);
+};
+
+int vec_signal_init(struct error *e);
+void vec_signal_site(const struct vec_site *site);

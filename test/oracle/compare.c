@@ -1,0 +1,197 @@
+/*
+ * What must be equal: everything but flags and results that the SDM leaves undefined.
+ */
+#include "oracle.h"
+
+#include "cpu/state.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FLAGS_COMPARED (FLAG_ARITH | FLAG_TF | FLAG_DF | FLAG_IOPL | FLAG_NT | FLAG_AC | FLAG_ID)
+
+static void say(struct difference *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct difference *d, const char *fmt, ...)
+{
+	size_t n = strlen(d->text);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(d->text + n, sizeof(d->text) - n, fmt, ap);
+	va_end(ap);
+}
+
+static void say_bytes(struct difference *d, const char *what, unsigned number, const u8 *a, const u8 *b, unsigned len)
+{
+	if (!memcmp(a, b, len))
+		return;
+	say(d, "  %s%u: native ", what, number);
+	for (unsigned i = len; i-- > 0;)
+		say(d, "%02x", a[i]);
+	say(d, " soft ");
+	for (unsigned i = len; i-- > 0;)
+		say(d, "%02x", b[i]);
+	say(d, "\n");
+}
+
+static void say_number(struct difference *d, const char *what, u64 a, u64 b)
+{
+	if (a != b)
+		say(d, "  %s: native %llx soft %llx\n", what, (unsigned long long)a, (unsigned long long)b);
+}
+
+/* Absent components hold their initial values. */
+static void normalize(u8 *x)
+{
+	static const u8 fcw[] = {0x7f, 0x03};
+
+	if (!(x[512] & 1)) {
+		memset(x, 0, 24);
+		memset(x + 32, 0, 128);
+		memcpy(x, fcw, 2);
+	}
+	if (!(x[512] & 2))
+		memset(x + 160, 0, 256);
+	if (!(x[512] & 4))
+		memset(x + 576, 0, 256);
+}
+
+/* Count of a shift or rotate as the hardware masks it. */
+static unsigned shift_count(const struct sample *s)
+{
+	unsigned n = s->z.operand_count_visible, size = s->operands[0].size;
+	const ZydisDecodedOperand *p = &s->operands[n - 1];
+	u64 v = 1;
+
+	if (n < 2)
+		return 1;
+	if (p->type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
+		v = p->imm.value.u;
+	else if (p->type == ZYDIS_OPERAND_TYPE_REGISTER)
+		v = s->in.gpr[REG_RCX];
+	return v & (size == 64 ? 63 : 31);
+}
+
+/* Flags whose value is undefined here. */
+static u64 undefined_flags(const struct sample *s)
+{
+	u64 undefined = s->z.cpu_flags ? s->z.cpu_flags->undefined : 0;
+
+	switch (s->z.mnemonic) {
+	case ZYDIS_MNEMONIC_SHL:
+	case ZYDIS_MNEMONIC_SHR:
+	case ZYDIS_MNEMONIC_SAR:
+	case ZYDIS_MNEMONIC_SHLD:
+	case ZYDIS_MNEMONIC_SHRD: {
+		unsigned count = shift_count(s);
+
+		if (!count)
+			return 0;
+		undefined |= FLAG_AF;
+		undefined &= ~(u64)FLAG_OF;
+		if (count > 1)
+			undefined |= FLAG_OF;
+		if (count >= s->operands[0].size)
+			undefined |= FLAG_CF;
+		return undefined;
+	}
+	case ZYDIS_MNEMONIC_ROL:
+	case ZYDIS_MNEMONIC_ROR:
+	case ZYDIS_MNEMONIC_RCL:
+	case ZYDIS_MNEMONIC_RCR: return shift_count(s) > 1 ? FLAG_OF : 0;
+	default: return undefined;
+	}
+}
+
+/* SHLD and SHRD by more than the operand's size: all of it is undefined. */
+static bool is_undefined(const struct sample *s)
+{
+	return (s->z.mnemonic == ZYDIS_MNEMONIC_SHLD || s->z.mnemonic == ZYDIS_MNEMONIC_SHRD) &&
+	       shift_count(s) > s->operands[0].size;
+}
+
+static void compare_vectors(const struct image *native, const struct image *soft, struct difference *d)
+{
+	u8 a[1088], b[1088];
+
+	memcpy(a, native->xsave, sizeof(a));
+	memcpy(b, soft->xsave, sizeof(b));
+	normalize(a);
+	normalize(b);
+	say_number(d, "fcw", *(u16 *)a, *(u16 *)b);
+	say_number(d, "fsw", *(u16 *)(a + 2), *(u16 *)(b + 2));
+	say_number(d, "ftw", a[4], b[4]);
+	say_number(d, "mxcsr", *(u32 *)(a + 24), *(u32 *)(b + 24));
+	for (unsigned i = 0; i < 8; i++)
+		say_bytes(d, "st", i, a + 32 + 16 * i, b + 32 + 16 * i, 10);
+	for (unsigned i = 0; i < 16; i++)
+		say_bytes(d, "xmm", i, a + 160 + 16 * i, b + 160 + 16 * i, 16);
+	for (unsigned i = 0; i < 16; i++)
+		say_bytes(d, "ymmh", i, a + 576 + 16 * i, b + 576 + 16 * i, 16);
+}
+
+static void compare_memory(const u8 *a, const u8 *b, struct difference *d)
+{
+	unsigned shown = 0;
+
+	if (!memcmp(a, b, DATA_SIZE))
+		return;
+	for (unsigned i = 0; i < DATA_SIZE && shown < 24; i++)
+		if (a[i] != b[i]) {
+			say(d, "  memory %x: native %02x soft %02x\n", DATA_BASE + i, a[i], b[i]);
+			shown++;
+		}
+}
+
+static bool is_x87_environment(const struct sample *s)
+{
+	switch (s->z.mnemonic) {
+	case ZYDIS_MNEMONIC_FNSTENV:
+	case ZYDIS_MNEMONIC_FLDENV:
+	case ZYDIS_MNEMONIC_FNSAVE:
+	case ZYDIS_MNEMONIC_FRSTOR: return true;
+	default: return false;
+	}
+}
+
+static void compare_fault(const struct sample *s, const struct image *native, const struct image *soft, struct difference *d)
+{
+	u64 mask = ~0ULL, error = ~0ULL;
+
+	if (native->vector == NO_EXCEPTION)
+		return;
+	if (native->vector == EXC_PF) {
+		/* Which byte of a long operand faults first is the CPU's affair. */
+		if (is_x87_environment(s))
+			mask = ~0xfffULL;
+		/* There may be a page of the host's kernel. */
+		if (native->cr2 >> 63)
+			error = ~1ULL;
+		say_number(d, "cr2", native->cr2 & mask, soft->cr2 & mask);
+	}
+	say_number(d, "error code", native->error & error, soft->error & error);
+}
+
+bool compare(const struct sample *s, const struct image *native, const struct image *soft, u8 *native_data, u8 *soft_data,
+	     struct difference *d)
+{
+	static const char *const names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+					      "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+	u64 flags = FLAGS_COMPARED;
+
+	d->text[0] = 0;
+	if (native->vector == NO_EXCEPTION && is_undefined(s))
+		return true;
+	if (native->vector == NO_EXCEPTION)
+		flags &= ~undefined_flags(s);
+	say_number(d, "exception", native->vector, soft->vector);
+	compare_fault(s, native, soft, d);
+	say_number(d, "rip", native->rip, soft->rip);
+	say_number(d, "rflags", native->rflags & flags, soft->rflags & flags);
+	for (unsigned i = 0; i < 16; i++)
+		say_number(d, names[i], native->gpr[i], soft->gpr[i]);
+	compare_vectors(native, soft, d);
+	compare_memory(native_data, soft_data, d);
+	return !d->text[0];
+}

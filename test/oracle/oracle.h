@@ -1,0 +1,137 @@
+/*
+ * The instruction oracle: every user-mode instruction form that CPUID offers is run with random operands on the host CPU
+ * and in the soft engine, and what both leave behind is compared.
+ *
+ * Theory of operation. forms.c walks the whole encoding space through Zydis and keeps one template for each form that the
+ * feature table offers. generate.c makes an instruction and a state of it: registers, flags, vector state, memory operands
+ * that lie in the data pages, at times across a page end or into pages that are not there. native.c loads that state
+ * into the host CPU, in this process, at the same linear addresses that the guest has, and takes faults as signals. guest.c
+ * is a machine with a small kernel that does the same at CPL 3 under the engine and asks for the next case by an OUT;
+ * compare.c compares. Code, data and the state block are at fixed low addresses, so that absolute and rip-relative
+ * operands mean the same on both sides.
+ */
+#pragma once
+
+#include "base/types.h"
+
+#include <Zydis/Zydis.h>
+
+/* Linear addresses, the same in both worlds. */
+#define CODE_BASE  0x10000000u /* two pages, int3 wherever no instruction is */
+#define CODE_SIZE  0x2000u
+#define EXIT_BASE  0x10010000u /* native only: the way out */
+#define DATA_BASE  0x20000000u /* two pages read-write, one read-only; nothing around */
+#define DATA_WRITE 0x2000u
+#define DATA_SIZE  0x3000u
+#define STATE_BASE 0x30000000u /* struct image; user memory natively, supervisor's in the guest */
+#define GS_BASE    0x1000u
+
+#define SEL_CODE64 0x33
+#define SEL_CODE32 0x23
+#define SEL_DATA   0x2b
+
+/* What goes in and comes out. The layout is known to assembly code. */
+struct image {
+	u64 gpr[16]; /* 0: hardware's order */
+	u64 rip, rflags;
+	u32 far_rip; /* m16:32 of a far jump */
+	u16 far_cs, pad0;
+	u64 vector; /* of the exception, or NO_EXCEPTION */
+	u64 error, cr2;
+	u64 host_rsp;
+	u64 cs, ss;
+	u8 pad1[56];
+	u8 xsave[1088] __attribute__((aligned(64)));
+};
+_Static_assert(offsetof(struct image, far_rip) == 144 && offsetof(struct image, host_rsp) == 176, "for assembly");
+_Static_assert(offsetof(struct image, xsave) == 256, "for assembly");
+
+#define NO_EXCEPTION 256
+
+/* ---- random numbers: splitmix64 ---- */
+struct rng {
+	u64 state;
+};
+u64 rng_next(struct rng *r);
+static inline u64 rng_below(struct rng *r, u64 n) { return rng_next(r) % n; }
+static inline bool rng_one_in(struct rng *r, u64 n) { return rng_below(r, n) == 0; }
+/* Values that find mistakes: small, all ones, sign bits, random. */
+u64 rng_integer(struct rng *r);
+
+/* ---- forms ---- */
+struct form {
+	char name[112]; /* as --form takes it, and the seed of its random numbers */
+	bool compat;    /* runs in 32-bit compatibility mode */
+	bool vex, has_modrm, memory, reg_fixed, rm_fixed;
+	bool lock, size66;
+	u8 repeat;      /* 0, 0xf2 or 0xf3: part of the form */
+	bool w;
+	u8 map, opcode; /* map 0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A */
+	u8 opcode_free; /* low bits of the opcode that name a register: 0 or 7 */
+	u8 pp, l;       /* VEX */
+	bool vvvv_free, vsib;
+	u8 reg, rm;
+	u8 imm_size[2], disp_size; /* disp: moffs */
+	bool relative;
+	ZydisMnemonic mnemonic;
+	u8 category;
+	bool branch;
+	bool excluded;
+};
+
+struct form_list {
+	struct form *forms;
+	unsigned count, room;
+	unsigned excluded; /* forms that the table of exclusions took away */
+};
+
+/* compat: of 32-bit compatibility mode. */
+void forms_find(struct form_list *l, bool compat);
+void forms_release(struct form_list *l);
+void form_name(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operands, bool compat, char name[112]);
+ZydisDecoder *oracle_decoder(bool compat);
+
+/* ---- cases ---- */
+struct sample {
+	const struct form *form;
+	u64 number;
+	u8 bytes[16];
+	unsigned len;
+	u32 rip;
+	ZydisDecodedInstruction z;
+	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+	struct image in;
+};
+
+/* data: the native data pages, which it changes; false: no instruction of that form came out. */
+bool sample_make(struct sample *s, const struct form *f, u64 seed, u64 number, u8 *data);
+
+/* ---- the two worlds ---- */
+void native_init(void);
+/* The data pages, DATA_SIZE bytes, all writable through this address. */
+u8 *native_data(void);
+void native_run(const struct sample *s, struct image *out);
+
+struct guest;
+struct guest *guest_new(void);
+void guest_free(struct guest *g);
+u8 *guest_data(struct guest *g);
+/*
+ * Runs samples until next() returns false; done() gets what came out. ctx is for both. Returns 0, or -1 with a message
+ * printed if the machine ended otherwise.
+ */
+struct guest_calls {
+	bool (*next)(void *ctx, struct sample **s);
+	void (*done)(void *ctx, const struct image *out);
+	void *ctx;
+};
+int guest_run(struct guest *g, const struct guest_calls *calls);
+
+/* ---- comparison ---- */
+struct difference {
+	char text[4096];
+};
+/* True if both agree on everything that is defined; else what differs goes to *d. May even out a and b first, the
+ * data pages, where an instruction stores what is not defined. */
+bool compare(const struct sample *s, const struct image *native, const struct image *soft, u8 *native_data, u8 *soft_data,
+	     struct difference *d);

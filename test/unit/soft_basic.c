@@ -1,0 +1,644 @@
+/*
+ * The soft engine's core: small guests in 16, 32 and 64-bit mode on a few MiB of memory and a board that only counts.
+ * A guest ends by a store to STOP_GPA.
+ */
+#include "base/clock.h"
+#include "cpu/cpu.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#define MEM_SIZE (16 * MiB)
+#define ROM_GPA  0xff000000ULL
+#define STOP_GPA 0xfed00000ULL
+#define MMIO_GPA 0xfed00100ULL /* reads as its address, keeps the last store */
+#define CODE     0x10000
+#define STACK    0x80000
+#define PML4     0x1000
+#define PDPT     0x2000
+#define PD       0x3000
+#define PT       0x4000 /* of the 2 MiB at 8 MiB */
+#define GDT      0x5000
+#define IDT      0x6000
+#define TSS      0x7000
+
+static struct physmem mem;
+static u8 *ram, *rom;
+static _Atomic u32 words[(MEM_SIZE + 0x10000) / PAGE_SIZE];
+static u64 mmio_last;
+static int irq_vector = -1;
+
+static u64 mmio_read(void *ctx, struct cpu *cpu, u64 gpa, unsigned size) { return gpa; }
+static void mmio_write(void *ctx, struct cpu *cpu, u64 gpa, unsigned size, u64 value)
+{
+	if (gpa == STOP_GPA)
+		cpu_raise(cpu, CPU_EV_STOP);
+	else
+		mmio_last = value;
+}
+static u32 pio_read(void *ctx, struct cpu *cpu, u16 port, unsigned size) { return 0; }
+static void pio_write(void *ctx, struct cpu *cpu, u16 port, unsigned size, u32 value)
+{
+	if (port == 0xf4)
+		cpu_raise(cpu, CPU_EV_STOP);
+}
+static bool msr_read(void *ctx, struct cpu *cpu, u32 msr, u64 *value) { return false; }
+static bool msr_write(void *ctx, struct cpu *cpu, u32 msr, u64 value) { return false; }
+static int interrupt_ack(void *ctx, struct cpu *cpu)
+{
+	int v = irq_vector;
+
+	irq_vector = -1;
+	return v;
+}
+static bool interrupt_pending(void *ctx, struct cpu *cpu) { return irq_vector >= 0; }
+static u8 tpr_read(void *ctx, struct cpu *cpu) { return 0; }
+static void tpr_write(void *ctx, struct cpu *cpu, u8 value) {}
+static void init(void *ctx, struct cpu *cpu) {}
+
+static const struct cpu_board board = {
+	.mem = &mem,
+	.mmio_read = mmio_read,
+	.mmio_write = mmio_write,
+	.pio_read = pio_read,
+	.pio_write = pio_write,
+	.msr_read = msr_read,
+	.msr_write = msr_write,
+	.interrupt_ack = interrupt_ack,
+	.interrupt_pending = interrupt_pending,
+	.tpr_read = tpr_read,
+	.tpr_write = tpr_write,
+	.init = init,
+	.ferr = init,
+};
+
+static void put64(u64 gpa, u64 v) { memcpy(ram + gpa, &v, 8); }
+static u64 get64(u64 gpa)
+{
+	u64 v;
+
+	memcpy(&v, ram + gpa, 8);
+	return v;
+}
+
+static int setup(void **state)
+{
+	if (!ram) {
+		ram = mmap(NULL, MEM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		rom = mmap(NULL, 0x10000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	}
+	memset(ram, 0, MEM_SIZE);
+	memset((void *)words, 0, sizeof(words));
+	mem = (struct physmem){.count = 2, .page = words, .single_vcpu = true};
+	mem.slots[0] = (struct physmem_slot){.gpa = 0, .size = MEM_SIZE, .hva = ram};
+	mem.slots[1] = (struct physmem_slot){
+		.gpa = ROM_GPA, .size = 0x10000, .hva = rom, .first_page = MEM_SIZE / PAGE_SIZE, .readonly = true};
+	irq_vector = -1;
+	mmio_last = 0;
+
+	struct cpu_config config = {.count = 1, .board = &board, .tsc_hz = clock_tsc_hz()};
+	struct error e;
+	*state = soft_cpu_new(&config, &e);
+	return *state ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	cpu_free(*state);
+	return 0;
+}
+
+#define SEG64_CODE (0xb | SEG_ATTR_S | SEG_ATTR_P | SEG_ATTR_L | SEG_ATTR_G)
+#define SEG32_CODE (0xb | SEG_ATTR_S | SEG_ATTR_P | SEG_ATTR_DB | SEG_ATTR_G)
+#define SEG_DATA   (0x3 | SEG_ATTR_S | SEG_ATTR_P | SEG_ATTR_DB | SEG_ATTR_G)
+
+static void gate64(unsigned vector, u64 handler)
+{
+	put64(IDT + vector * 16, (handler & 0xffff) | 0x8 << 16 | 0x8e00ULL << 32 | (handler >> 16 & 0xffff) << 48);
+	put64(IDT + vector * 16 + 8, handler >> 32);
+}
+
+/* Flat modes, paging as for 64-bit: identity for 1 GiB by 2 MiB pages, and 3–4 GiB; PT maps the 2 MiB at 8 MiB. */
+static void flat(struct cpu *c, struct vcpu_state *s, bool wide)
+{
+	vcpu_state_reset(s, true);
+	for (unsigned i = 0; i < SEG_COUNT; i++)
+		s->seg[i] = (struct vcpu_segment){.selector = 0x10, .limit = 0xffffffff, .attr = SEG_DATA};
+	s->seg[SEG_CS] = (struct vcpu_segment){
+		.selector = 8, .limit = 0xffffffff, .attr = wide ? SEG64_CODE : SEG32_CODE};
+	put64(GDT + 8, wide ? 0x00af9b000000ffff : 0x00cf9b000000ffff);
+	put64(GDT + 16, 0x00cf93000000ffff);
+	s->gdtr = (struct vcpu_table){.base = GDT, .limit = 0x1f};
+	s->idtr = (struct vcpu_table){.base = IDT, .limit = 0xfff};
+	s->tr = (struct vcpu_segment){.selector = 0x18, .base = TSS, .limit = 0x67, .attr = 0xb | SEG_ATTR_P};
+	s->cr0 = CR0_PE | CR0_ET | CR0_NE | CR0_MP;
+	s->rip = CODE;
+	s->regs[REG_RSP] = STACK;
+	if (!wide)
+		return;
+	put64(PML4, PDPT | 7);
+	put64(PDPT, PD | 7);
+	put64(PDPT + 24, (0xc0000000 | 0x83));
+	for (u64 i = 0; i < 512; i++)
+		put64(PD + i * 8, i << 21 | 0x87);
+	put64(PD + 4 * 8, PT | 7);
+	for (u64 i = 0; i < 512; i++)
+		put64(PT + i * 8, (8 * MiB + i * PAGE_SIZE) | 7);
+	s->cr0 |= CR0_PG | CR0_WP;
+	s->cr3 = PML4;
+	s->cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR;
+	s->efer = EFER_LME | EFER_LMA | EFER_NXE;
+}
+
+/* Code as the assembler made it: GUEST(name, "…") gives name_start, name_end. */
+#define GUEST(name, text)                                                                                    \
+	__asm__(".pushsection .rodata\n" #name "_start:\n" text "\n" #name "_end:\n.code64\n.popsection");   \
+	extern const u8 name##_start[], name##_end[];
+#define LOAD(name, gpa) memcpy(ram + (gpa), name##_start, (size_t)(name##_end - name##_start))
+
+static void run(struct cpu *c, struct vcpu_state *s)
+{
+	cpu_set_state(c, s);
+	assert_int_equal(cpu_run(c), CPU_EXIT_STOPPED);
+	cpu_get_state(c, s);
+}
+
+/* ---- 64-bit ---- */
+
+GUEST(sum, R"(
+	mov $100, %ecx
+	xor %eax, %eax
+1:	add %rcx, %rax
+	dec %ecx
+	jnz 1b
+	mov %rax, %rbx
+	call 2f
+	jmp 3f
+2:	push %rbx
+	popq 0x20000
+	movzbl 0x20000, %edx
+	lea 1(%rdx, %rdx, 2), %esi
+	ret
+3:	movabs %eax, 0xfed00000
+)")
+static void test_sum(void **state)
+{
+	struct vcpu_state s;
+
+	LOAD(sum, CODE);
+	flat(*state, &s, true);
+	run(*state, &s);
+	assert_int_equal(s.regs[REG_RAX], 5050);
+	assert_int_equal(get64(0x20000), 5050);
+	assert_int_equal(s.regs[REG_RSI], (5050 & 0xff) * 3 + 1);
+	assert_int_equal(s.regs[REG_RSP], STACK);
+	assert_int_equal(s.rip, CODE + (sum_end - sum_start));
+}
+
+GUEST(arith, R"(
+	mov $0x7fffffffffffffff, %rax
+	add $1, %rax
+	pushf
+	pop %rbx
+	stc
+	mov $0xff, %cl
+	adc $0, %cl
+	pushf
+	pop %rbp
+	mov $-7, %rax
+	cqo
+	mov $2, %esi
+	idiv %rsi
+	mov %rax, %r8
+	mov %rdx, %r9
+	mov $0x123456789abcdef0, %rax
+	mov $0xfedcba9876543210, %rdi
+	mul %rdi
+	mov %rdx, %r10
+	mov %rax, %r11
+	mov $0x8000000000000001, %r12
+	rol $4, %r12
+	mov $0x80, %r13d
+	shr $8, %r13b
+	bsr %r12, %r14
+	imul $-3, %r14, %r15
+	movabs %eax, 0xfed00000
+)")
+static void test_arith(void **state)
+{
+	struct vcpu_state s;
+	unsigned __int128 p = (unsigned __int128)0x123456789abcdef0ULL * 0xfedcba9876543210ULL;
+
+	LOAD(arith, CODE);
+	flat(*state, &s, true);
+	run(*state, &s);
+	assert_int_equal(s.regs[REG_RBX] & FLAG_ARITH, FLAG_OF | FLAG_SF | FLAG_AF | FLAG_PF);
+	assert_int_equal(s.regs[REG_RBP] & FLAG_ARITH, FLAG_CF | FLAG_ZF | FLAG_AF | FLAG_PF);
+	assert_int_equal(s.regs[8], -3);
+	assert_int_equal(s.regs[9], -1);
+	assert_int_equal(s.regs[10], (u64)(p >> 64));
+	assert_int_equal(s.regs[11], (u64)p);
+	assert_int_equal(s.regs[12], 0x18);
+	assert_int_equal(s.regs[13], 0);
+	assert_int_equal(s.regs[14], 4);
+	assert_int_equal(s.regs[15], -12);
+}
+
+/* A page fault in 8 MiB's PT, its handler maps the page. */
+GUEST(fault, R"(
+	movq $0, 0x4000 + 8*5
+	invlpg 0x805000
+	mov $77, %eax
+	mov %rax, 0x805ff8
+	mov 0x805ff8, %rbx
+	movabs %eax, 0xfed00000
+)")
+GUEST(fault_handler, R"(
+	pop %r8
+	mov (%rsp), %r9
+	mov %cr2, %r10
+	movq $0x805007, 0x4000 + 8*5
+	iretq
+)")
+static void test_page_fault(void **state)
+{
+	struct vcpu_state s;
+
+	LOAD(fault, CODE);
+	LOAD(fault_handler, 0x11000);
+	gate64(EXC_PF, 0x11000);
+	flat(*state, &s, true);
+	run(*state, &s);
+	assert_int_equal(s.regs[8], 2);
+	assert_int_equal(s.regs[10], 0x805ff8);
+	assert_int_equal(s.regs[REG_RBX], 77);
+	assert_int_equal(get64(0x805ff8), 77);
+	assert_int_equal(get64(PT + 40) & 0x60, 0x60);
+	assert_int_equal(s.regs[REG_RSP], STACK);
+}
+
+/* Changes the operand of the next instruction. */
+GUEST(smc, R"(
+	mov $5, %ecx
+1:	incb 2f+1(%rip)
+2:	mov $0, %al
+	add %al, %bl
+	dec %ecx
+	jnz 1b
+	movabs %eax, 0xfed00000
+)")
+static void test_smc(void **state)
+{
+	struct vcpu_state s;
+
+	LOAD(smc, CODE);
+	flat(*state, &s, true);
+	run(*state, &s);
+	assert_int_equal(s.regs[REG_RBX], 1 + 2 + 3 + 4 + 5);
+}
+
+GUEST(cross, R"(
+	mov $1000, %ecx
+	jmp 1f
+	.skip 4090 - (. - cross_start), 0x90
+1:	.byte 0x48, 0xb8
+	.quad 0x1122334455667788
+	add %rax, %rbx
+	incb 1b+9(%rip)
+	dec %ecx
+	jnz 1b
+	movabs %eax, 0xfed00000
+)")
+static void test_cross_page(void **state)
+{
+	struct vcpu_state s;
+	u64 v = 0x1122334455667788, sum_ = 0;
+
+	LOAD(cross, CODE);
+	flat(*state, &s, true);
+	for (unsigned i = 0; i < 1000; i++) {
+		sum_ += v;
+		v = (v & ~(0xffULL << 56)) | ((v >> 56) + 1) << 56;
+	}
+	run(*state, &s);
+	assert_int_equal(s.regs[REG_RBX], sum_);
+}
+
+GUEST(strings, R"(
+	mov $0x100000, %edi
+	mov $0x55, %al
+	mov $0x12345, %ecx
+	rep stosb
+	mov %rdi, %r8
+	mov $0x100000, %esi
+	mov $0x200003, %edi
+	mov $0x2000, %ecx
+	rep movsq
+	mov %rsi, %r9
+	mov %rdi, %r10
+	mov $0x200004, %esi           /* overlap: replicates */
+	mov $0x200005, %edi
+	movb $0x77, (%rsi)
+	mov $100, %ecx
+	rep movsb
+	mov $0x200000, %edi
+	mov $0x77, %al
+	mov $1000, %ecx
+	repne scasb
+	mov %rcx, %r11
+	mov $0x100000, %esi
+	mov $0x100001, %edi
+	mov $500, %ecx
+	repe cmpsb
+	setz %bl
+	movabs %eax, 0xfed00000
+)")
+static void test_strings(void **state)
+{
+	struct vcpu_state s;
+
+	LOAD(strings, CODE);
+	flat(*state, &s, true);
+	run(*state, &s);
+	assert_int_equal(s.regs[8], 0x112345);
+	assert_int_equal(s.regs[9], 0x110000);
+	assert_int_equal(s.regs[10], 0x210003);
+	assert_int_equal(ram[0x112344], 0x55);
+	assert_int_equal(ram[0x112345], 0);
+	assert_int_equal(ram[0x200003], 0x55);
+	assert_int_equal(ram[0x210002], 0x55);
+	assert_int_equal(ram[0x210003], 0);
+	for (unsigned i = 0; i < 101; i++)
+		assert_int_equal(ram[0x200004 + i], 0x77);
+	assert_int_equal(ram[0x200004 + 101], 0x55);
+	assert_int_equal(s.regs[11], 1000 - 5);
+	assert_int_equal(s.regs[REG_RBX], 1);
+	assert_int_equal(s.regs[REG_RCX], 0);
+}
+
+/* rep movs into a page that is not there: registers are exact at the fault. */
+GUEST(rep_fault, R"(
+	movq $0, 0x4000 + 8*6
+	invlpg 0x806000
+	mov $0x100000, %esi
+	mov $0x805ff0, %edi
+	mov $100, %ecx
+	rep movsb
+	movabs %eax, 0xfed00000
+)")
+GUEST(rep_fault_handler, R"(
+	pop %r8
+	mov (%rsp), %r9
+	mov %cr2, %r10
+	mov %rsi, %r11
+	mov %rdi, %r12
+	mov %rcx, %r13
+	movq $0x806007, 0x4000 + 8*6
+	iretq
+)")
+static void test_rep_fault(void **state)
+{
+	struct vcpu_state s;
+
+	LOAD(rep_fault, CODE);
+	LOAD(rep_fault_handler, 0x11000);
+	gate64(EXC_PF, 0x11000);
+	memset(ram + 0x100000, 0xab, 100);
+	flat(*state, &s, true);
+	run(*state, &s);
+	assert_int_equal(s.regs[10], 0x806000);
+	assert_int_equal(s.regs[11], 0x100010);
+	assert_int_equal(s.regs[12], 0x806000);
+	assert_int_equal(s.regs[13], 84);
+	assert_int_equal(s.regs[REG_RCX], 0);
+	assert_int_equal(ram[0x805ff0 + 99], 0xab);
+}
+
+GUEST(exceptions, R"(
+	mov $0x8000000000000000, %rax
+	mov %rax, (%rax)              /* not canonical */
+	xor %edx, %edx
+	xor %ecx, %ecx
+	div %rcx
+	ud2
+	movabs %eax, 0xfed00000
+)")
+GUEST(gp_handler, R"(
+	add $8, %rsp
+	addq $3, (%rsp)
+	inc %r8
+	iretq
+)")
+GUEST(de_handler, R"(
+	addq $3, (%rsp)
+	inc %r9
+	iretq
+)")
+GUEST(ud_handler, R"(
+	addq $2, (%rsp)
+	inc %r10
+	iretq
+)")
+static void test_exceptions(void **state)
+{
+	struct vcpu_state s;
+
+	LOAD(exceptions, CODE);
+	LOAD(gp_handler, 0x11000);
+	LOAD(de_handler, 0x11100);
+	LOAD(ud_handler, 0x11200);
+	gate64(EXC_GP, 0x11000);
+	gate64(EXC_DE, 0x11100);
+	gate64(EXC_UD, 0x11200);
+	flat(*state, &s, true);
+	run(*state, &s);
+	assert_int_equal(s.regs[8], 1);
+	assert_int_equal(s.regs[9], 1);
+	assert_int_equal(s.regs[10], 1);
+	assert_int_equal(s.regs[REG_RSP], STACK);
+}
+
+GUEST(mmio, R"(
+	.code32
+	mov 0xfed00100, %eax
+	mov 0xfed00ffe, %ebx          /* crosses a page */
+	addl $5, 0xfed00104
+	mov $0xff000000, %edi         /* ROM */
+	movl $1, (%edi)
+	mov (%edi), %esi
+	mov %eax, 0xfed00000
+)")
+static void test_mmio(void **state)
+{
+	struct vcpu_state s;
+
+	LOAD(mmio, CODE);
+	memset(rom, 0x5a, 16);
+	flat(*state, &s, false);
+	run(*state, &s);
+	assert_int_equal(s.regs[REG_RAX], 0xfed00100);
+	assert_int_equal(mmio_last, 0xfed00104 + 5);
+	assert_int_equal(s.regs[REG_RSI], 0x5a5a5a5a);
+}
+
+/* Interrupts: a loop that ends when the handler says so. */
+GUEST(irq, R"(
+	sti
+1:	cmp $0, %r8d
+	je 1b
+	movabs %eax, 0xfed00000
+)")
+GUEST(irq_handler, R"(
+	inc %r8
+	iretq
+)")
+static void test_interrupt(void **state)
+{
+	struct vcpu_state s;
+
+	LOAD(irq, CODE);
+	LOAD(irq_handler, 0x11000);
+	gate64(0x40, 0x11000);
+	flat(*state, &s, true);
+	irq_vector = 0x40;
+	cpu_raise(*state, CPU_EV_INTR);
+	run(*state, &s);
+	assert_int_equal(s.regs[8], 1);
+}
+
+/* ---- 32-bit, paging off ---- */
+
+GUEST(code32, R"(
+	.code32
+	mov $0x12345678, %eax
+	pusha
+	mov %esp, %ebx
+	popa
+	mov $0xfffe, %cx
+	inc %cx
+	inc %cx
+	mov $9, %al
+	add $8, %al
+	daa
+	enter $16, $0
+	mov %esp, %edx
+	leave
+	bound %eax, 0x20000
+	mov %eax, 0xfed00000
+)")
+static void test_code32(void **state)
+{
+	struct vcpu_state s;
+
+	LOAD(code32, CODE);
+	put64(0x20000, 0x7fffffff00000000);
+	flat(*state, &s, false);
+	run(*state, &s);
+	assert_int_equal(s.regs[REG_RAX], 0x12345617);
+	assert_int_equal(s.regs[REG_RCX], 0);
+	assert_int_equal(s.regs[REG_RDX], STACK - 20);
+	assert_int_equal(s.regs[REG_RSP], STACK);
+}
+
+/* ---- real mode ---- */
+
+GUEST(code16, R"(
+	.code16
+	mov $0x2000, %ax
+	mov %ax, %ds
+	mov $0x1234, %bx
+	mov %bx, 0x10
+	push %bx
+	pop %cx
+	call 1f
+	jmp 2f
+1:	mov $7, %si
+	ret
+2:	mov $3, %cx
+3:	add %cx, %di
+	loop 3b
+	int $0x21
+	mov $0xf4, %dx
+	out %al, %dx
+	hlt
+)")
+GUEST(int21, R"(
+	.code16
+	mov $0x4321, %bp
+	iret
+)")
+static void test_code16(void **state)
+{
+	struct vcpu_state s;
+
+	LOAD(code16, 0x1000);
+	LOAD(int21, 0x3000);
+	ram[0x21 * 4 + 1] = 0x30;
+	vcpu_state_reset(&s, true);
+	s.seg[SEG_CS].base = 0;
+	s.seg[SEG_CS].selector = 0;
+	s.rip = 0x1000;
+	s.regs[REG_RSP] = 0x8000;
+	run(*state, &s);
+	assert_int_equal(get64(0x20010), 0x1234);
+	assert_int_equal(s.regs[REG_RCX], 0);
+	assert_int_equal(s.regs[REG_RSI], 7);
+	assert_int_equal(s.regs[REG_RDI], 6);
+	assert_int_equal(s.regs[REG_RBP], 0x4321);
+	assert_int_equal(s.regs[REG_RSP], 0x8000);
+}
+
+/* Single step: a trap after each of three instructions, POPF's own excepted. */
+GUEST(step, R"(
+	pushf
+	orl $0x100, (%rsp)
+	popf
+	nop
+	nop
+	pushf
+	andl $~0x100, (%rsp)
+	popf
+	movabs %eax, 0xfed00000
+)")
+GUEST(db_handler, R"(
+	inc %r8
+	iretq
+)")
+static void test_step(void **state)
+{
+	struct vcpu_state s;
+
+	LOAD(step, CODE);
+	LOAD(db_handler, 0x11000);
+	gate64(EXC_DB, 0x11000);
+	flat(*state, &s, true);
+	run(*state, &s);
+	assert_int_equal(s.regs[8], 5);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_sum, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_arith, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_page_fault, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_smc, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cross_page, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_strings, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rep_fault, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_exceptions, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_mmio, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_interrupt, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_code32, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_code16, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_step, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
