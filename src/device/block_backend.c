@@ -31,7 +31,7 @@ struct block {
 	int fd;       /* the locked one; O_DIRECT if asked for */
 	int plain_fd; /* with O_DIRECT: for requests that are not aligned for it; else fd */
 	u64 size;
-	u64 align;    /* of offsets, lengths and addresses for O_DIRECT */
+	u64 align; /* of offsets, lengths and addresses for O_DIRECT */
 	bool can_discard;
 	bool no_zero_range, no_punch; /* learnt from a refusal */
 	bool kicking, again;
@@ -65,7 +65,8 @@ static void request_start(struct block *b, struct block_request *r)
 {
 	struct block_io *io = &r->io;
 
-	*io = (struct block_io){.fd = b->fd, .offset = r->offset + r->position, .length = r->length - r->position};
+	*io = (struct block_io){
+	        .fd = b->fd, .offset = r->offset + r->position, .length = r->length - r->position};
 	switch ((enum step)r->step) {
 	case STEP_MAIN:
 		if (r->op == BLOCK_FLUSH) {
@@ -123,13 +124,14 @@ static void iov_advance(struct block_request *r, size_t n)
 	}
 }
 
-/* What a result means: the errno to answer with, 0 for success, or -1 if there is more to do (r->step says what). */
+/* What a result means: the errno to answer with, 0 for success, or -1 if there is more to do (r->step says
+ * what). */
 static int request_progress(struct block *b, struct block_request *r)
 {
 	int n = r->io.result;
 
-	/* EINTR, ECANCELED: the thread that submitted has ended; EAGAIN: short of memory. EINVAL with O_DIRECT: an
-	 * alignment that we did not know of. */
+	/* EINTR, ECANCELED: the thread that submitted has ended; EAGAIN: short of memory. EINVAL with
+	 * O_DIRECT: an alignment that we did not know of. */
 	bool direct_refused = n == -EINVAL && r->step == STEP_MAIN && b->config.disk.direct && !r->retries;
 	if ((n == -EINTR || n == -EAGAIN || n == -ECANCELED || direct_refused) && r->retries++ < MAX_RETRIES)
 		return -1;
@@ -266,8 +268,8 @@ static void block_event(void *ctx, u32 events)
 static int block_open_file(const struct disk_config *d, bool direct, struct error *e)
 {
 	/* O_NONBLOCK: so that a FIFO does not hang us; io_uring must not see it later. */
-	int fd = open(d->path,
-	              (d->readonly ? O_RDONLY : O_RDWR) | (direct ? O_DIRECT : 0) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int fd = open(d->path, (d->readonly ? O_RDONLY : O_RDWR) | (direct ? O_DIRECT : 0) | O_CLOEXEC |
+	                               O_NONBLOCK | O_NOCTTY);
 
 	if (fd < 0)
 		return error_set(e, errno, "disk '%s'", d->path);
@@ -315,9 +317,9 @@ static int block_measure(struct block *b, struct error *e)
 		                 (unsigned long long)b->size);
 	/* A hole beyond the end changes nothing and tells whether holes can be made. */
 	if (!b->config.disk.readonly)
-		b->can_discard = S_ISBLK(st.st_mode) ||
-		                 fallocate(b->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		                           (off_t)align_up(b->size, 4 * KiB), 4 * KiB) == 0;
+		b->can_discard =
+		        S_ISBLK(st.st_mode) || fallocate(b->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		                                         (off_t)align_up(b->size, 4 * KiB), 4 * KiB) == 0;
 	return 0;
 }
 
@@ -353,8 +355,8 @@ struct block *block_new(const struct block_config *config, struct loop *loop, st
 	}
 	if (!b->engine)
 		goto fail_named;
-	b->event = (struct loop_fd){
-		.fd = b->engine->event_fd, .events = EPOLLIN, .fn = block_event, .ctx = b};
+	b->event =
+	        (struct loop_fd){.fd = b->engine->event_fd, .events = EPOLLIN, .fn = block_event, .ctx = b};
 	if (loop_add(loop, &b->event, e) < 0) {
 		b->event.fd = -1;
 		goto fail_named;

@@ -2,15 +2,16 @@
  * Where a disk's bytes live: a raw file or block device behind io_uring (block_engine.h).
  *
  * One owner (a disk controller) has one backend. Its lock is the owner's: every function below is called with
- * config.lock held (it must be recursive), and `done` runs with it held, either on the loop's thread or inside
- * block_kick() or block_drain(). So a controller sees one thing at a time.
+ * config.lock held (it must be recursive), and `done` runs with it held, either on the loop's thread or
+ * inside block_kick() or block_drain(). So a controller sees one thing at a time.
  *
- * A request is the owner's memory, from block_submit() until its done() was called. Its iovecs point into guest RAM
- * (or anywhere) and are used up in place. Requests beyond BLOCK_DEPTH wait in a list; nothing is allocated after
- * block_new(). Requests may complete in any order. Short transfers are continued; reads past the end of a file
- * that has shrunk give zeroes. Errors are errno values, per request; a full disk is ENOSPC.
+ * A request is the owner's memory, from block_submit() until its done() was called. Its iovecs point into
+ * guest RAM (or anywhere) and are used up in place. Requests beyond BLOCK_DEPTH wait in a list; nothing is
+ * allocated after block_new(). Requests may complete in any order. Short transfers are continued; reads past
+ * the end of a file that has shrunk give zeroes. Errors are errno values, per request; a full disk is ENOSPC.
  *
- * A flush that is done has reached the disk (fdatasync), with all writes that were done before it was submitted.
+ * A flush that is done has reached the disk (fdatasync), with all writes that were done before it was
+ * submitted.
  *
  * Two processes never write the same image: it is locked with an open-file-description lock, exclusive for
  * writers, shared for readers.
@@ -48,11 +49,11 @@ enum block_op { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_WRITE_ZEROES, BLOCK_
 
 struct block_request {
 	enum block_op op;
-	u64 offset, length;    /* bytes within the disk; length is the sum of iov for reads and writes */
+	u64 offset, length; /* bytes within the disk; length is the sum of iov for reads and writes */
 	struct iovec *iov;
-	unsigned iov_count;    /* <= 1024 (IOV_MAX) */
-	bool fua;              /* write, write zeroes: on the disk when done */
-	bool unmap;            /* write zeroes: may give the space back */
+	unsigned iov_count;                               /* <= 1024 (IOV_MAX) */
+	bool fua;                                         /* write, write zeroes: on the disk when done */
+	bool unmap;                                       /* write zeroes: may give the space back */
 	void (*done)(struct block_request *r, int error); /* 0 or errno */
 
 	/* block_backend.c's own. */

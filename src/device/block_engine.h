@@ -1,9 +1,9 @@
 /*
- * Asynchronous file operations, one interface over two ways: io_uring (block_ring.c), and a few threads with plain
- * system calls (block_threads.c) where containers forbid io_uring.
+ * Asynchronous file operations, one interface over two ways: io_uring (block_ring.c), and a few threads with
+ * plain system calls (block_threads.c) where containers forbid io_uring.
  *
- * All functions are called under one lock of the caller's. An operation belongs to the engine from push to reap;
- * at most the depth given at the start are in it.
+ * All functions are called under one lock of the caller's. An operation belongs to the engine from push to
+ * reap; at most the depth given at the start are in it.
  */
 #pragma once
 

@@ -1,9 +1,9 @@
 /*
- * The ring's own eventfd is off while we submit: operations that finish at once (page cache hits) are reaped by the
- * submitter, and the loop's thread is not woken for them.
+ * The ring's own eventfd is off while we submit: operations that finish at once (page cache hits) are reaped
+ * by the submitter, and the loop's thread is not woken for them.
  *
- * No COOP_TASKRUN or DEFER_TASKRUN: a vCPU's thread that submitted may not enter the kernel again for long, and its
- * completions must not wait for that.
+ * No COOP_TASKRUN or DEFER_TASKRUN: a vCPU's thread that submitted may not enter the kernel again for long,
+ * and its completions must not wait for that.
  */
 #include "device/block_engine.h"
 #include "base/log.h"
@@ -38,8 +38,9 @@ static void block_ring_submit(struct block_engine *g)
 	while (io_uring_sq_ready(&r->ring)) {
 		int rc = io_uring_submit(&r->ring);
 
-		/* EAGAIN, EBUSY: the kernel is short of memory for the moment. What is left in the ring goes with
-		 * the next submission, at the latest when the loop's thread wakes up for what is in flight. */
+		/* EAGAIN, EBUSY: the kernel is short of memory for the moment. What is left in the ring goes
+		 * with the next submission, at the latest when the loop's thread wakes up for what is in
+		 * flight. */
 		if (rc < 0 && rc != -EINTR) {
 			if (rc != -EAGAIN && rc != -EBUSY)
 				log_error("io_uring_enter: error %d", -rc);
@@ -93,10 +94,10 @@ static struct block_io *block_ring_reap(struct block_engine *g, bool wait)
 }
 
 static const struct block_engine_ops block_ring_ops = {
-	.free = block_ring_free,
-	.push = block_ring_push,
-	.submit = block_ring_submit,
-	.reap = block_ring_reap,
+        .free = block_ring_free,
+        .push = block_ring_push,
+        .submit = block_ring_submit,
+        .reap = block_ring_reap,
 };
 
 struct block_engine *block_ring_new(unsigned depth, struct error *e)

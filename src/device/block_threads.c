@@ -141,10 +141,10 @@ static void block_threads_free(struct block_engine *g)
 }
 
 static const struct block_engine_ops block_threads_ops = {
-	.free = block_threads_free,
-	.push = block_threads_push,
-	.submit = block_threads_submit,
-	.reap = block_threads_reap,
+        .free = block_threads_free,
+        .push = block_threads_push,
+        .submit = block_threads_submit,
+        .reap = block_threads_reap,
 };
 
 struct block_engine *block_threads_new(struct error *e)

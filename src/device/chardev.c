@@ -1,8 +1,9 @@
 /*
- * Theory of operation: watches are one-shot. A descriptor is armed only while somebody waits for it, so a pipe
- * that hung up or a reader that stopped costs nothing. Input is read eagerly into a small buffer (the filter must
- * see it); when that is full a pipe or socket is left alone until there is room, and a terminal goes on being
- * read with the surplus dropped, as a terminal's own queue does, so that the escape key always gets through.
+ * Theory of operation: watches are one-shot. A descriptor is armed only while somebody waits for it, so a
+ * pipe that hung up or a reader that stopped costs nothing. Input is read eagerly into a small buffer (the
+ * filter must see it); when that is full a pipe or socket is left alone until there is room, and a terminal
+ * goes on being read with the surplus dropped, as a terminal's own queue does, so that the escape key always
+ * gets through.
  */
 #include "device/chardev.h"
 #include "base/log.h"
@@ -168,7 +169,8 @@ static void chardev_out_event(void *ctx, u32 events)
 bool chardev_wait(struct chardev *c, int timeout_ms)
 {
 	pthread_mutex_lock(&c->lock);
-	struct pollfd p = {.fd = c->out.fd < 0 ? -1 : fcntl(c->out.fd, F_DUPFD_CLOEXEC, 0), .events = POLLOUT};
+	struct pollfd p = {.fd = c->out.fd < 0 ? -1 : fcntl(c->out.fd, F_DUPFD_CLOEXEC, 0),
+	                   .events = POLLOUT};
 	pthread_mutex_unlock(&c->lock);
 
 	if (p.fd < 0)
@@ -374,8 +376,8 @@ static void chardev_open_stdio(struct chardev *c)
 	c->in_tty = isatty(STDIN_FILENO);
 	chardev_set_out(c, STDOUT_FILENO, false);
 	/*
-	 * O_NONBLOCK belongs to the open file description, which other processes share. A terminal or a pipe can be
-	 * opened anew; where that is not allowed, polling must do.
+	 * O_NONBLOCK belongs to the open file description, which other processes share. A terminal or a pipe
+	 * can be opened anew; where that is not allowed, polling must do.
 	 */
 	if (c->out_kind == OUT_POLLED && fstat(STDOUT_FILENO, &st) == 0) {
 		int fd = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);

@@ -7,12 +7,13 @@
  *   unix:PATH  a listening stream socket; one client at a time, others wait; it may come and go. Output while
  *              nobody is connected vanishes, as on a line with no cable.
  *
- * Neither reads nor writes ever block. A transfer that did less than it was asked for is a promise: the client's
- * readable() or writable() is called once, on the loop's thread, when there is more to do. Output whose reader
- * has gone for good (EPIPE, disk full) is dropped with one warning. SIGPIPE must be ignored by the process.
+ * Neither reads nor writes ever block. A transfer that did less than it was asked for is a promise: the
+ * client's readable() or writable() is called once, on the loop's thread, when there is more to do. Output
+ * whose reader has gone for good (EPIPE, disk full) is dropped with one warning. SIGPIPE must be ignored by
+ * the process.
  *
- * Threads: chardev_read(), chardev_write() and chardev_wait() on any; the rest on the loop's thread. Callbacks
- * hold no lock of this file.
+ * Threads: chardev_read(), chardev_write() and chardev_wait() on any; the rest on the loop's thread.
+ * Callbacks hold no lock of this file.
  */
 #pragma once
 

@@ -25,8 +25,8 @@ enum {
 };
 _Static_assert(REG_DOORBELLS + NVME_QUEUES * 8 <= BAR_MSIX, "doorbells fit");
 
-#define CAP                                                                                                  \
-	((u64)(NVME_MAX_ENTRIES - 1) | BIT(16) /* contiguous queues */ | 20ULL << 24 /* 10 s */ |              \
+#define CAP                                                                                       \
+	((u64)(NVME_MAX_ENTRIES - 1) | BIT(16) /* contiguous queues */ | 20ULL << 24 /* 10 s */ | \
 	 BIT(36) /* NSSR */ | BIT(37) /* NVM command set */)
 #define VERSION 0x00010400u
 
@@ -87,7 +87,8 @@ static void nvme_write_cc(struct nvme *n, u32 v)
 {
 	u32 old = n->cc;
 
-	/* While enabled only EN and SHN change, and the entry sizes, which a driver sets before it makes queues. */
+	/* While enabled only EN and SHN change, and the entry sizes, which a driver sets before it makes
+	 * queues. */
 	if (old & v & CC_EN)
 		v = (v & ~0x3ff0u) | (old & 0x3ff0);
 	n->cc = v & (CC_CONFIG | CC_SHN | CC_EN);
@@ -236,7 +237,8 @@ static void nvme_write(void *ctx, u64 offset, unsigned size, u64 value)
 	struct nvme *n = ctx;
 
 	if (size < 4 || (offset & 3)) {
-		log_guest("nvme %s: write of %u bytes at register 0x%llx", n->id, size, (unsigned long long)offset);
+		log_guest("nvme %s: write of %u bytes at register 0x%llx", n->id, size,
+		          (unsigned long long)offset);
 		return;
 	}
 	if (offset >= REG_DOORBELLS) {
@@ -282,8 +284,8 @@ static void nvme_describe(struct nvme *n, const struct nvme_config *config)
 	d->reset = nvme_reset;
 }
 
-struct nvme *nvme_new(const struct nvme_config *config, struct pci_host *pci, struct memory *mem, struct loop *loop,
-                      struct error *e)
+struct nvme *nvme_new(const struct nvme_config *config, struct pci_host *pci, struct memory *mem,
+                      struct loop *loop, struct error *e)
 {
 	struct nvme *n = calloc(1, sizeof(*n));
 
@@ -297,7 +299,8 @@ struct nvme *nvme_new(const struct nvme_config *config, struct pci_host *pci, st
 	n->mem = mem;
 	n->io_queues = config->io_queues ? min(config->io_queues, (unsigned)NVME_MAX_IO_QUEUES) : 8;
 	disk_id(&config->disk, n->id);
-	snprintf(n->device_name, sizeof(n->device_name), "%s", config->device_name ? config->device_name : "");
+	snprintf(n->device_name, sizeof(n->device_name), "%s",
+	         config->device_name ? config->device_name : "");
 	for (unsigned i = 0; i < NVME_REQUESTS; i++) {
 		n->requests[i].n = n;
 		nvme_request_free(&n->requests[i]);

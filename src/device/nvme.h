@@ -1,11 +1,11 @@
 /*
  * An NVMe 1.4 controller with one namespace: how EC2 shows an EBS volume.
  *
- * Model "Amazon Elastic Block Store", serial number the disk's id, firmware "1.0", logical blocks of 512 bytes, a
- * volatile write cache (the host's page cache). PRPs and SGLs, MSI-X with a vector for each queue, INTx for
- * drivers without. Parts: nvme.c (PCI function, registers, doorbells, reset), nvme_queue.c (queues, completions,
- * interrupts), nvme_admin.c and nvme_identify.c (admin command set), nvme_io.c (NVM command set), nvme_data.c (PRPs,
- * SGLs); nvme_internal.h has the structures.
+ * Model "Amazon Elastic Block Store", serial number the disk's id, firmware "1.0", logical blocks of 512
+ * bytes, a volatile write cache (the host's page cache). PRPs and SGLs, MSI-X with a vector for each queue,
+ * INTx for drivers without. Parts: nvme.c (PCI function, registers, doorbells, reset), nvme_queue.c (queues,
+ * completions, interrupts), nvme_admin.c and nvme_identify.c (admin command set), nvme_io.c (NVM command
+ * set), nvme_data.c (PRPs, SGLs); nvme_internal.h has the structures.
  *
  * Threads: registers on vCPU threads, completions on the loop's, all under the pci_device's lock.
  */
@@ -28,7 +28,7 @@ struct nvme_config {
 
 struct nvme;
 
-struct nvme *nvme_new(const struct nvme_config *config, struct pci_host *pci, struct memory *mem, struct loop *loop,
-                      struct error *e);
+struct nvme *nvme_new(const struct nvme_config *config, struct pci_host *pci, struct memory *mem,
+                      struct loop *loop, struct error *e);
 /* No vCPU and no loop may run; memory and PCI bus must still be there. */
 void nvme_free(struct nvme *n);

@@ -68,7 +68,7 @@ static u16 nvme_create_sq(struct nvme *n, const struct nvme_command *c)
 	if ((n->cc >> 16 & 15) != 6)
 		return NVME_INVALID_FIELD | NVME_DNR;
 	n->sq[qid] = (struct nvme_sq){
-		.live = true, .cqid = (u16)cqid, .size = (u16)((c->cdw10 >> 16) + 1), .base = c->prp1};
+	        .live = true, .cqid = (u16)cqid, .size = (u16)((c->cdw10 >> 16) + 1), .base = c->prp1};
 	n->cq[cqid].users++;
 	return NVME_OK;
 }
@@ -116,11 +116,11 @@ enum {
 static void nvme_features_default(const struct nvme *n, struct nvme_features *f)
 {
 	*f = (struct nvme_features){
-		.arbitration = 3,
-		.temperature_over = 70 + 273,
-		.write_cache = 1,
-		.io_sqs = (u16)n->io_queues,
-		.io_cqs = (u16)n->io_queues,
+	        .arbitration = 3,
+	        .temperature_over = 70 + 273,
+	        .write_cache = 1,
+	        .io_sqs = (u16)n->io_queues,
+	        .io_cqs = (u16)n->io_queues,
 	};
 }
 
@@ -272,7 +272,8 @@ static u16 nvme_async_event(struct nvme_request *r)
 	return NVME_PENDING;
 }
 
-/* All else is on its way to the disk and cannot be called back: only waiting event requests are aborted (§5.1). */
+/* All else is on its way to the disk and cannot be called back: only waiting event requests are aborted
+ * (§5.1). */
 static u16 nvme_abort(struct nvme_request *r)
 {
 	struct nvme *n = r->n;

@@ -1,6 +1,6 @@
 /*
- * The guest's buffers (§4.3, §4.4). Descriptors are read from guest memory one page at a time, each once; the number of
- * segments bounds all loops.
+ * The guest's buffers (§4.3, §4.4). Descriptors are read from guest memory one page at a time, each once; the
+ * number of segments bounds all loops.
  */
 #include "device/nvme_internal.h"
 

@@ -1,5 +1,5 @@
-/* What the controller says of itself: Identify (§5.15) and log pages (§5.14). Tables by byte offset, as in the
- * specification's figures. */
+/* What the controller says of itself: Identify (§5.15) and log pages (§5.14). Tables by byte offset, as in
+ * the specification's figures. */
 #include "device/nvme_internal.h"
 
 #include <stdio.h>
@@ -36,8 +36,8 @@ static void put_text(u8 *p, size_t size, const char *text)
 	memcpy(p, text, n);
 }
 
-/* 64 and 128 bits that name the volume for ever, made from its id; the top bytes carry Amazon's OUI, as is the
- * format's rule (IEEE EUI-64). */
+/* 64 and 128 bits that name the volume for ever, made from its id; the top bytes carry Amazon's OUI, as is
+ * the format's rule (IEEE EUI-64). */
 static void nvme_eui64(const struct nvme *n, u8 out[8])
 {
 	u64 h = disk_hash(n->id, 0x65756936);
@@ -65,7 +65,7 @@ static void nvme_identify_controller(const struct nvme *n, u8 *d)
 	put_text(d + 4, 20, n->id);
 	put_text(d + 24, 40, "Amazon Elastic Block Store");
 	put_text(d + 64, 8, "1.0");
-	d[72] = 3; /* recommended arbitration burst: 8 */
+	d[72] = 3;                                /* recommended arbitration burst: 8 */
 	d[73] = 0xdc, d[74] = 0x02, d[75] = 0xa0; /* IEEE OUI, little-endian */
 	d[77] = NVME_MDTS_SHIFT;
 	put32(d + 80, 0x00010400); /* version */
@@ -74,19 +74,20 @@ static void nvme_identify_controller(const struct nvme *n, u8 *d)
 	d[111] = 1; /* an I/O controller */
 	d[258] = 3; /* abort limit 4 */
 	d[259] = NVME_MAX_AER - 1;
-	d[260] = 1 << 1 | 1; /* one firmware slot, read-only */
+	d[260] = 1 << 1 | 1;      /* one firmware slot, read-only */
 	d[261] = 1 << 1 | 1 << 2; /* commands log, extended log pages */
 	d[262] = NVME_ERROR_LOG - 1;
 	put16(d + 266, WARNING_KELVIN);
 	put16(d + 268, CRITICAL_KELVIN);
-	d[512] = 0x66; /* submission entries: 64 bytes */
-	d[513] = 0x44; /* completion entries: 16 bytes */
+	d[512] = 0x66;     /* submission entries: 64 bytes */
+	d[513] = 0x44;     /* completion entries: 16 bytes */
 	put32(d + 516, 1); /* one namespace */
-	put16(d + 520, (u16)((block_can_discard(n->block) ? 1 << 2 : 0) | 1 << 3 | 1 << 4)); /* DSM, zeroes, select */
+	put16(d + 520,
+	      (u16)((block_can_discard(n->block) ? 1 << 2 : 0) | 1 << 3 | 1 << 4)); /* DSM, zeroes, select */
 	d[525] = 1 | 3 << 1; /* volatile write cache; Flush takes all namespaces */
 	put32(d + 536, 1);   /* SGLs, no alignment needed */
-	snprintf((char *)d + 768, 256, "nqn.2014-08.org.nvmexpress:uuid:%08x-%04x-4%03x-8%03x-%012llx", (u32)a,
-	         (unsigned)(a >> 32 & 0xffff), (unsigned)(a >> 48 & 0xfff), (unsigned)(b & 0xfff),
+	snprintf((char *)d + 768, 256, "nqn.2014-08.org.nvmexpress:uuid:%08x-%04x-4%03x-8%03x-%012llx",
+	         (u32)a, (unsigned)(a >> 32 & 0xffff), (unsigned)(a >> 48 & 0xfff), (unsigned)(b & 0xfff),
 	         (unsigned long long)(b >> 16));
 	put16(d + 2048, 2500); /* power state 0: 25 W */
 	put_text(d + 3072, 32, n->device_name);

@@ -2,8 +2,9 @@
  * The structures that the nvme_*.c files share. Section numbers are of NVM Express 1.4.
  *
  * Life of a command: nvme_fetch() takes it from a submission queue into a free nvme_request; a handler either
- * answers at once or starts a block request; nvme_complete() puts the entry into the completion queue, or on that
- * queue's waiting list while it is full. A request is free again when its entry is in the guest's memory.
+ * answers at once or starts a block request; nvme_complete() puts the entry into the completion queue, or on
+ * that queue's waiting list while it is full. A request is free again when its entry is in the guest's
+ * memory.
  */
 #pragma once
 
@@ -113,7 +114,8 @@ struct nvme_cq {
 	struct nvme_request *waiting, **waiting_last; /* answered, but the queue was full */
 };
 
-/* Asynchronous events (§5.2): at most one pending of each type; masked from the report until the log is read. */
+/* Asynchronous events (§5.2): at most one pending of each type; masked from the report until the log is read.
+ */
 enum nvme_event_type { NVME_EVENT_ERROR, NVME_EVENT_SMART, NVME_EVENT_TYPES };
 
 struct nvme_event {
@@ -122,8 +124,8 @@ struct nvme_event {
 };
 
 struct nvme_features {
-	u32 arbitration, power, temperature_over, temperature_under, error_recovery, write_cache, coalescing, atomicity,
-		async_events;
+	u32 arbitration, power, temperature_over, temperature_under, error_recovery, write_cache, coalescing,
+	        atomicity, async_events;
 	u32 vector[NVME_QUEUES]; /* interrupt vector configuration: coalescing disable */
 	u16 io_sqs, io_cqs;      /* granted by Number of Queues */
 };
@@ -171,7 +173,14 @@ struct nvme {
 	struct nvme_request *requests;
 };
 
-enum { CSTS_RDY = 1, CSTS_CFS = 2, CSTS_SHST = 3 << 2, CSTS_SHST_BUSY = 1 << 2, CSTS_SHST_DONE = 2 << 2, CSTS_NSSRO = 16 };
+enum {
+	CSTS_RDY = 1,
+	CSTS_CFS = 2,
+	CSTS_SHST = 3 << 2,
+	CSTS_SHST_BUSY = 1 << 2,
+	CSTS_SHST_DONE = 2 << 2,
+	CSTS_NSSRO = 16
+};
 
 static inline bool nvme_running(const struct nvme *n)
 {

@@ -84,12 +84,12 @@ static u16 nvme_transfer(struct nvme_request *r, enum block_op op)
 		n->units_written += length / BLOCK_SECTOR;
 	}
 	r->block = (struct block_request){
-		.op = op,
-		.offset = offset,
-		.length = length,
-		.iov = r->iov,
-		.iov_count = r->segments,
-		.fua = op == BLOCK_WRITE && nvme_must_sync(r),
+	        .op = op,
+	        .offset = offset,
+	        .length = length,
+	        .iov = r->iov,
+	        .iov_count = r->segments,
+	        .fua = op == BLOCK_WRITE && nvme_must_sync(r),
 	};
 	return nvme_submit(r);
 }
@@ -103,11 +103,11 @@ static u16 nvme_write_zeroes(struct nvme_request *r)
 	if (!nvme_lba_range(r, &offset, &length))
 		return NVME_LBA_OUT_OF_RANGE | NVME_DNR;
 	r->block = (struct block_request){
-		.op = BLOCK_WRITE_ZEROES,
-		.offset = offset,
-		.length = length,
-		.unmap = r->cmd.cdw12 & CDW12_DEALLOCATE,
-		.fua = nvme_must_sync(r),
+	        .op = BLOCK_WRITE_ZEROES,
+	        .offset = offset,
+	        .length = length,
+	        .unmap = r->cmd.cdw12 & CDW12_DEALLOCATE,
+	        .fua = nvme_must_sync(r),
 	};
 	return nvme_submit(r);
 }

@@ -57,13 +57,13 @@ static void nvme_log_error(struct nvme_request *r)
 	struct nvme_error_entry *entry = &n->errors[n->error_count++ % NVME_ERROR_LOG];
 
 	*entry = (struct nvme_error_entry){
-		.count = n->error_count,
-		.sqid = r->sqid,
-		.cid = r->cmd.cid,
-		.status = (u16)(r->status << 1),
-		.location = 0xffff,
-		.lba = r->sqid ? r->cmd.cdw10 | (u64)r->cmd.cdw11 << 32 : 0,
-		.nsid = r->cmd.nsid,
+	        .count = n->error_count,
+	        .sqid = r->sqid,
+	        .cid = r->cmd.cid,
+	        .status = (u16)(r->status << 1),
+	        .location = 0xffff,
+	        .lba = r->sqid ? r->cmd.cdw10 | (u64)r->cmd.cdw11 << 32 : 0,
+	        .nsid = r->cmd.nsid,
 	};
 }
 
@@ -90,7 +90,8 @@ void nvme_complete(struct nvme_request *r, u16 status)
 
 void nvme_cq_init(struct nvme_cq *cq, u64 base, u16 size, bool ien, u16 vector)
 {
-	*cq = (struct nvme_cq){.live = true, .ien = ien, .phase = true, .vector = vector, .size = size, .base = base};
+	*cq = (struct nvme_cq){
+	        .live = true, .ien = ien, .phase = true, .vector = vector, .size = size, .base = base};
 	cq->waiting_last = &cq->waiting;
 }
 
@@ -180,7 +181,8 @@ void nvme_send_events(struct nvme *n)
 			return;
 		ev->pending = false;
 		ev->masked = true;
-		nvme_cq_put(n, 0, 0, n->aer[--n->aer_count], type | (u32)ev->info << 8 | (u32)ev->log << 16, NVME_OK);
+		nvme_cq_put(n, 0, 0, n->aer[--n->aer_count], type | (u32)ev->info << 8 | (u32)ev->log << 16,
+		            NVME_OK);
 	}
 }
 
@@ -228,7 +230,8 @@ static bool nvme_fetch_round(struct nvme *n)
 
 		n->next_sq = qid == n->io_queues ? 0 : qid + 1;
 		for (unsigned k = 0; k < BURST && n->free && nvme_running(n); k++) {
-			struct nvme_sq *sq = &n->sq[qid]; /* a command may delete its queue's neighbours, not itself */
+			struct nvme_sq *sq =
+			        &n->sq[qid]; /* a command may delete its queue's neighbours, not itself */
 
 			if (!sq->live || sq->head == sq->tail)
 				break;

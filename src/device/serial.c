@@ -68,7 +68,8 @@ struct serial {
 
 	u8 ier, lcr, mcr, msr, lsr_errors, scr, fcr;
 	u16 divisor;
-	bool thre_pending; /* the THRE interrupt: set when THRE rises, cleared by reading IIR or writing THR */
+	bool thre_pending; /* the THRE interrupt: set when THRE rises, cleared by reading IIR or writing THR
+	                    */
 	u8 fifo[FIFO_SIZE];
 	bool fifo_break[FIFO_SIZE];
 	unsigned fifo_head, fifo_count;
@@ -177,8 +178,8 @@ static void serial_receive(struct serial *s, u8 byte, bool is_break)
 	if (!serial_fifo_room(s)) {
 		s->lsr_errors |= LSR_OE;
 		if (serial_fifo_on(s))
-			return;             /* the shift register is overwritten, the FIFO is kept */
-		s->fifo_count = 0;      /* without FIFO the old byte is lost */
+			return;    /* the shift register is overwritten, the FIFO is kept */
+		s->fifo_count = 0; /* without FIFO the old byte is lost */
 	}
 	unsigned i = (s->fifo_head + s->fifo_count++) % FIFO_SIZE;
 	s->fifo[i] = byte;
@@ -284,8 +285,8 @@ static void serial_write_fcr(struct serial *s, u8 v)
 {
 	bool flip = (v ^ s->fcr) & FCR_ENABLE;
 
-	/* The other bits count only while bit 0 is being written as 1; turning FIFOs on or off empties them. What
-	 * is in the ring has left the UART as far as the guest can tell. */
+	/* The other bits count only while bit 0 is being written as 1; turning FIFOs on or off empties them.
+	 * What is in the ring has left the UART as far as the guest can tell. */
 	if (flip || (v & FCR_CLEAR_RX)) {
 		s->fifo_count = 0;
 		s->fifo_head = 0;
@@ -422,7 +423,8 @@ static void serial_power_on(struct serial *s)
 	s->listening = false;
 }
 
-struct serial *serial_new(const struct serial_config *config, struct bus *pio, struct loop *loop, struct error *e)
+struct serial *serial_new(const struct serial_config *config, struct bus *pio, struct loop *loop,
+                          struct error *e)
 {
 	struct serial *s = calloc(1, sizeof(*s));
 
@@ -436,8 +438,12 @@ struct serial *serial_new(const struct serial_config *config, struct bus *pio, s
 	s->drain_call = (struct loop_call){.fn = serial_drain_call, .ctx = s};
 	pthread_mutex_init(&s->lock, NULL);
 	serial_power_on(s);
-	s->region = (struct bus_region){
-		.name = "serial", .base = config->base, .size = 8, .ops = &serial_ops, .ctx = s, .lock = &s->lock};
+	s->region = (struct bus_region){.name = "serial",
+	                                .base = config->base,
+	                                .size = 8,
+	                                .ops = &serial_ops,
+	                                .ctx = s,
+	                                .lock = &s->lock};
 	if (bus_add(pio, &s->region) < 0) {
 		error_set(e, EBUSY, "serial port 0x%x", config->base);
 		pthread_mutex_destroy(&s->lock);

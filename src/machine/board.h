@@ -19,7 +19,7 @@
 #include "machine/pci.h"
 
 #define BOARD_MAX_CPUS 64
-#define BOARD_PHYS_BITS 40 /* MAXPHYADDR: RAM and the 64-bit PCI window end below 1 TiB */
+#define BOARD_PHYS_BITS 46 /* MAXPHYADDR as CPUID tells it; RAM and the 64-bit PCI window end below 1 TiB */
 
 #define BOARD_ECAM_BASE   0xe0000000ULL
 #define BOARD_ECAM_SIZE   0x10000000ULL

@@ -59,9 +59,12 @@ static void show_time(struct rtc *r, u64 now)
 	r->cmos[RTC_WEEKDAY] = encode(r, tm.tm_wday + 1);
 	r->cmos[RTC_DAY] = encode(r, tm.tm_mday);
 	r->cmos[RTC_MONTH] = encode(r, tm.tm_mon + 1);
-	r->cmos[RTC_YEAR] = encode(r, tm.tm_year % 100);
+	r->cmos[RTC_YEAR] = encode(r, (tm.tm_year + 1900) % 100);
 	r->cmos[CMOS_CENTURY] = encode(r, (tm.tm_year + 1900) / 100);
 }
+
+/* Nanoseconds since 1970 have room for some 290 years either way. */
+#define SECONDS_MAX 8000000000LL
 
 /* The time cells as seconds since 1970; nonsense is carried over into the next field. */
 static s64 read_cells(const struct rtc *r)
@@ -75,7 +78,9 @@ static s64 read_cells(const struct rtc *r)
 		.tm_year = decode(r, r->cmos[CMOS_CENTURY]) * 100 + decode(r, r->cmos[RTC_YEAR]) - 1900,
 	};
 
-	return timegm(&tm);
+	s64 seconds = timegm(&tm);
+
+	return seconds > SECONDS_MAX ? SECONDS_MAX : max(seconds, -SECONDS_MAX);
 }
 
 static void set_clock(struct rtc *r, s64 time_ns, u64 now)
@@ -259,7 +264,7 @@ static void write_cell(struct rtc *r, unsigned cell, u8 value, u64 now)
 		if (!r->frozen) {
 			s64 t = clock_time(r, now);
 
-			set_clock(r, read_cells(r) * NS + t - floor_div(t, NS) * NS, now);
+			set_clock(r, read_cells(r) * NS + (t - floor_div(t, NS) * NS), now);
 		}
 	} else {
 		r->cmos[cell] = value;

@@ -58,6 +58,9 @@ static const struct {
 	{ZYDIS_MNEMONIC_XSAVEOPT64, "the host has more components"},
 	{ZYDIS_MNEMONIC_XRSTOR, "the host has more components"},
 	{ZYDIS_MNEMONIC_XRSTOR64, "the host has more components"},
+	{ZYDIS_MNEMONIC_IRET, "the host's descriptor tables"},
+	{ZYDIS_MNEMONIC_IRETD, "the host's descriptor tables"},
+	{ZYDIS_MNEMONIC_IRETQ, "the host's descriptor tables"},
 	{ZYDIS_MNEMONIC_UD0, "its length is a matter of vendors"},
 };
 
@@ -68,17 +71,41 @@ static const struct {
 } excluded_categories[] = {
 	{ZYDIS_CATEGORY_IO, "privileged, or the host's ports"},
 	{ZYDIS_CATEGORY_IOSTRINGOP, "privileged, or the host's ports"},
-	{ZYDIS_CATEGORY_VTX, "not in the model"},
 };
+
+/* Of these the model has one instruction each, which enters the hypervisor. */
+static const u16 excluded_sets[] = {ZYDIS_ISA_SET_VTX, ZYDIS_ISA_SET_SVM};
+
+/*
+ * Encodings on which AMD and Intel differ, and the model is Intel's: reserved hints with registers; 16-bit operands of
+ * branches, ENTER and MOVSXD; the upper half of a pushed selector; VEX.W for 64-bit registers in 32-bit modes.
+ */
+static bool is_vendors(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operands)
+{
+	bool long64 = z->machine_mode == ZYDIS_MACHINE_MODE_LONG_64, small = z->attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE;
+
+	switch (z->mnemonic) {
+	case ZYDIS_MNEMONIC_NOP: return z->opcode == 0x0d;
+	case ZYDIS_MNEMONIC_ENTER:
+	case ZYDIS_MNEMONIC_MOVSXD: return small;
+	case ZYDIS_MNEMONIC_PUSH:
+		return !long64 && z->operand_width == 32 && operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		       ZydisRegisterGetClass(operands[0].reg.value) == ZYDIS_REGCLASS_SEGMENT;
+	case ZYDIS_MNEMONIC_VPEXTRD:
+	case ZYDIS_MNEMONIC_VPINSRD: return z->raw.vex.W;
+	default: return long64 && small && z->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
+	}
+}
 
 static bool is_excluded(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operands)
 {
 	if (z->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED || z->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
 		return true;
-	/* Vendors differ: 66 shortens a near branch of 64-bit mode on some. */
-	if (z->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE && z->machine_mode == ZYDIS_MACHINE_MODE_LONG_64 &&
-	    z->attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE)
+	if (is_vendors(z, operands))
 		return true;
+	for (unsigned i = 0; i < ARRAY_SIZE(excluded_sets); i++)
+		if (z->meta.isa_set == excluded_sets[i])
+			return true;
 	for (unsigned i = 0; i < ARRAY_SIZE(excluded_mnemonics); i++)
 		if (z->mnemonic == excluded_mnemonics[i].mnemonic)
 			return true;

@@ -31,7 +31,7 @@ extern const u8 kernel_start[], kernel_resume[], kernel_vectors[], kernel_end[];
 
 /* Position-independent but for the state block, at S. */
 __asm__(".section .rodata\n"
-	".set S, 0x30000000\n"
+	".set S, 0x37e91000\n"
 	".globl kernel_start, kernel_resume, kernel_vectors, kernel_end\n"
 	"kernel_start:\n"
 	"kernel_common:\n" /* vector, error code, frame */

@@ -22,7 +22,7 @@ void native_enter(void);
 extern const u8 native_exit[], native_exit_end[], native_leave[];
 
 __asm__(".text\n"
-	".set S, 0x30000000\n"
+	".set S, 0x37e91000\n"
 	".globl native_enter, native_exit, native_exit_end, native_leave\n"
 	"native_enter:\n"
 	"	push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"

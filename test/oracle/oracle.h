@@ -16,14 +16,14 @@
 
 #include <Zydis/Zydis.h>
 
-/* Linear addresses, the same in both worlds. */
-#define CODE_BASE  0x10000000u /* two pages, int3 wherever no instruction is */
+/* Linear addresses, the same in both worlds; at distances that no operand of a bit string instruction favours. */
+#define CODE_BASE  0x12345000u /* two pages, int3 wherever no instruction is */
 #define CODE_SIZE  0x2000u
-#define EXIT_BASE  0x10010000u /* native only: the way out */
+#define EXIT_BASE  0x12355000u /* native only: the way out */
 #define DATA_BASE  0x20000000u /* two pages read-write, one read-only; nothing around */
 #define DATA_WRITE 0x2000u
 #define DATA_SIZE  0x3000u
-#define STATE_BASE 0x30000000u /* struct image; user memory natively, supervisor's in the guest */
+#define STATE_BASE 0x37e91000u /* struct image; user memory natively, supervisor's in the guest */
 #define GS_BASE    0x1000u
 
 #define SEL_CODE64 0x33

@@ -44,8 +44,10 @@ static void disk_image(struct disk *d, u64 size)
 
 static struct block *disk_try(struct disk *d, const char *path, bool readonly, bool direct, struct error *e)
 {
-	struct block_config c = {
-		.disk = {.path = path, .readonly = readonly, .direct = direct}, .lock = &d->lock, .batch = disk_batch, .ctx = d};
+	struct block_config c = {.disk = {.path = path, .readonly = readonly, .direct = direct},
+	                         .lock = &d->lock,
+	                         .batch = disk_batch,
+	                         .ctx = d};
 
 	return block_new(&c, &d->g.loop, e);
 }
@@ -94,8 +96,12 @@ static int disk_do(struct disk *d, enum block_op op, u64 offset, void *buf, u64 
 {
 	struct request q = {.iov = {{buf, len}}};
 
-	q.r = (struct block_request){
-		.op = op, .offset = offset, .length = len, .iov = q.iov, .iov_count = 1, .done = request_done};
+	q.r = (struct block_request){.op = op,
+	                             .offset = offset,
+	                             .length = len,
+	                             .iov = q.iov,
+	                             .iov_count = 1,
+	                             .done = request_done};
 	pthread_mutex_lock(&d->lock);
 	block_submit(d->b, &q.r);
 	block_kick(d->b);
@@ -121,8 +127,12 @@ static void what_was_written_is_read(struct disk *d)
 	assert_memory_equal(a, b, sizeof(a));
 	/* Odd addresses, many pieces. */
 	struct request q = {.iov = {{b + 1, 511}, {b + 1000, 1}, {b + 4096, 4096}, {b + 9001, 512}}};
-	q.r = (struct block_request){
-		.op = BLOCK_READ, .offset = 1024, .length = 5120, .iov = q.iov, .iov_count = 4, .done = request_done};
+	q.r = (struct block_request){.op = BLOCK_READ,
+	                             .offset = 1024,
+	                             .length = 5120,
+	                             .iov = q.iov,
+	                             .iov_count = 4,
+	                             .done = request_done};
 	memset(b, 0, sizeof(b));
 	block_submit(d->b, &q.r);
 	block_drain(d->b);
@@ -375,17 +385,17 @@ static void ids_are_stable(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(buffered),
-		cmocka_unit_test(direct),
-		cmocka_unit_test(zeroes_and_holes),
-		cmocka_unit_test(a_crowd),
-		cmocka_unit_test(a_drain_leaves_nothing),
-		cmocka_unit_test(a_full_disk_is_a_write_error),
-		cmocka_unit_test(a_file_that_shrinks_reads_as_zeroes),
-		cmocka_unit_test(a_writer_excludes_others),
-		cmocka_unit_test(what_is_no_disk_is_refused_by_name),
-		cmocka_unit_test(threads_do_the_same),
-		cmocka_unit_test(ids_are_stable),
+	        cmocka_unit_test(buffered),
+	        cmocka_unit_test(direct),
+	        cmocka_unit_test(zeroes_and_holes),
+	        cmocka_unit_test(a_crowd),
+	        cmocka_unit_test(a_drain_leaves_nothing),
+	        cmocka_unit_test(a_full_disk_is_a_write_error),
+	        cmocka_unit_test(a_file_that_shrinks_reads_as_zeroes),
+	        cmocka_unit_test(a_writer_excludes_others),
+	        cmocka_unit_test(what_is_no_disk_is_refused_by_name),
+	        cmocka_unit_test(threads_do_the_same),
+	        cmocka_unit_test(ids_are_stable),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /*
- * A guest without a CPU, to drive devices with: memory, buses, a PCI bus whose MSIs are counted, an event loop.
- * For unit tests that include it after cmocka.h.
+ * A guest without a CPU, to drive devices with: memory, buses, a PCI bus whose MSIs are counted, an event
+ * loop. For unit tests that include it after cmocka.h.
  */
 #pragma once
 
@@ -51,9 +51,7 @@ static void guest_timer(void *ctx)
 	loop_stop(&g->loop);
 }
 
-static void guest_nothing(void *ctx)
-{
-}
+static void guest_nothing(void *ctx) {}
 
 static void guest_init(struct guest *g)
 {
@@ -67,19 +65,19 @@ static void guest_init(struct guest *g)
 	g->pio = bus_new();
 	g->mmio = bus_new();
 	struct pci_host_config c = {
-		.pio = g->pio,
-		.mmio = g->mmio,
-		.ecam_base = 0xe0000000,
-		.ecam_size = 0x10000000,
-		.mem_base = 0xc0000000,
-		.mem_size = 0x20000000,
-		.mem64_base = 0x100000000000,
-		.mem64_size = 0x1000000000,
-		.io_base = 0xc000,
-		.io_size = 0x1000,
-		.msi = {.send = guest_msi, .ctx = g},
-		.reset = guest_nothing,
-		.ctx = g,
+	        .pio = g->pio,
+	        .mmio = g->mmio,
+	        .ecam_base = 0xe0000000,
+	        .ecam_size = 0x10000000,
+	        .mem_base = 0xc0000000,
+	        .mem_size = 0x20000000,
+	        .mem64_base = 0x100000000000,
+	        .mem64_size = 0x1000000000,
+	        .io_base = 0xc000,
+	        .io_size = 0x1000,
+	        .msi = {.send = guest_msi, .ctx = g},
+	        .reset = guest_nothing,
+	        .ctx = g,
 	};
 	for (unsigned i = 0; i < 8; i++)
 		c.intx[i] = (struct irq_line){.set = guest_line, .ctx = g, .n = 16 + i};
@@ -126,20 +124,21 @@ static inline void guest_run(struct guest *g, unsigned ms)
 }
 
 /* Lets the loop run until the condition holds; fails after ten seconds. */
-#define guest_until(g, condition)                                                                            \
-	do {                                                                                                 \
-		u64 _end = clock_monotonic_ns() + 10000000000ULL;                                            \
-		while (!(condition)) {                                                                       \
-			assert_true(clock_monotonic_ns() < _end);                                            \
-			guest_run(g, 1);                                                                     \
-		}                                                                                            \
+#define guest_until(g, condition)                                 \
+	do {                                                      \
+		u64 _end = clock_monotonic_ns() + 10000000000ULL; \
+		while (!(condition)) {                            \
+			assert_true(clock_monotonic_ns() < _end); \
+			guest_run(g, 1);                          \
+		}                                                 \
 	} while (0)
 
 /* BAR 0 of the device in a slot, decoding and bus mastering on. */
 static inline u64 guest_bar(struct guest *g, unsigned slot)
 {
 	pci_config_write(g->pci, slot, 4, 2, 6);
-	return (pci_config_read(g->pci, slot, 0x10, 4) & ~0xfu) | (u64)pci_config_read(g->pci, slot, 0x14, 4) << 32;
+	return (pci_config_read(g->pci, slot, 0x10, 4) & ~0xfu) | (u64)pci_config_read(g->pci, slot, 0x14, 4)
+	                                                                  << 32;
 }
 
 static inline unsigned guest_capability(struct guest *g, unsigned slot, u8 id, unsigned nth)

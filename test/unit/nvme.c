@@ -72,7 +72,8 @@ static bool take(struct drive *d, struct queue *q, struct entry *e)
 {
 	struct entry *slot = (struct entry *)guest_ptr(&d->g, q->cq) + q->head;
 
-	if ((__atomic_load_n(&slot->status, __ATOMIC_ACQUIRE) & 1) != q->phase)
+	/* Command id and status as one word, as the controller writes them. */
+	if ((__atomic_load_n((u32 *)&slot->cid, __ATOMIC_ACQUIRE) >> 16 & 1) != q->phase)
 		return false;
 	*e = *slot;
 	if (++q->head == q->entries) {
@@ -127,8 +128,10 @@ static unsigned create_cq(struct drive *d, const struct queue *q, unsigned vecto
 static unsigned create_sq(struct drive *d, const struct queue *q, unsigned cqid)
 {
 	return run(d, &d->admin,
-	           (struct command){
-			   .opcode = 1, .prp1 = q->sq, .cdw10 = (q->entries - 1) << 16 | q->id, .cdw11 = cqid << 16 | 1});
+	           (struct command){.opcode = 1,
+	                            .prp1 = q->sq,
+	                            .cdw10 = (q->entries - 1) << 16 | q->id,
+	                            .cdw11 = cqid << 16 | 1});
 }
 
 static void drive_open_with(struct drive *d, const struct nvme_config *with)
@@ -233,7 +236,10 @@ static void identify(void **state)
 	u64 buf = guest_alloc(&d.g, 8192);
 	u8 *p = guest_ptr(&d.g, buf);
 	/* Across two pages. */
-	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 6, .prp1 = buf + 256, .prp2 = buf + 4096, .cdw10 = 1}), 0);
+	assert_int_equal(
+	        run(&d, &d.admin,
+	            (struct command){.opcode = 6, .prp1 = buf + 256, .prp2 = buf + 4096, .cdw10 = 1}),
+	        0);
 	assert_memory_equal(p + 256 + 4, "vol0123456789abcdef0", 20);
 	assert_memory_equal(p + 256 + 24, "Amazon Elastic Block Store              ", 40);
 	assert_memory_equal(p + 256 + 64, "1.0     ", 8);
@@ -241,23 +247,33 @@ static void identify(void **state)
 	assert_memory_equal(p + 256 + 3072, "sda1 ", 5);
 	assert_memory_equal(p + 256 + 768, "nqn.2014-08.org.nvmexpress:uuid:", 32);
 	assert_int_equal(strlen((char *)p + 256 + 768), 32 + 36);
-	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 6, .nsid = 1, .prp1 = buf, .cdw10 = 0}), 0);
+	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 6, .nsid = 1, .prp1 = buf, .cdw10 = 0}),
+	                 0);
 	u64 blocks;
 	memcpy(&blocks, p, 8);
 	assert_int_equal(blocks, SIZE / 512);
 	assert_int_equal(p[130], 9);
-	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 6, .nsid = 0, .prp1 = buf, .cdw10 = 2}), 0);
+	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 6, .nsid = 0, .prp1 = buf, .cdw10 = 2}),
+	                 0);
 	assert_int_equal(p[0] | p[4], 1);
-	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 6, .nsid = 1, .prp1 = buf, .cdw10 = 2}), 0);
+	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 6, .nsid = 1, .prp1 = buf, .cdw10 = 2}),
+	                 0);
 	assert_int_equal(p[0], 0);
-	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 6, .nsid = 1, .prp1 = buf, .cdw10 = 3}), 0);
+	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 6, .nsid = 1, .prp1 = buf, .cdw10 = 3}),
+	                 0);
 	assert_int_equal(p[0], 1);
 	assert_int_equal(p[12], 2);
-	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 6, .nsid = 2, .prp1 = buf, .cdw10 = 0}), 0x0b);
-	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 6, .nsid = 1, .prp1 = buf, .cdw10 = 0x1f}), 0x02);
-	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 6, .prp1 = 0xf00000000, .cdw10 = 1}), 0x04);
+	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 6, .nsid = 2, .prp1 = buf, .cdw10 = 0}),
+	                 0x0b);
+	assert_int_equal(
+	        run(&d, &d.admin, (struct command){.opcode = 6, .nsid = 1, .prp1 = buf, .cdw10 = 0x1f}),
+	        0x02);
+	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 6, .prp1 = 0xf00000000, .cdw10 = 1}),
+	                 0x04);
 	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 6, .prp1 = buf + 2, .cdw10 = 1}), 0x13);
-	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 6, .flags = 0x40, .prp1 = buf, .cdw10 = 1}), 0x02);
+	assert_int_equal(
+	        run(&d, &d.admin, (struct command){.opcode = 6, .flags = 0x40, .prp1 = buf, .cdw10 = 1}),
+	        0x02);
 	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 0x77}), 0x01);
 	drive_close(&d);
 }
@@ -281,23 +297,28 @@ static void queue_rules(void **state)
 	bad = q, bad.cq += 512;
 	assert_int_equal(create_cq(&d, &bad, 1), 0x13);
 	assert_int_equal(create_cq(&d, &q, 9), 0x108);
-	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 5, .prp1 = q.cq, .cdw10 = 15 << 16 | 2, .cdw11 = 2}), 0x02);
+	assert_int_equal(run(&d, &d.admin,
+	                     (struct command){.opcode = 5, .prp1 = q.cq, .cdw10 = 15 << 16 | 2, .cdw11 = 2}),
+	                 0x02);
 	assert_int_equal(create_sq(&d, &q, 2), 0x100);
 	assert_int_equal(create_sq(&d, &q, 0), 0x101);
 	assert_int_equal(create_cq(&d, &q, 2), 0);
 	assert_int_equal(create_sq(&d, &q, 2), 0);
 	assert_int_equal(create_sq(&d, &q, 2), 0x101);
 	/* Number of queues: too late. */
-	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 9, .cdw10 = 7, .cdw11 = 3 << 16 | 3}), 0x0c);
+	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 9, .cdw10 = 7, .cdw11 = 3 << 16 | 3}),
+	                 0x0c);
 	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 4, .cdw10 = 2}), 0x10c);
 	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 0, .cdw10 = 2}), 0);
 	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 0, .cdw10 = 2}), 0x101);
 	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 4, .cdw10 = 2}), 0);
 	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 0, .cdw10 = 1}), 0);
 	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 4, .cdw10 = 1}), 0);
-	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 9, .cdw10 = 7, .cdw11 = 0x00010003}), 0);
+	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 9, .cdw10 = 7, .cdw11 = 0x00010003}),
+	                 0);
 	assert_int_equal(d.last.result, 0x00010003);
-	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 9, .cdw10 = 7, .cdw11 = 0x0fff0fff}), 0);
+	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 9, .cdw10 = 7, .cdw11 = 0x0fff0fff}),
+	                 0);
 	assert_int_equal(d.last.result, 0x00070007);
 	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 9, .cdw10 = 7, .cdw11 = 0xffff}), 0x02);
 	drive_close(&d);
@@ -349,12 +370,14 @@ static void events_and_abort(void **state)
 	/* Masked until the log is read. */
 	set(&d, 0x1000 + 8, 64);
 	assert_false(take(&d, &d.admin, &e));
-	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 2, .prp1 = buf, .cdw10 = 15 << 16 | 1}), 0);
+	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 2, .prp1 = buf, .cdw10 = 15 << 16 | 1}),
+	                 0);
 	assert_int_equal(*(u64 *)guest_ptr(&d.g, buf), 1);
 	set(&d, 0x1000 + 8, 64);
 	assert_true(take(&d, &d.admin, &e));
 	assert_int_equal(e.result, 0x00010100);
-	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 2, .prp1 = buf, .cdw10 = 15 << 16 | 1}), 0);
+	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 2, .prp1 = buf, .cdw10 = 15 << 16 | 1}),
+	                 0);
 	/* A completion queue's head beyond what is there. */
 	set(&d, 0x1004 + 8, 3);
 	assert_true(take(&d, &d.admin, &e));
@@ -380,17 +403,25 @@ static void logs(void **state)
 	drive_open(&d);
 	u64 buf = guest_alloc(&d.g, 8192);
 	u8 *p = guest_ptr(&d.g, buf);
-	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 2, .nsid = ~0u, .prp1 = buf, .cdw10 = 127 << 16 | 2}), 0);
+	assert_int_equal(run(&d, &d.admin,
+	                     (struct command){.opcode = 2, .nsid = ~0u, .prp1 = buf, .cdw10 = 127 << 16 | 2}),
+	                 0);
 	assert_int_equal(p[3], 100);
-	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 2, .prp1 = buf, .cdw10 = 127 << 16 | 3}), 0);
+	assert_int_equal(
+	        run(&d, &d.admin, (struct command){.opcode = 2, .prp1 = buf, .cdw10 = 127 << 16 | 3}), 0);
 	assert_memory_equal(p + 8, "1.0 ", 4);
 	memset(p, 0xee, 8192);
-	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 2, .prp1 = buf, .prp2 = buf + 4096, .cdw10 = 2047 << 16 | 5}), 0);
+	assert_int_equal(
+	        run(&d, &d.admin,
+	            (struct command){.opcode = 2, .prp1 = buf, .prp2 = buf + 4096, .cdw10 = 2047 << 16 | 5}),
+	        0);
 	assert_int_equal(p[0], 1);
 	assert_int_equal(p[1024 + 4], 3);
 	assert_int_equal(p[8191], 0); /* beyond the page: zeroes */
 	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 2, .prp1 = buf, .cdw10 = 0x70}), 0x109);
-	assert_int_equal(run(&d, &d.admin, (struct command){.opcode = 2, .prp1 = buf, .cdw10 = 2, .cdw12 = 516}), 0x02);
+	assert_int_equal(
+	        run(&d, &d.admin, (struct command){.opcode = 2, .prp1 = buf, .cdw10 = 2, .cdw12 = 516}),
+	        0x02);
 	drive_close(&d);
 }
 
@@ -539,7 +570,9 @@ static void zeroes_and_deallocate(void **state)
 	/* Two ranges, an empty one between. */
 	u32 ranges[12] = {0, 8, 16, 0, 0, 0, 0, 0, 0, 1, 24, 0};
 	memcpy(p, ranges, sizeof(ranges));
-	assert_int_equal(run(&d, &d.io, (struct command){.opcode = 9, .nsid = 1, .prp1 = buf, .cdw10 = 2, .cdw11 = 4}), 0);
+	assert_int_equal(
+	        run(&d, &d.io, (struct command){.opcode = 9, .nsid = 1, .prp1 = buf, .cdw10 = 2, .cdw11 = 4}),
+	        0);
 	for (unsigned i = 0; i < 32; i++) {
 		bool zero = (i >= 1 && i < 4) || (i >= 8 && i < 25);
 		assert_int_equal(run(&d, &d.io, rw(2, i, 1, buf, 0)), 0);
@@ -548,7 +581,9 @@ static void zeroes_and_deallocate(void **state)
 	}
 	ranges[10] = SIZE / 512;
 	memcpy(p, ranges, sizeof(ranges));
-	assert_int_equal(run(&d, &d.io, (struct command){.opcode = 9, .nsid = 1, .prp1 = buf, .cdw10 = 2, .cdw11 = 4}), 0x80);
+	assert_int_equal(
+	        run(&d, &d.io, (struct command){.opcode = 9, .nsid = 1, .prp1 = buf, .cdw10 = 2, .cdw11 = 4}),
+	        0x80);
 	drive_close(&d);
 }
 
@@ -570,7 +605,8 @@ static void a_readonly_disk(void **state)
 	drive_close(&d);
 }
 
-/* A completion queue smaller than what is submitted: nothing is lost, order of each command's entry is kept. */
+/* A completion queue smaller than what is submitted: nothing is lost, order of each command's entry is kept.
+ */
 static void a_full_completion_queue(void **state)
 {
 	struct drive d;
@@ -720,6 +756,52 @@ static void noise(void **state)
 	drive_close(&d);
 }
 
+static void *loop_thread(void *arg)
+{
+	struct error e;
+
+	loop_run(arg, &e);
+	return NULL;
+}
+
+/* As in life: the loop on its own thread, the driver on another, many commands at once. */
+static void two_threads(void **state)
+{
+	struct drive d;
+	pthread_t thread;
+	struct entry e;
+
+	drive_open(&d);
+	u64 buf = guest_alloc(&d.g, 32 * 4096);
+	u8 *p = guest_ptr(&d.g, buf);
+	assert_int_equal(pthread_create(&thread, NULL, loop_thread, &d.g.loop), 0);
+	for (unsigned round = 0; round < 200; round++) {
+		bool write = !(round & 1);
+		if (!write)
+			memset(p, 0, 32 * 4096);
+		for (unsigned i = 0; i < 32; i++) {
+			struct command c = rw(write ? 1 : 2, i * 8, 8, buf + i * 4096, 0);
+			if (write)
+				memset(p + i * 4096, (int)(round + i), 4096);
+			if (write && i % 8 == 0)
+				c.cdw12 |= 1u << 30;
+			put(&d, &d.io, &c);
+		}
+		ring_sq(&d, &d.io);
+		for (unsigned got = 0; got < 32;) {
+			if (take(&d, &d.io, &e)) {
+				assert_int_equal(e.status >> 1, 0);
+				got++;
+			}
+		}
+		for (unsigned i = 0; i < 32 && !write; i++)
+			assert_int_equal(p[i * 4096 + 4095], (u8)(round - 1 + i));
+	}
+	loop_stop(&d.g.loop);
+	pthread_join(thread, NULL);
+	drive_close(&d);
+}
+
 static void a_disk_that_is_not_there(void **state)
 {
 	struct guest g;
@@ -735,22 +817,23 @@ static void a_disk_that_is_not_there(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(registers),
-		cmocka_unit_test(identify),
-		cmocka_unit_test(queue_rules),
-		cmocka_unit_test(features),
-		cmocka_unit_test(events_and_abort),
-		cmocka_unit_test(logs),
-		cmocka_unit_test(data),
-		cmocka_unit_test(refusals),
-		cmocka_unit_test(scatter_gather),
-		cmocka_unit_test(zeroes_and_deallocate),
-		cmocka_unit_test(a_readonly_disk),
-		cmocka_unit_test(a_full_completion_queue),
-		cmocka_unit_test(reset_in_the_middle),
-		cmocka_unit_test(pin_interrupts),
-		cmocka_unit_test(noise),
-		cmocka_unit_test(a_disk_that_is_not_there),
+	        cmocka_unit_test(registers),
+	        cmocka_unit_test(identify),
+	        cmocka_unit_test(queue_rules),
+	        cmocka_unit_test(features),
+	        cmocka_unit_test(events_and_abort),
+	        cmocka_unit_test(logs),
+	        cmocka_unit_test(data),
+	        cmocka_unit_test(refusals),
+	        cmocka_unit_test(scatter_gather),
+	        cmocka_unit_test(zeroes_and_deallocate),
+	        cmocka_unit_test(a_readonly_disk),
+	        cmocka_unit_test(a_full_completion_queue),
+	        cmocka_unit_test(reset_in_the_middle),
+	        cmocka_unit_test(pin_interrupts),
+	        cmocka_unit_test(noise),
+	        cmocka_unit_test(two_threads),
+	        cmocka_unit_test(a_disk_that_is_not_there),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

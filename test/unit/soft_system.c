@@ -949,6 +949,522 @@ static void debug_registers(void **state)
 	guest_free(g);
 }
 
+
+/* ---- more of debugging ---- */
+
+static void step_follows_syscall(void **state)
+{
+	GUEST(LONG64, 3);
+	CODE(g, 0x0f, 0x05, 0x90);
+	g->s.star = (u64)(USER_CODE32) << 48 | (u64)CODE64 << 32;
+	g->s.lstar = GUEST_CODE;
+	g->s.sfmask = FLAG_TF;
+	g->s.rflags |= FLAG_TF;
+	/* The kernel runs unstepped; SYSRET loads TF, and the trap comes at once. */
+	static const u8 kernel[] = {0x90, 0x90, 0x48, 0x0f, 0x07};
+	memcpy(g->ram + GUEST_CODE, kernel, sizeof(kernel));
+	struct frame f = expect(g, EXC_DB, NO_ERROR_CODE, GUEST_USER_CODE + 2);
+	assert_int_equal(f.cs, USER_CODE64);
+	assert_int_equal(g->s.dr6, DR6(BIT(14)));
+	/* Without a mask, the trap is in front of the kernel's first instruction. */
+	guest_mode(g, LONG64, 3);
+	g->s.star = (u64)(USER_CODE32) << 48 | (u64)CODE64 << 32;
+	g->s.lstar = GUEST_CODE;
+	g->s.rflags |= FLAG_TF;
+	f = expect(g, EXC_DB, NO_ERROR_CODE, GUEST_CODE);
+	assert_int_equal(f.cs, CODE64);
+	guest_free(g);
+}
+
+static void popf_steps_after_next(void **state)
+{
+	GUEST(LONG64, 0);
+	CODE(g, 0x9d, 0x90, 0x90); /* popf; nop; nop */
+	put64(g, GUEST_STACK, FLAG_ONE | FLAG_TF);
+	expect(g, EXC_DB, NO_ERROR_CODE, GUEST_CODE + 2);
+	/* IRET too. */
+	guest_mode(g, LONG64, 0);
+	CODE(g, 0x48, 0xcf);
+	guest_code(g, GUEST_USER_CODE, "\x90\x90", 2);
+	iret_frame(g, GUEST_USER_CODE, CODE64, FLAG_ONE | FLAG_TF, GUEST_USER_STACK, DATA);
+	expect(g, EXC_DB, NO_ERROR_CODE, GUEST_USER_CODE + 1);
+	guest_free(g);
+}
+
+static void step_sees_each_iteration(void **state)
+{
+	GUEST(LONG64, 0);
+	CODE(g, 0xf3, 0xa4); /* rep movsb */
+	g->s.regs[REG_RCX] = 3;
+	g->s.regs[REG_RSI] = GUEST_DATA;
+	g->s.regs[REG_RDI] = GUEST_DATA + 0x100;
+	g->s.rflags |= FLAG_TF;
+	expect(g, EXC_DB, NO_ERROR_CODE, GUEST_CODE);
+	assert_int_equal(g->s.regs[REG_RCX], 2);
+	/* A data breakpoint stops behind its iteration. */
+	guest_mode(g, LONG64, 0);
+	g->s.regs[REG_RCX] = 5;
+	g->s.regs[REG_RSI] = GUEST_DATA;
+	g->s.regs[REG_RDI] = GUEST_DATA + 0x100;
+	g->s.dr[0] = GUEST_DATA + 0x102;
+	g->s.dr7 |= BIT(1) | 1ULL << 16;
+	expect(g, EXC_DB, NO_ERROR_CODE, GUEST_CODE);
+	assert_int_equal(g->s.regs[REG_RCX], 2);
+	assert_int_equal(g->s.dr6, DR6(BIT(0)));
+	guest_free(g);
+}
+
+static void int_n_is_not_stepped(void **state)
+{
+	GUEST(LONG64, 0);
+	CODE(g, 0xcd, 0x40);
+	g->s.rflags |= FLAG_TF;
+	struct frame f = expect(g, 0x40, NO_ERROR_CODE, GUEST_CODE + 2);
+	assert_true(f.flags & FLAG_TF);
+	guest_free(g);
+}
+
+/* ---- mode switches by the guest itself ---- */
+
+static void real_to_long(void **state)
+{
+	GUEST(REAL, 0);
+	static const u8 real[] = {
+		0x66, 0x0f, 0x01, 0x16, 0x00, 0x06, /* lgdtl 0x600 */
+		0x66, 0xb8, 0x20, 0, 0, 0,          /* mov $CR4_PAE, %eax */
+		0x0f, 0x22, 0xe0,                   /* mov %eax, %cr4 */
+		0x66, 0xb8, 0x00, 0x00, 0x10, 0,    /* mov $GUEST_PML4, %eax */
+		0x0f, 0x22, 0xd8,                   /* mov %eax, %cr3 */
+		0x66, 0xb9, 0x80, 0, 0, 0xc0,       /* mov $MSR_EFER, %ecx */
+		0x0f, 0x32, 0x80, 0xcc, 0x01,       /* rdmsr; or $1, %ah */
+		0x0f, 0x30,                         /* wrmsr */
+		0x66, 0xb8, 0x11, 0, 0, 0x80,       /* mov $PG|ET|PE, %eax */
+		0x0f, 0x22, 0xc0,                   /* mov %eax, %cr0 */
+		0xea, 0x00, 0x90, CODE64, 0x00,     /* ljmp $CODE64, $0x9000 */
+	};
+	static const u8 code64[] = {0xb8, DATA, 0, 0, 0, 0x8e, 0xd0, 0x48, 0xb9, 1, 2, 3, 4, 5, 6, 7, 8, 0x90};
+	g->is_long = true;
+	guest_tables(g);
+	put16(g, 0x600, GDT_END - 1);
+	put32(g, 0x602, GUEST_GDT);
+	guest_code(g, GUEST_CODE, real, sizeof(real));
+	guest_code(g, GUEST_USER_CODE, code64, sizeof(code64));
+	expect_end(g, GUEST_USER_CODE + sizeof(code64));
+	assert_int_equal(g->s.regs[REG_RCX], 0x0807060504030201);
+	assert_int_equal(g->s.efer, EFER_LME | EFER_LMA);
+	assert_int_equal(g->s.seg[SEG_CS].selector, CODE64);
+	/* And out again: compatibility mode first, then paging off. */
+	static const u8 out64[] = {0x48, 0xcb};
+	static const u8 out32[] = {0x0f, 0x20, 0xc0, 0x0f, 0xba, 0xf0, 31, 0x0f, 0x22, 0xc0, 0x90};
+	guest_code(g, GUEST_CODE, out64, sizeof(out64));
+	guest_code(g, GUEST_USER_CODE, out32, sizeof(out32));
+	g->s.rip = GUEST_CODE;
+	g->s.regs[REG_RSP] = GUEST_STACK;
+	put64(g, GUEST_STACK, (u64)CODE32 << 32 | GUEST_USER_CODE); /* 32-bit operands */
+	guest_code(g, GUEST_CODE, "\xcb", 1);
+	expect_end(g, GUEST_USER_CODE + sizeof(out32));
+	assert_int_equal(g->s.efer, EFER_LME);
+	assert_false(g->s.cr0 & CR0_PG);
+	guest_free(g);
+}
+
+static void real_to_protected_and_back(void **state)
+{
+	GUEST(REAL, 0);
+	static const u8 real[] = {
+		0x66, 0x0f, 0x01, 0x16, 0x00, 0x06, /* lgdtl 0x600 */
+		0x0f, 0x20, 0xc0, 0x0c, 0x01, 0x0f, 0x22, 0xc0, /* cr0 |= PE */
+		0x66, 0xea, 0x00, 0x90, 0x00, 0x00, CODE32, 0x00, /* ljmpl */
+	};
+	static const u8 prot[] = {
+		0x66, 0xb8, DATA, 0, 0x8e, 0xd8, /* mov $DATA, %ax; mov %ax, %ds */
+		0xc7, 0x05, 0x00, 0x00, 0x20, 0x00, 0x78, 0x56, 0x34, 0x12, /* movl $0x12345678, 0x200000 */
+		0xea, 0x00, 0xa0, 0, 0, CODE16, 0, /* ljmp $CODE16, $0xa000 */
+	};
+	static const u8 prot16[] = {
+		0x0f, 0x20, 0xc0, 0x24, 0xfe, 0x0f, 0x22, 0xc0, /* cr0 &= ~PE */
+		0xea, 0x00, 0xb0, 0x00, 0x00,                   /* ljmp $0, $0xb000 */
+	};
+	guest_tables(g);
+	put16(g, 0x600, GDT_END - 1);
+	put32(g, 0x602, GUEST_GDT);
+	guest_code(g, GUEST_CODE, real, sizeof(real));
+	guest_code(g, GUEST_USER_CODE, prot, sizeof(prot));
+	guest_code(g, GUEST_DATA, prot16, sizeof(prot16));
+	/* The cached limit of DS stays 4 GiB: movl 0x200000, %ebx */
+	static const u8 real2[] = {0x67, 0x66, 0x8b, 0x1d, 0x00, 0x00, 0x20, 0x00};
+	guest_code(g, 0xb000, real2, sizeof(real2));
+	expect_end(g, 0xb000 + sizeof(real2));
+	assert_int_equal((u32)g->s.regs[REG_RBX], 0x12345678);
+	assert_int_equal(g->s.seg[SEG_CS].selector, 0);
+	assert_false(g->s.cr0 & CR0_PE);
+	guest_free(g);
+}
+
+static void compat_interrupt_frame(void **state)
+{
+	GUEST(COMPAT32, 3);
+	CODE(g, 0xcd, 0x80);
+	struct frame f = expect(g, 0x80, NO_ERROR_CODE, GUEST_USER_CODE + 2);
+	assert_int_equal(f.cs, USER_CODE32);
+	assert_int_equal(f.ss, USER_DATA);
+	assert_int_equal(f.rsp, GUEST_USER_STACK);
+	assert_int_equal(g->s.regs[REG_RSP], GUEST_STACK0 - 40);
+	assert_int_equal(g->s.seg[SEG_CS].selector, CODE64);
+	guest_free(g);
+}
+
+static void gate_16(void **state)
+{
+	GUEST(PROT32, 0);
+	CODE(g, 0xcd, 0x40);
+	set_gate(g, 0x40, gate(CODE32, handler(0x40), 0x86, 0), 0);
+	g->s.rflags |= FLAG_IF;
+	assert_int_equal(guest_run(g), CPU_EXIT_STOPPED);
+	assert_int_equal(guest_vector(g), 0x40);
+	assert_int_equal(g->s.regs[REG_RSP], GUEST_STACK - 6);
+	assert_int_equal(get16(g, GUEST_STACK - 6), GUEST_CODE + 2);
+	assert_int_equal(get16(g, GUEST_STACK - 4), CODE32);
+	assert_int_equal(get16(g, GUEST_STACK - 2), FLAG_ONE | FLAG_IF);
+	assert_false(g->s.rflags & FLAG_IF);
+	/* A trap gate leaves IF. */
+	guest_mode(g, PROT32, 0);
+	set_gate(g, 0x40, gate(CODE32, handler(0x40), 0x8f, 0), 0);
+	g->s.rflags |= FLAG_IF;
+	expect(g, 0x40, NO_ERROR_CODE, GUEST_CODE + 2);
+	assert_true(g->s.rflags & FLAG_IF);
+	guest_free(g);
+}
+
+static void tss_faults(void **state)
+{
+	static const struct {
+		u16 ss;
+		int vector;
+		u32 error;
+	} cases[] = {{0, EXC_TS, 0}, {GDT_END, EXC_TS, GDT_END}, {READ_ONLY, EXC_TS, READ_ONLY}, {USER_DATA, EXC_TS, USER_DATA & ~3},
+		     {DATA | 1, EXC_TS, DATA}, {ABSENT_DATA, EXC_SS, ABSENT_DATA}};
+	struct guest *g = guest_new();
+
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		guest_mode(g, PROT32, 3);
+		CODE(g, 0xcd, 0x80);
+		put32(g, GUEST_TSS + 8, cases[i].ss);
+		/* The fault itself goes to level 3 code, as no stack of level 0 can be had. */
+		set_desc(g, CONFORMING, descriptor(0, 0xfffff, 0xc0ff));
+		set_gate(g, (unsigned)cases[i].vector, gate(CONFORMING, handler((unsigned)cases[i].vector), 0x8e, 0), 0);
+		g->s.rflags |= FLAG_IOPL; /* its OUT */
+		expect(g, cases[i].vector, cases[i].error, GUEST_USER_CODE);
+	}
+	/* A TSS that is too short. */
+	guest_mode(g, PROT32, 3);
+	set_desc(g, CONFORMING, descriptor(0, 0xfffff, 0xc0ff));
+	set_gate(g, EXC_TS, gate(CONFORMING, handler(EXC_TS), 0x8e, 0), 0);
+	g->s.rflags |= FLAG_IOPL;
+	g->s.tr.limit = 8;
+	expect(g, EXC_TS, TSS_SEL, GUEST_USER_CODE);
+	guest_free(g);
+}
+
+static void stack_limit(void **state)
+{
+	GUEST(PROT32, 0);
+	CODE(g, 0x50); /* push %eax */
+	g->s.seg[SEG_SS] = guest_segment(g, EXPAND_DOWN);
+	g->s.regs[REG_RSP] = 0x1002; /* below 0x1000: outside */
+	set_gate(g, EXC_SS, gate(TSS2_SEL, 0, 0x85, 0), 0);
+	task_two(g, GUEST_DATA);
+	guest_code(g, GUEST_DATA, "\x90", 1);
+	expect_end(g, GUEST_DATA + 1);
+	assert_int_equal(get32(g, 0x60000 - 4), 0);
+	assert_int_equal(get32(g, GUEST_TSS + 0x20), GUEST_CODE);
+	guest_free(g);
+}
+
+/* ---- more of tasks and virtual-8086 mode ---- */
+
+static void task_to_v86_and_back(void **state)
+{
+	GUEST(PROT32, 0);
+	task_two(g, 0x10);
+	set_desc(g, TSS2_SEL, descriptor(GUEST_TSS2, 0x67, 0x8b)); /* busy: IRET goes there */
+	put32(g, GUEST_TSS2 + 0x24, FLAG_ONE | FLAG_VM);
+	for (unsigned i = 0; i < SEG_COUNT; i++)
+		put32(g, GUEST_TSS2 + 0x48 + 4 * i, i == SEG_CS ? GUEST_DATA >> 4 : 0x1234 + i);
+	put16(g, GUEST_TSS, TSS2_SEL);
+	set_gate(g, EXC_UD, gate(TSS_SEL, 0, 0x85, 0), 0);
+	CODE(g, 0xcf, 0x90);
+	g->s.rflags |= FLAG_NT;
+	memcpy(g->ram + GUEST_DATA + 0x10, "\x0f\x0b", 2);
+	expect_end(g, GUEST_CODE + 2);
+	assert_int_equal(get32(g, GUEST_TSS2 + 0x20), 0x10);
+	assert_int_equal(get32(g, GUEST_TSS2 + 0x24) & (FLAG_VM | FLAG_RF), FLAG_VM | FLAG_RF);
+	assert_int_equal(get16(g, GUEST_TSS2 + 0x48 + 4 * SEG_DS), 0x1234 + SEG_DS);
+	assert_int_equal(g->s.tr.selector, TSS_SEL);
+	assert_true(g->s.rflags & FLAG_NT);
+	guest_free(g);
+}
+
+static void task_with_conforming_code(void **state)
+{
+	GUEST(PROT32, 0);
+	task_two(g, GUEST_USER_CODE);
+	for (unsigned i = 0; i < SEG_COUNT; i++)
+		put32(g, GUEST_TSS2 + 0x48 + 4 * i, i == SEG_CS ? CONFORMING | 3 : USER_DATA);
+	put32(g, GUEST_TSS2 + 0x24, FLAG_ONE | FLAG_IOPL);
+	CODE(g, 0x9a, 0, 0, 0, 0, TSS2_SEL, 0);
+	guest_code(g, GUEST_USER_CODE, "\x90", 1);
+	expect_end(g, GUEST_USER_CODE + 1);
+	assert_int_equal(g->s.seg[SEG_CS].selector, CONFORMING | 3);
+	guest_free(g);
+}
+
+static void external_interrupt_through_task_gate(void **state)
+{
+	GUEST(PROT32, 0);
+	task_two(g, GUEST_USER_CODE);
+	set_gate(g, 0x55, gate(TSS2_SEL, 0, 0x85, 0), 0);
+	CODE(g, 0x90, 0x90);
+	guest_code(g, GUEST_USER_CODE, "\xcf", 1);
+	g->s.rflags |= FLAG_IF;
+	g->interrupt = 0x55;
+	cpu_raise(g->cpu, CPU_EV_INTR);
+	expect_end(g, GUEST_CODE + 2);
+	assert_int_equal(get32(g, GUEST_TSS2 + 0x20), GUEST_USER_CODE + 1);
+	assert_true(g->s.rflags & FLAG_IF);
+	guest_free(g);
+}
+
+static void v86_iret_keeps_iopl(void **state)
+{
+	struct guest *g = guest_new();
+
+	enter_v86(g, FLAG_IOPL);
+	guest_code(g, GUEST_USER_CODE + 0x10, "\xcf", 1);
+	put16(g, 0x10000 + 0xfff0, 0x20);
+	put16(g, 0x10000 + 0xfff2, GUEST_USER_CODE >> 4);
+	put16(g, 0x10000 + 0xfff4, FLAG_ONE | FLAG_CF | FLAG_IF);
+	guest_code(g, GUEST_USER_CODE + 0x20, "\xcd\x80", 2);
+	struct frame f = expect(g, 0x80, NO_ERROR_CODE, 0x22);
+	assert_int_equal(f.flags, FLAG_ONE | FLAG_VM | FLAG_IOPL | FLAG_CF | FLAG_IF);
+	guest_free(g);
+}
+
+/* ---- odds and ends ---- */
+
+static void ldt_segments(void **state)
+{
+	GUEST(PROT32, 0);
+	CODE(g, 0x0f, 0x00, 0xd3, 0x8e, 0xd8); /* lldt %bx; mov %eax, %ds */
+	g->s.regs[REG_RBX] = LDT_SEL;
+	g->s.regs[REG_RAX] = 8 | 4;
+	put64(g, GUEST_LDT + 8, descriptor(0x1000, 0xfff, 0x4093));
+	expect_end(g, GUEST_CODE + 5);
+	assert_int_equal(g->s.seg[SEG_DS].base, 0x1000);
+	guest_mode(g, PROT32, 0);
+	g->s.regs[REG_RBX] = LDT_SEL;
+	g->s.regs[REG_RAX] = 0x100 | 4;
+	expect(g, EXC_GP, 0x104, GUEST_CODE + 3);
+	guest_free(g);
+}
+
+static void push_segment_writes_half(void **state)
+{
+	GUEST(PROT32, 0);
+	CODE(g, 0x1e); /* push %ds */
+	put32(g, GUEST_STACK - 4, 0xaaaaaaaa);
+	expect_end(g, GUEST_CODE + 1);
+	assert_int_equal(get32(g, GUEST_STACK - 4), 0xaaaa0000 | DATA);
+	assert_int_equal(g->s.regs[REG_RSP], GUEST_STACK - 4);
+	guest_mode(g, LONG64, 0);
+	CODE(g, 0x0f, 0xa0, 0x66, 0x0f, 0xa0); /* push %fs; pushw %fs */
+	put64(g, GUEST_STACK - 8, -1ULL);
+	expect_end(g, GUEST_CODE + 5);
+	assert_int_equal(get64(g, GUEST_STACK - 8), DATA);
+	assert_int_equal(g->s.regs[REG_RSP], GUEST_STACK - 10);
+	guest_free(g);
+}
+
+static void alignment_check(void **state)
+{
+	GUEST(LONG64, 3);
+	CODE(g, 0x8b, 0x03, 0xcc);
+	g->s.regs[REG_RBX] = GUEST_DATA + 1;
+	g->s.rflags |= FLAG_AC;
+	g->s.cr0 |= CR0_AM;
+	expect(g, EXC_AC, 0, GUEST_USER_CODE);
+	guest_mode(g, LONG64, 3);
+	g->s.regs[REG_RBX] = GUEST_DATA + 1;
+	g->s.rflags |= FLAG_AC;
+	expect(g, EXC_BP, NO_ERROR_CODE, GUEST_USER_CODE + 3);
+	guest_free(g);
+}
+
+static void time_stamp_disable(void **state)
+{
+	GUEST(LONG64, 3);
+	CODE(g, 0x0f, 0x31, 0xcc);
+	g->s.cr4 |= CR4_TSD;
+	expect(g, EXC_GP, 0, GUEST_USER_CODE);
+	guest_mode(g, LONG64, 3);
+	expect(g, EXC_BP, NO_ERROR_CODE, GUEST_USER_CODE + 3);
+	guest_mode(g, LONG64, 0);
+	CODE(g, 0x0f, 0x33); /* rdpmc */
+	expect(g, EXC_GP, 0, GUEST_CODE);
+	guest_mode(g, LONG64, 0);
+	CODE(g, 0x0f, 0x01, 0xf9);
+	g->s.tsc_aux = 0x77;
+	expect_end(g, GUEST_CODE + 3);
+	assert_int_equal(g->s.regs[REG_RCX], 0x77);
+	guest_free(g);
+}
+
+static void bases(void **state)
+{
+	GUEST(LONG64, 0);
+	CODE(g, 0x0f, 0x01, 0xf8, 0xf3, 0x48, 0x0f, 0xae, 0xcb, 0x65, 0x48, 0x8b, 0x04, 0x25, 8, 0, 0, 0); /* swapgs; rdgsbase %rbx; mov %gs:8, %rax */
+	g->s.cr4 |= CR4_FSGSBASE;
+	g->s.kernel_gs_base = GUEST_DATA;
+	g->s.seg[SEG_GS].base = 0xffff800000001000;
+	put64(g, GUEST_DATA + 8, 0x1122334455667788);
+	expect_end(g, GUEST_CODE + 17);
+	assert_int_equal(g->s.regs[REG_RAX], 0x1122334455667788);
+	assert_int_equal(g->s.regs[REG_RBX], GUEST_DATA);
+	assert_int_equal(g->s.kernel_gs_base, 0xffff800000001000);
+	guest_mode(g, LONG64, 3);
+	CODE(g, 0x0f, 0x01, 0xf8);
+	expect(g, EXC_GP, 0, GUEST_USER_CODE);
+	guest_mode(g, LONG64, 3);
+	CODE(g, 0xf3, 0x48, 0x0f, 0xae, 0xd3); /* wrfsbase %rbx */
+	expect(g, EXC_UD, NO_ERROR_CODE, GUEST_USER_CODE);
+	guest_mode(g, LONG64, 3);
+	g->s.cr4 |= CR4_FSGSBASE;
+	g->s.regs[REG_RBX] = 0x800000000000;
+	expect(g, EXC_GP, 0, GUEST_USER_CODE);
+	guest_free(g);
+}
+
+static void null_gs_keeps_base_on_iret(void **state)
+{
+	GUEST(LONG64, 0);
+	CODE(g, 0x48, 0xcf);
+	guest_code(g, GUEST_USER_CODE, "\x65\x8b\x04\x25\x08\x00\x00\x00\xcc", 9); /* mov %gs:8, %eax; int3 */
+	g->s.seg[SEG_GS].base = GUEST_DATA;
+	put32(g, GUEST_DATA + 8, 0x1234);
+	iret_frame(g, GUEST_USER_CODE, USER_CODE64, FLAG_ONE, GUEST_USER_STACK, USER_DATA);
+	expect(g, EXC_BP, NO_ERROR_CODE, GUEST_USER_CODE + 9);
+	assert_int_equal(g->s.regs[REG_RAX], 0x1234);
+	assert_int_equal(g->s.seg[SEG_GS].selector, 0);
+	guest_free(g);
+}
+
+static void pae_pdptes(void **state)
+{
+	GUEST(PROT32, 0);
+	CODE(g, 0x0f, 0x22, 0xd8, 0x0f, 0x22, 0xc3, 0x90); /* mov %eax, %cr3; mov %ebx, %cr0; nop */
+	g->s.cr4 |= CR4_PAE;
+	g->s.regs[REG_RAX] = GUEST_PDPT;
+	g->s.regs[REG_RBX] = g->s.cr0 | CR0_PG;
+	put64(g, GUEST_PDPT, GUEST_PAGE_DIRECTORY | 1);
+	put64(g, GUEST_PDPT + 8, 0);
+	for (unsigned i = 0; i < 8; i++)
+		put64(g, GUEST_PAGE_DIRECTORY + 8 * i, i * 2 * MiB | 0x87);
+	expect_end(g, GUEST_CODE + 7);
+	assert_true(g->s.cr0 & CR0_PG);
+	/* A reserved bit in one. */
+	guest_mode(g, PROT32, 0);
+	g->s.cr4 |= CR4_PAE;
+	g->s.regs[REG_RAX] = GUEST_PDPT;
+	g->s.regs[REG_RBX] = g->s.cr0 | CR0_PG;
+	put64(g, GUEST_PDPT + 8, 3);
+	expect(g, EXC_GP, 0, GUEST_CODE + 3);
+	guest_free(g);
+}
+
+static void invpcid_checks(void **state)
+{
+	static const struct {
+		u64 type, pcid, address, cr4;
+		bool ok;
+	} cases[] = {
+		{0, 0, 0x1000, 0, true},          {0, 1, 0x1000, 0, false},         {0, 1, 0x1000, CR4_PCIDE, true},
+		{0, 0x1000, 0, CR4_PCIDE, false}, {0, 0, 0x800000000000, 0, false}, {1, 0, 0x800000000000, 0, true},
+		{1, 1, 0, 0, false},              {2, 10, 0, CR4_PCIDE, true},      {3, 0, 0, 0, true},
+		{4, 0, 0, 0, false},
+	};
+	struct guest *g = guest_new();
+
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		guest_mode(g, LONG64, 0);
+		CODE(g, 0x66, 0x0f, 0x38, 0x82, 0x18); /* invpcid (%rax), %rbx */
+		g->s.cr4 |= cases[i].cr4;
+		g->s.regs[REG_RAX] = GUEST_DATA;
+		g->s.regs[REG_RBX] = cases[i].type;
+		put64(g, GUEST_DATA, cases[i].pcid);
+		put64(g, GUEST_DATA + 8, cases[i].address);
+		if (cases[i].ok)
+			expect_end(g, GUEST_CODE + 5);
+		else
+			expect(g, EXC_GP, 0, GUEST_CODE);
+	}
+	guest_free(g);
+}
+
+static void table_registers(void **state)
+{
+	GUEST(LONG64, 0);
+	CODE(g, 0x0f, 0x01, 0x13, 0x0f, 0x01, 0x40, 0x10); /* lgdt (%rbx); sgdt 16(%rax) */
+	g->s.regs[REG_RAX] = g->s.regs[REG_RBX] = GUEST_DATA;
+	put16(g, GUEST_DATA, 0x1ff);
+	put64(g, GUEST_DATA + 2, 0xffff800000123456);
+	put64(g, GUEST_DATA + 24, -1ULL);
+	expect_end(g, GUEST_CODE + 7);
+	assert_int_equal(get64(g, GUEST_DATA + 18), 0xffff800000123456);
+	assert_int_equal(get16(g, GUEST_DATA + 16), 0x1ff);
+	assert_int_equal(get16(g, GUEST_DATA + 26), 0xffff);
+	guest_mode(g, LONG64, 0);
+	g->s.regs[REG_RBX] = GUEST_DATA;
+	put64(g, GUEST_DATA + 2, 0x800000000000);
+	expect(g, EXC_GP, 0, GUEST_CODE);
+	/* A 16-bit LIDT loads 24 bits of base. */
+	guest_mode(g, PROT32, 0);
+	CODE(g, 0x66, 0x0f, 0x01, 0x13, 0x0f, 0x01, 0x18); /* lgdtw (%ebx); lidt (%eax) */
+	g->s.regs[REG_RBX] = GUEST_DATA;
+	g->s.regs[REG_RAX] = GUEST_DATA;
+	put32(g, GUEST_DATA + 2, 0xff001000);
+	expect_end(g, GUEST_CODE + 7);
+	assert_int_equal(g->s.gdtr.base, 0x1000);
+	assert_int_equal(g->s.idtr.base, 0xff001000);
+	guest_free(g);
+}
+
+static void smap_smep(void **state)
+{
+	GUEST(LONG64, 0);
+	/* 4..6 MiB stays open to the user, everything else is the supervisor's. */
+	static const u8 code[] = {0x8b, 0x03, 0x0f, 0x01, 0xcb, 0x8b, 0x03, 0x0f, 0x01, 0xca, 0xff, 0xe3};
+	for (unsigned i = 0; i < 4; i++) {
+		guest_mode(g, LONG64, 0);
+		for (unsigned k = 0; k < 8; k++)
+			put64(g, GUEST_PAGE_DIRECTORY + 8 * k, k * 2 * MiB | (k == 2 ? 0x87 : 0x83));
+		CODE(g, 0);
+		guest_code(g, GUEST_CODE, code, sizeof(code));
+		g->s.regs[REG_RBX] = 0x400000;
+		g->s.cr4 |= i & 1 ? CR4_SMAP : 0;
+		g->s.cr4 |= i & 2 ? CR4_SMEP : 0;
+		g->ram[0x400000] = 0xcc;
+		if (i & 1) {
+			expect(g, EXC_PF, 1, GUEST_CODE);
+			g->s.rip = GUEST_CODE + 2; /* with STAC it may, then CLAC */
+		}
+		if (i & 2)
+			expect(g, EXC_PF, 0x11, 0x400000);
+		else
+			expect(g, EXC_BP, NO_ERROR_CODE, 0x400001);
+	}
+	guest_free(g);
+}
+
 /* ---- control registers, MSRs ---- */
 
 static void write_cr(struct guest *g, unsigned n, u64 value, bool ok)
@@ -1346,6 +1862,30 @@ int main(void)
 		cmocka_unit_test(general_detect),
 		cmocka_unit_test(icebp),
 		cmocka_unit_test(debug_registers),
+		cmocka_unit_test(step_follows_syscall),
+		cmocka_unit_test(popf_steps_after_next),
+		cmocka_unit_test(step_sees_each_iteration),
+		cmocka_unit_test(int_n_is_not_stepped),
+		cmocka_unit_test(real_to_long),
+		cmocka_unit_test(real_to_protected_and_back),
+		cmocka_unit_test(compat_interrupt_frame),
+		cmocka_unit_test(gate_16),
+		cmocka_unit_test(tss_faults),
+		cmocka_unit_test(stack_limit),
+		cmocka_unit_test(task_to_v86_and_back),
+		cmocka_unit_test(task_with_conforming_code),
+		cmocka_unit_test(external_interrupt_through_task_gate),
+		cmocka_unit_test(v86_iret_keeps_iopl),
+		cmocka_unit_test(ldt_segments),
+		cmocka_unit_test(push_segment_writes_half),
+		cmocka_unit_test(alignment_check),
+		cmocka_unit_test(time_stamp_disable),
+		cmocka_unit_test(bases),
+		cmocka_unit_test(null_gs_keeps_base_on_iret),
+		cmocka_unit_test(pae_pdptes),
+		cmocka_unit_test(invpcid_checks),
+		cmocka_unit_test(table_registers),
+		cmocka_unit_test(smap_smep),
 		cmocka_unit_test(control_register_checks),
 		cmocka_unit_test(umip),
 		cmocka_unit_test(msrs),

@@ -473,21 +473,21 @@ static void stdio_takes_pipes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(registers_keep_what_is_theirs),
-		cmocka_unit_test(linux_finds_a_16550a),
-		cmocka_unit_test(loopback_carries_bytes_and_modem_lines),
-		cmocka_unit_test(interrupts_come_in_order_of_priority),
-		cmocka_unit_test(output_reaches_a_file),
-		cmocka_unit_test(a_slow_reader_loses_nothing),
-		cmocka_unit_test(thre_interrupt_comes_when_the_reader_moves),
-		cmocka_unit_test(a_stopped_reader_does_not_stop_the_guest),
-		cmocka_unit_test(input_waits_until_the_guest_listens),
-		cmocka_unit_test(input_can_be_polled_for),
-		cmocka_unit_test(clients_come_and_go),
-		cmocka_unit_test(a_stale_socket_is_taken_over_and_a_live_one_is_not),
-		cmocka_unit_test(nonsense_is_named),
-		cmocka_unit_test(a_filter_sees_input_first),
-		cmocka_unit_test(stdio_takes_pipes),
+	        cmocka_unit_test(registers_keep_what_is_theirs),
+	        cmocka_unit_test(linux_finds_a_16550a),
+	        cmocka_unit_test(loopback_carries_bytes_and_modem_lines),
+	        cmocka_unit_test(interrupts_come_in_order_of_priority),
+	        cmocka_unit_test(output_reaches_a_file),
+	        cmocka_unit_test(a_slow_reader_loses_nothing),
+	        cmocka_unit_test(thre_interrupt_comes_when_the_reader_moves),
+	        cmocka_unit_test(a_stopped_reader_does_not_stop_the_guest),
+	        cmocka_unit_test(input_waits_until_the_guest_listens),
+	        cmocka_unit_test(input_can_be_polled_for),
+	        cmocka_unit_test(clients_come_and_go),
+	        cmocka_unit_test(a_stale_socket_is_taken_over_and_a_live_one_is_not),
+	        cmocka_unit_test(nonsense_is_named),
+	        cmocka_unit_test(a_filter_sees_input_first),
+	        cmocka_unit_test(stdio_takes_pipes),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -35,7 +35,8 @@ static void disk_open(struct disk *k, bool readonly)
 	int fd = mkstemp(k->path);
 	assert_int_equal(ftruncate(fd, SIZE), 0);
 	close(fd);
-	struct virtio_blk_config c = {.disk = {.path = k->path, .readonly = readonly, .id = "vol-12"}, .queues = 2};
+	struct virtio_blk_config c = {.disk = {.path = k->path, .readonly = readonly, .id = "vol-12"},
+	                              .queues = 2};
 	k->b = virtio_blk_new(&c, k->g.pci, &k->g.mem, &k->g.loop, &e);
 	assert_non_null(k->b);
 	driver_find(&k->d, &k->g, 1);
@@ -164,10 +165,14 @@ static void read_and_write(void **state)
 	memcpy(k.p, &h, 16);
 	k.p[4096 + 1023] = 0xff;
 	memset(k.p + 8192, 0, 8192);
-	struct part odd[] = {{k.buf, 3, false},         {k.buf + 3, 13, false},     {k.buf + 8192, 1, true},
-	                     {k.buf + 8193, 511, true}, {k.buf + 4096, 1024, true}};
+	struct part odd[] = {{k.buf, 3, false},
+	                     {k.buf + 3, 13, false},
+	                     {k.buf + 8192, 1, true},
+	                     {k.buf + 8193, 511, true},
+	                     {k.buf + 4096, 1024, true}};
 	h.sector = 3;
-	assert_int_equal(driver_do(&k.d, 1, odd, 4) > 0, 1); /* 511 data bytes only: an error in the last byte */
+	assert_int_equal(driver_do(&k.d, 1, odd, 4) > 0,
+	                 1); /* 511 data bytes only: an error in the last byte */
 	assert_int_equal(k.p[8193 + 510], 1);
 	odd[4].len = 1;
 	assert_int_equal(driver_do(&k.d, 1, odd, 5), 513);
@@ -235,15 +240,17 @@ static void crowds_and_resets(void **state)
 		memcpy(k.p, &h, 16);
 		for (unsigned q = 0; q < 2; q++)
 			for (unsigned i = 0; i < 85; i++) {
-				struct part parts[3] = {
-					{k.buf, 16, false}, {k.buf + 4096, 4096, false}, {k.buf + 64 + i + q * 100, 1, true}};
+				struct part parts[3] = {{k.buf, 16, false},
+				                        {k.buf + 4096, 4096, false},
+				                        {k.buf + 64 + i + q * 100, 1, true}};
 				driver_add(&k.d, q, parts, 3);
 			}
 		driver_notify(&k.d, 0);
 		driver_notify(&k.d, 1);
 		if (round % 3 == 0) {
 			unsigned n = 0;
-			guest_until(&k.g, (n += driver_used(&k.d, 0, &id, &len) + driver_used(&k.d, 1, &id, &len)) == 170);
+			guest_until(&k.g, (n += driver_used(&k.d, 0, &id, &len) +
+			                        driver_used(&k.d, 1, &id, &len)) == 170);
 		} else if (round % 3 == 1) {
 			common_set(&k.d, 0x16, 2, 0);
 			common_set(&k.d, 0x3a, 2, 1);
@@ -287,6 +294,43 @@ static void nonsense_asks_for_a_reset(void **state)
 	driver_add(&k.d, 0, &short_one, 1);
 	driver_notify(&k.d, 0);
 	assert_int_equal(common_get(&k.d, 0x14, 1), 0x4f);
+	disk_close(&k);
+}
+
+/* Random rings: the device answers or asks for a reset, and works after one. */
+static void noise(void **state)
+{
+	struct disk k;
+	u64 seed = 88172645463325252ULL;
+
+	disk_open(&k, false);
+	for (int round = 0; round < 3000; round++) {
+		u64 heap = k.g.heap;
+		driver_start(&k.d, BIT(9) | BIT(13) | (round & 1 ? EVENTS : 0), 2);
+		for (unsigned i = 0; i < RING; i++) {
+			seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+			k.d.ring[0].desc[i] =
+			        (struct ring_desc){k.buf + (seed & 0xffff), seed >> 16 & 0x7ff,
+			                           seed >> 40 & 3, (u16)(i + 1 + !(seed >> 50 & 15))};
+			if (!(seed >> 54 & 63))
+				k.d.ring[0].desc[i].flags |= 4;
+			if (!(seed >> 42 & 1023))
+				k.d.ring[0].desc[i].addr = seed;
+			k.d.ring[0].avail[2 + i] = seed >> 20 & (RING - 1);
+		}
+		for (unsigned i = 0; i < 0x10000; i += 64) {
+			seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+			u64 h[2] = {seed % 14, seed >> 30 & 0xfff};
+			memcpy(k.p + i, h, 16);
+		}
+		k.d.ring[0].avail[1] = (u16)(seed & 31);
+		driver_notify(&k.d, 0);
+		if (round % 8 == 0)
+			guest_run(&k.g, 0);
+		k.g.heap = heap;
+	}
+	driver_start(&k.d, BIT(9), 2);
+	assert_int_equal(request(&k, 0, 0, 512, true), 0);
 	disk_close(&k);
 }
 
@@ -335,15 +379,16 @@ static void random_bytes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(feature_negotiation),
-		cmocka_unit_test(transport_registers),
-		cmocka_unit_test(read_and_write),
-		cmocka_unit_test(discard_and_zeroes),
-		cmocka_unit_test(a_readonly_disk),
-		cmocka_unit_test(crowds_and_resets),
-		cmocka_unit_test(nonsense_asks_for_a_reset),
-		cmocka_unit_test(pin_interrupts),
-		cmocka_unit_test(random_bytes),
+	        cmocka_unit_test(feature_negotiation),
+	        cmocka_unit_test(transport_registers),
+	        cmocka_unit_test(read_and_write),
+	        cmocka_unit_test(discard_and_zeroes),
+	        cmocka_unit_test(a_readonly_disk),
+	        cmocka_unit_test(crowds_and_resets),
+	        cmocka_unit_test(nonsense_asks_for_a_reset),
+	        cmocka_unit_test(noise),
+	        cmocka_unit_test(pin_interrupts),
+	        cmocka_unit_test(random_bytes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

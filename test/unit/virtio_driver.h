@@ -1,4 +1,5 @@
-/* A small virtio-pci driver for unit tests: finds the structures by capability, makes queues, sends requests. */
+/* A small virtio-pci driver for unit tests: finds the structures by capability, makes queues, sends requests.
+ */
 #pragma once
 
 #include "guest.h"
@@ -71,7 +72,9 @@ static inline void driver_find(struct driver *d, struct guest *g, unsigned slot)
 		}
 	}
 	assert_true(d->common && d->notify && d->isr);
-	guest_msix(g, slot, bar + (pci_config_read(g->pci, slot, guest_capability(g, slot, 0x11, 0) + 4, 4) & ~7u), 4, 0);
+	guest_msix(g, slot,
+	           bar + (pci_config_read(g->pci, slot, guest_capability(g, slot, 0x11, 0) + 4, 4) & ~7u), 4,
+	           0);
 }
 
 static inline u64 driver_offered(struct driver *d)

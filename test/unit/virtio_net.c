@@ -1,6 +1,6 @@
 /*
- * virtio-net on a real tap in a network namespace of the test's own; skipped where that is not allowed. Frames are
- * exchanged with the host's end through a packet socket.
+ * virtio-net on a real tap in a network namespace of the test's own; skipped where that is not allowed.
+ * Frames are exchanged with the host's end through a packet socket.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,10 +27,10 @@
 
 #define TAP "insula-t0"
 
-#define EVENTS BIT(29)
-#define MRG    BIT(15)
-#define TSO    (BIT(1) | BIT(7) | BIT(8))
-#define CTRL   (BIT(17) | BIT(18) | BIT(23) | BIT(2))
+#define EVENTS  BIT(29)
+#define MRG     BIT(15)
+#define TSO     (BIT(1) | BIT(7) | BIT(8))
+#define CONTROL (BIT(17) | BIT(18) | BIT(23) | BIT(2))
 
 struct port {
 	struct guest g;
@@ -86,8 +86,9 @@ static void port_open(struct port *t)
 	t->buf = guest_alloc(&t->g, 4 * MiB);
 	t->p = guest_ptr(&t->g, t->buf);
 	t->wire = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, htons(ETH_P_ALL));
-	struct sockaddr_ll a = {
-		.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = (int)if_nametoindex(TAP)};
+	struct sockaddr_ll a = {.sll_family = AF_PACKET,
+	                        .sll_protocol = htons(ETH_P_ALL),
+	                        .sll_ifindex = (int)if_nametoindex(TAP)};
 	assert_int_equal(bind(t->wire, (struct sockaddr *)&a, sizeof(a)), 0);
 }
 
@@ -127,7 +128,7 @@ static void frames_go_out(void **state)
 	u8 want[2000], got[2000];
 
 	port_open(&t);
-	driver_start(&t.d, EVENTS | CTRL, 3);
+	driver_start(&t.d, EVENTS | CONTROL, 3);
 	for (unsigned i = 0; i < 400; i++) {
 		size_t len = frame(want, 60 + i, i);
 		memset(t.p, 0, 12);
@@ -193,17 +194,17 @@ static void receive(void **state, u64 features, u32 size, unsigned count)
 
 static void frames_come_in(void **state)
 {
-	receive(state, EVENTS | CTRL, 2048, 64);
+	receive(state, EVENTS | CONTROL, 2048, 64);
 }
 
 static void frames_are_spread_over_buffers(void **state)
 {
-	receive(state, EVENTS | CTRL | MRG, 256, 200);
+	receive(state, EVENTS | CONTROL | MRG, 256, 200);
 }
 
 static void frames_are_spread_with_offloads(void **state)
 {
-	receive(state, EVENTS | CTRL | MRG | TSO, 1536, 200);
+	receive(state, EVENTS | CONTROL | MRG | TSO, 1536, 200);
 }
 
 /* Few buffers: a frame waits until there are enough, and none is torn. */
@@ -214,7 +215,7 @@ static void a_frame_waits_for_buffers(void **state)
 	u32 id, len, total = 0;
 
 	port_open(&t);
-	driver_start(&t.d, EVENTS | CTRL | MRG, 3);
+	driver_start(&t.d, EVENTS | CONTROL | MRG, 3);
 	for (unsigned i = 0; i < 3; i++) {
 		struct part b = {t.buf + i * 4096, 256, true};
 		driver_add(&t.d, 0, &b, 1);
@@ -268,7 +269,7 @@ static void the_control_queue_answers(void **state)
 	u64 offloads = BIT(1);
 
 	port_open(&t);
-	driver_start(&t.d, EVENTS | CTRL | TSO, 3);
+	driver_start(&t.d, EVENTS | CONTROL | TSO, 3);
 	assert_int_equal(control(&t, 0, 0, "\1", 1), 0);
 	assert_int_equal(control(&t, 0, 0, "\1\1", 2), 1);
 	assert_int_equal(control(&t, 1, 1, "\2\0\0\0\0\7", 6), 0);
@@ -289,7 +290,7 @@ static void reset_and_go_on(void **state)
 	port_open(&t);
 	for (int i = 0; i < 20; i++) {
 		u64 heap = t.g.heap;
-		driver_start(&t.d, EVENTS | CTRL | (i & 1 ? MRG | TSO : 0) | BIT(40), 3);
+		driver_start(&t.d, EVENTS | CONTROL | (i & 1 ? MRG | TSO : 0) | BIT(40), 3);
 		for (unsigned k = 0; k < 40; k++) {
 			struct part b = {t.buf + k * 4096, 2048, true};
 			driver_add(&t.d, 0, &b, 1);
@@ -341,15 +342,15 @@ static void a_tap_that_is_not_there(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(it_says_what_it_is),
-		cmocka_unit_test(frames_go_out),
-		cmocka_unit_test(frames_come_in),
-		cmocka_unit_test(frames_are_spread_over_buffers),
-		cmocka_unit_test(frames_are_spread_with_offloads),
-		cmocka_unit_test(a_frame_waits_for_buffers),
-		cmocka_unit_test(the_control_queue_answers),
-		cmocka_unit_test(reset_and_go_on),
-		cmocka_unit_test(a_tap_that_is_not_there),
+	        cmocka_unit_test(it_says_what_it_is),
+	        cmocka_unit_test(frames_go_out),
+	        cmocka_unit_test(frames_come_in),
+	        cmocka_unit_test(frames_are_spread_over_buffers),
+	        cmocka_unit_test(frames_are_spread_with_offloads),
+	        cmocka_unit_test(a_frame_waits_for_buffers),
+	        cmocka_unit_test(the_control_queue_answers),
+	        cmocka_unit_test(reset_and_go_on),
+	        cmocka_unit_test(a_tap_that_is_not_there),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

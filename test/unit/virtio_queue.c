@@ -28,7 +28,7 @@ struct ring {
 			u32 id, len;
 		} ring[SIZE];
 		u16 avail_event;
-	} *used;
+	} * used;
 	u64 buf;
 	struct virtq_chain c;
 };
@@ -276,13 +276,13 @@ static void bytes_in_pieces(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(chains_come_in_order),
-		cmocka_unit_test(indirect_tables),
-		cmocka_unit_test(unsound_rings_break_the_queue),
-		cmocka_unit_test(places_are_checked),
-		cmocka_unit_test(interrupts_are_suppressed_as_asked),
-		cmocka_unit_test(a_notification_is_asked_for),
-		cmocka_unit_test(bytes_in_pieces),
+	        cmocka_unit_test(chains_come_in_order),
+	        cmocka_unit_test(indirect_tables),
+	        cmocka_unit_test(unsound_rings_break_the_queue),
+	        cmocka_unit_test(places_are_checked),
+	        cmocka_unit_test(interrupts_are_suppressed_as_asked),
+	        cmocka_unit_test(a_notification_is_asked_for),
+	        cmocka_unit_test(bytes_in_pieces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

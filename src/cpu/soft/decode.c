@@ -240,6 +240,15 @@ enum soft_decode_result soft_decode(struct soft_cpu *c, enum soft_mode mode, con
 {
 	struct insn i;
 	ZyanStatus status = ZydisDecoderDecodeFull(&decoders[mode], bytes, len, &i.z, i.operands);
+	u8 plain[15];
+
+	/* F3 90 is PAUSE, but with REX.B it is XCHG, and F3 means nothing. */
+	if (ZYAN_SUCCESS(status) && i.z.mnemonic == ZYDIS_MNEMONIC_PAUSE && mode == SOFT_MODE_LONG64 && i.z.raw.rex.B) {
+		for (unsigned k = 0; k < i.z.length; k++)
+			plain[k] = bytes[k] == 0xf3 ? 0x3e : bytes[k];
+		bytes = plain;
+		status = ZydisDecoderDecodeFull(&decoders[mode], bytes, i.z.length, &i.z, i.operands);
+	}
 
 	*o = (struct op){.off = (u16)off};
 	*ends = false;

@@ -10,14 +10,15 @@
 enum { EAX, EBX, ECX, EDX };
 
 /* Leaves with feature bits. */
-enum { L1_ECX, L1_EDX, L7_EBX, L7_ECX, L7_EDX, LD1_EAX, LX1_ECX, LX1_EDX, LX7_EDX, WORDS };
+enum { L1_ECX, L1_EDX, L7_EBX, L7_ECX, L7_EDX, L72_EDX, LD1_EAX, LX1_ECX, LX1_EDX, LX7_EDX, WORDS };
 
 static const struct {
 	u32 leaf, subleaf;
 	u8 reg;
 } words[WORDS] = {
 	[L1_ECX] = {1, 0, ECX},           [L1_EDX] = {1, 0, EDX},           [L7_EBX] = {7, 0, EBX},
-	[L7_ECX] = {7, 0, ECX},           [L7_EDX] = {7, 0, EDX},           [LD1_EAX] = {0xd, 1, EAX},
+	[L7_ECX] = {7, 0, ECX},           [L7_EDX] = {7, 0, EDX},           [L72_EDX] = {7, 2, EDX},
+	[LD1_EAX] = {0xd, 1, EAX},
 	[LX1_ECX] = {0x80000001, 0, ECX}, [LX1_EDX] = {0x80000001, 0, EDX}, [LX7_EDX] = {0x80000007, 0, EDX},
 };
 
@@ -98,6 +99,9 @@ static const struct feature {
 	{L7_EDX, 28, ANY, 0, {0}}, /* L1D_FLUSH */
 	{L7_EDX, 29, ANY, 0, {0}}, /* ARCH_CAPABILITIES */
 	{L7_EDX, 31, ANY, 0, {0}}, /* SSBD */
+
+	{L72_EDX, 4, ANY, 0, {0}}, /* BHI_CTRL */
+	{L72_EDX, 5, ANY, 0, {0}}, /* MCDT_NO */
 
 	{LD1_EAX, 0, HOST, 0, {ISA(XSAVEOPT)}},
 	{LD1_EAX, 1, HOST, 0, {ISA(XSAVEC)}},
@@ -275,6 +279,18 @@ static void leaf_4(const struct soft_cpu *c, u32 subleaf, u32 out[4])
 	out[ECX] = caches[subleaf].sets - 1u;
 }
 
+static void leaf_7(u32 subleaf, u32 out[4])
+{
+	if (subleaf == 0) {
+		out[EAX] = 2; /* the last subleaf */
+		out[EBX] = model.words[L7_EBX];
+		out[ECX] = model.words[L7_ECX];
+		out[EDX] = model.words[L7_EDX];
+	} else if (subleaf == 2) {
+		out[EDX] = model.words[L72_EDX];
+	}
+}
+
 /* Topology: one thread a core, all cores in one package. */
 static void leaf_b(const struct soft_cpu *c, u32 subleaf, u32 out[4])
 {
@@ -322,13 +338,7 @@ static void leaf_basic(struct soft_cpu *c, u32 leaf, u32 subleaf, u32 out[4])
 	case 2: out[EAX] = 0x00feff01; break; /* see leaf 4 */
 	case 4: leaf_4(c, subleaf, out); break;
 	case 6: out[EAX] = THERMAL_ARAT; break;
-	case 7:
-		if (subleaf)
-			break;
-		out[EBX] = model.words[L7_EBX];
-		out[ECX] = model.words[L7_ECX];
-		out[EDX] = model.words[L7_EDX];
-		break;
+	case 7: leaf_7(subleaf, out); break;
 	case 0xb:
 	case 0x1f: leaf_b(c, subleaf, out); break;
 	case 0xd: leaf_d(c, subleaf, out); break;

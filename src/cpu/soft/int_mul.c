@@ -1,4 +1,7 @@
-/* MUL, IMUL, DIV, IDIV, MULX. */
+/*
+ * MUL, IMUL, DIV, IDIV, MULX. Hosts leave some undefined flags as they were, so they get the guest's first; the sequence
+ * wants rax for both, so the operand that belongs there is moved in behind it.
+ */
 #include "cpu/soft/int.h"
 
 #define HANDLER(name) static const struct op *name(struct soft_cpu *c, const struct op *o)
@@ -8,11 +11,10 @@
 HANDLER(mul8)
 {
 	u8 b = (u8)op_read(c, o, 0, 1);
-	u32 af = *soft_reg8(c, 0);
+	u32 af = c->af, product = *soft_reg8(c, 0);
 
-	/* The product takes ah, which the flags need too. */
-	u32 product;
-	__asm__("mulb %2\n\tmovzwl %%ax, %1" FLAGS_OUT : "+&a"(af), "=&r"(product) : "r"(b) : "cc");
+	__asm__(FLAGS_IN "movl %1, %%eax\n\tmulb %2\n\tmovzwl %%ax, %1" FLAGS_OUT
+		: "+&a"(af), "+&r"(product) : "r"(b) : "cc");
 	set_reg16(c, 0, (u16)product);
 	c->af = af;
 	return o + 1;
@@ -21,9 +23,10 @@ HANDLER(mul8)
 HANDLER(imul8)
 {
 	u8 b = (u8)op_read(c, o, 0, 1);
-	u32 af = *soft_reg8(c, 0), product;
+	u32 af = c->af, product = *soft_reg8(c, 0);
 
-	__asm__("imulb %2\n\tmovzwl %%ax, %1" FLAGS_OUT : "+&a"(af), "=&r"(product) : "r"(b) : "cc");
+	__asm__(FLAGS_IN "movl %1, %%eax\n\timulb %2\n\tmovzwl %%ax, %1" FLAGS_OUT
+		: "+&a"(af), "+&r"(product) : "r"(b) : "cc");
 	set_reg16(c, 0, (u16)product);
 	c->af = af;
 	return o + 1;
@@ -33,9 +36,9 @@ HANDLER(imul8)
 	HANDLER(name##bits)                                                                                  \
 	{                                                                                                    \
 		T b = (T)op_read(c, o, 0, sizeof(T)), high;                                                  \
-		u64 a = *soft_reg##bits(c, 0), low;                                                          \
-		__asm__(#name #sfx " %3\n\tmovq %%rax, %2" FLAGS_OUT                                         \
-			: "+&a"(a), "=&d"(high), "=&r"(low) : "r"(b) : "cc");                                \
+		u64 a = c->af, low = *soft_reg##bits(c, 0);                                                  \
+		__asm__(FLAGS_IN "movq %2, %%rax\n\t" #name #sfx " %3\n\tmovq %%rax, %2" FLAGS_OUT           \
+			: "+&a"(a), "=&d"(high), "+&r"(low) : "r"(b) : "cc");                                \
 		set_reg##bits(c, REG_RAX * 8, (T)low);                                                       \
 		set_reg##bits(c, REG_RDX * 8, high);                                                         \
 		c->af = (u32)a;                                                                              \
@@ -49,8 +52,8 @@ FOR_WIDE_SIZES(MUL, imul)
 #define IMUL(bits, sfx, T)                                                                                   \
 	static inline T product##bits(struct soft_cpu *c, T a, T b)                                          \
 	{                                                                                                    \
-		u32 af;                                                                                      \
-		__asm__("imul" #sfx " %2, %0" FLAGS_OUT : "+r"(a), "=&a"(af) : "r"(b) : "cc");               \
+		u32 af = c->af;                                                                              \
+		__asm__(FLAGS_IN "imul" #sfx " %2, %0" FLAGS_OUT : "+r"(a), "+&a"(af) : "r"(b) : "cc");      \
 		c->af = af;                                                                                  \
 		return a;                                                                                    \
 	}                                                                                                    \
@@ -93,11 +96,12 @@ static bool bind_imul(struct op *o, const struct insn *i)
 HANDLER(div8)
 {
 	u8 b = (u8)op_read(c, o, 0, 1);
-	u32 af = *soft_reg16(c, 0), result;
+	u32 af = c->af, result = *soft_reg16(c, 0);
 
-	if ((af >> 8) >= b)
+	if ((result >> 8) >= b)
 		soft_raise(c, EXC_DE);
-	__asm__("divb %2\n\tmovzwl %%ax, %1" FLAGS_OUT : "+&a"(af), "=&r"(result) : "r"(b) : "cc");
+	__asm__(FLAGS_IN "movl %1, %%eax\n\tdivb %2\n\tmovzwl %%ax, %1" FLAGS_OUT
+		: "+&a"(af), "+&r"(result) : "r"(b) : "cc");
 	set_reg16(c, 0, (u16)result);
 	c->af = af;
 	return o + 1;
@@ -107,11 +111,12 @@ HANDLER(idiv8)
 {
 	s8 b = (s8)op_read(c, o, 0, 1);
 	s32 a = (s16)*soft_reg16(c, 0);
-	u32 af = *soft_reg16(c, 0), result;
+	u32 af = c->af, result = *soft_reg16(c, 0);
 
 	if (!b || a / b > INT8_MAX || a / b < INT8_MIN)
 		soft_raise(c, EXC_DE);
-	__asm__("idivb %2\n\tmovzwl %%ax, %1" FLAGS_OUT : "+&a"(af), "=&r"(result) : "r"(b) : "cc");
+	__asm__(FLAGS_IN "movl %1, %%eax\n\tidivb %2\n\tmovzwl %%ax, %1" FLAGS_OUT
+		: "+&a"(af), "+&r"(result) : "r"(b) : "cc");
 	set_reg16(c, 0, (u16)result);
 	c->af = af;
 	return o + 1;
@@ -120,10 +125,10 @@ HANDLER(idiv8)
 #define DIVIDE(bits, sfx, T, name)                                                                           \
 	static inline void name##bits##_host(struct soft_cpu *c, T b)                                        \
 	{                                                                                                    \
-		u64 a = *soft_reg##bits(c, REG_RAX * 8), quotient;                                           \
+		u64 a = c->af, quotient = *soft_reg##bits(c, REG_RAX * 8);                                   \
 		T high = *soft_reg##bits(c, REG_RDX * 8);                                                    \
-		__asm__(#name #sfx " %3\n\tmovq %%rax, %2" FLAGS_OUT                                         \
-			: "+&a"(a), "+&d"(high), "=&r"(quotient) : "r"(b) : "cc");                           \
+		__asm__(FLAGS_IN "movq %2, %%rax\n\t" #name #sfx " %3\n\tmovq %%rax, %2" FLAGS_OUT           \
+			: "+&a"(a), "+&d"(high), "+&r"(quotient) : "r"(b) : "cc");                           \
 		set_reg##bits(c, REG_RAX * 8, (T)quotient);                                                  \
 		set_reg##bits(c, REG_RDX * 8, high);                                                         \
 		c->af = (u32)a;                                                                              \

@@ -118,8 +118,8 @@ static size_t movs_chunk(struct soft_cpu *c, const struct op *o, u64 n)
 	    !range(c, o, SEG_ES, REG_RDI, SOFT_WRITE, &to_len, &to))
 		return 0;
 	src = soft_page_ptr(c, from, &from_len, SOFT_READ, o->seg);
-	if (!src)
-		return 0;
+	if (!src || from_len < o->size)
+		return 0; /* an element that crosses pages is read before the target is looked at */
 	dst = soft_page_ptr(c, to, &to_len, SOFT_WRITE, SEG_ES);
 	if (!dst)
 		return 0;

@@ -54,7 +54,7 @@ enum {
 
 #define UCODE_REV        (0x0d000404ULL << 32)
 #define FEATURE_LOCKED   1
-#define SPEC_CTRL_BITS   7ULL /* IBRS, STIBP, SSBD */
+#define SPEC_CTRL_BITS   (7 | BIT(10)) /* IBRS, STIBP, SSBD, BHI_DIS_S */
 #define MTRRCAP          (8 | BIT(8) | BIT(10)) /* variable ranges, fixed ranges, WC */
 #define MTRR_DEF_BITS    0xcffULL
 #define MISC_ENABLE_BITS 0x400c50809ULL

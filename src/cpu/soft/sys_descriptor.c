@@ -219,9 +219,7 @@ const struct op *sys_arpl(struct soft_cpu *c, const struct op *o)
 
 	sys_need_protected(c);
 	src = (u16)op_read(c, o, 1, 2);
-	if (op_kind(o, 0) == KIND_MEM)
-		soft_probe(c, op_linear(c, o, 2, SOFT_WRITE), 2, SOFT_WRITE, o->seg);
-	dst = (u16)op_read(c, o, 0, 2);
+	dst = (u16)op_read(c, o, 0, 2); /* written, and checked for that, only if it changes */
 	if (selector_rpl(dst) < selector_rpl(src)) {
 		op_write(c, o, 0, 2, (dst & ~3u) | selector_rpl(src));
 		set_zf(c, true);

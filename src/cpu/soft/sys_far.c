@@ -250,15 +250,16 @@ static const struct op *ret_far(struct soft_cpu *c, const struct op *o)
 		return NULL;
 	}
 	d = far_return_cs(c, selector);
-	code_check_target(c, selector, d, rip);
 	cpl = selector_rpl(selector);
 	if (cpl == c->cpl) {
+		code_check_target(c, selector, d, rip);
 		cs = segment_accept(c, selector, d);
 		soft_set_rsp(c, c->regs[REG_RSP] + 2 * size + release);
 		return far_enter(c, cs, cpl, rip);
 	}
 	rsp = soft_peek(c, size, 2 * size + release);
 	ss = far_return_ss(c, (u16)soft_peek(c, size, 3 * size + release), cpl, d);
+	code_check_target(c, selector, d, rip);
 	cs = segment_accept(c, selector, d);
 	c->seg[SEG_SS] = ss;
 	far_set_rsp(c, &ss, d, rsp + release);

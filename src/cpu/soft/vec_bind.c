@@ -47,13 +47,20 @@ static _Noreturn void misaligned(struct soft_cpu *c, const struct vec_info *i)
 	soft_raise_error(c, EXC_GP, 0);
 }
 
-/* Host pointer to the memory operand, checked for reading. */
+/*
+ * Host pointer to the memory operand, checked for reading. A pending x87 exception goes before any fault of memory: it is
+ * looked for where one is possible, that is if the TLB misses, and always outside of 64-bit mode, where segments have limits.
+ */
 static inline const void *read_operand(struct soft_cpu *c, const struct op *o, const struct vec_info *i,
                                        u64 *at)
 {
-	u64 linear = op_linear(c, o, i->size, SOFT_READ);
-	const struct soft_tlb_entry *e = soft_tlb_entry(c, linear);
+	const struct soft_tlb_entry *e;
+	u64 linear;
 
+	if (!c->long64 && i->how & VEC_WAITS)
+		vec_wait(c);
+	linear = op_linear(c, o, i->size, SOFT_READ);
+	e = soft_tlb_entry(c, linear);
 	*at = linear;
 	if (unlikely(linear & i->align))
 		misaligned(c, i);
@@ -66,13 +73,14 @@ static inline const void *read_operand(struct soft_cpu *c, const struct op *o, c
 
 static inline void *write_operand(struct soft_cpu *c, const struct op *o, const struct vec_info *i, u64 *at)
 {
-	u64 linear = op_linear(c, o, i->size, SOFT_WRITE);
+	u64 linear;
 
+	if (i->how & VEC_WAITS)
+		vec_wait(c);
+	linear = op_linear(c, o, i->size, SOFT_WRITE);
 	*at = linear;
 	if (unlikely(linear & i->align))
 		misaligned(c, i);
-	if (i->how & VEC_WAITS)
-		vec_wait(c);
 	return soft_write_ptr(c, linear, i->size, o->seg);
 }
 
@@ -211,6 +219,19 @@ static const struct op *vec_general(struct soft_cpu *c, const struct op *o)
 		c->regs[REG_RCX] = g.rcx;
 	else if (i->gpr_size)
 		soft_reg_set(c, i->gpr, i->gpr_size, g.rax);
+	return o + 1;
+}
+
+/* VZEROUPPER and VZEROALL of 32-bit modes: the host's would reach the registers above 7. */
+static const struct op *vec_zero(struct soft_cpu *c, const struct op *o)
+{
+	vec_check(c, o);
+	soft_vec_park(c);
+	for (unsigned i = 0; i < 16; i++) {
+		((u64 *)(c->xsave + XSAVE_YMMH))[i] = 0;
+		if (vec_info(o)->aux)
+			((u64 *)(c->xsave + XSAVE_XMM))[i] = 0;
+	}
 	return o + 1;
 }
 
@@ -389,6 +410,12 @@ bool soft_vec_bind(struct soft_cpu *c, struct op *o, const struct insn *i)
 	if (vec_masked_bind(c, o, i)) {
 		if (!o->fn)
 			o->fn = vec_full;
+		return true;
+	}
+	if (i->mode != SOFT_MODE_LONG64 &&
+	    (i->z.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER || i->z.mnemonic == ZYDIS_MNEMONIC_VZEROALL)) {
+		info->aux = i->z.mnemonic == ZYDIS_MNEMONIC_VZEROALL;
+		o->fn = vec_zero;
 		return true;
 	}
 	x = look(i, info);

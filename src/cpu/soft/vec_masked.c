@@ -124,7 +124,7 @@ static const struct op *gather(struct soft_cpu *c, const struct op *o)
 			else
 				offset = *xmm_half(c, index, 2 * n) | (u64)*xmm_half(c, index, 2 * n + 1)
 				                                              << 32;
-			offset = op_offset(c, o) + (offset << i->gpr);
+			offset = op_offset(c, o) + (offset << o->scale);
 			if (o->asize != 8)
 				offset &= MASK(o->asize * 8);
 			v = soft_load(c, soft_seg_linear(c, o->seg, offset, elem, SOFT_READ), elem, o->seg);
@@ -156,7 +156,6 @@ static bool bind_gather(struct op *o, const struct insn *i, unsigned elem, unsig
 	*vec_info(o) = (struct vec_info){
 	        .size = (u8)(count * elem),
 	        .elem = (u8)(elem | index_size << 4),
-	        .gpr = (u8)__builtin_ctz(p[1].mem.scale ? p[1].mem.scale : 1),
 	        .aux = (u16)(dest | index << 4 | mask << 8),
 	};
 	o->fn = gather;

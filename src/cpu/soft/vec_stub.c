@@ -106,7 +106,7 @@ void *vec_stub_at(const struct soft_cpu *c, unsigned number)
 	return c->stubs->run + number * VEC_STUB_SIZE;
 }
 
-/* VMOVD/VMOVQ, VCVT(T)Sx2SI, VCVTSI2Sx, VPEXTRD/Q, VPINSRD/Q */
+/* VMOVD/VMOVQ, VCVT(T)Sx2SI, VCVTSI2Sx, VPEXTRD/Q, VPINSRD/Q, VPCMPESTRx */
 static bool vex_w_is_gpr(u8 map, u8 opcode, u8 pp)
 {
 	switch (opcode) {
@@ -119,6 +119,8 @@ static bool vex_w_is_gpr(u8 map, u8 opcode, u8 pp)
 		return map == 1 && pp == 1;
 	case 0x16:
 	case 0x22:
+	case 0x60:
+	case 0x61:
 		return map == 3;
 	default:
 		return false;

@@ -1,8 +1,8 @@
 /*
  * virtio-blk (Virtual I/O Device 1.2 §5.2).
  *
- * A request is a chain: a header, data, and at the very end one writable byte for the status; how these are cut into
- * descriptors is the driver's choice. Requests come from a pool; while it is empty, queues wait.
+ * A request is a chain: a header, data, and at the very end one writable byte for the status; how these are
+ * cut into descriptors is the driver's choice. Requests come from a pool; while it is empty, queues wait.
  */
 #include "device/virtio/pci.h"
 #include "device/virtio/virtio.h"
@@ -130,7 +130,8 @@ static bool blk_write_through(const struct virtio_blk *b)
 }
 
 /* The handlers return a status, or -1 if the disk will answer. */
-static int blk_transfer(struct blk_request *r, enum block_op op, u64 sector, struct iovec *iov, unsigned count, u64 len)
+static int blk_transfer(struct blk_request *r, enum block_op op, u64 sector, struct iovec *iov,
+                        unsigned count, u64 len)
 {
 	struct virtio_blk *b = r->b;
 
@@ -142,19 +143,20 @@ static int blk_transfer(struct blk_request *r, enum block_op op, u64 sector, str
 		return S_OK;
 	r->data_in = op == BLOCK_READ ? (u32)len : 0;
 	r->block = (struct block_request){
-		.op = op,
-		.offset = sector * BLOCK_SECTOR,
-		.length = len,
-		.iov = iov,
-		.iov_count = count,
-		.fua = op == BLOCK_WRITE && blk_write_through(b),
-		.done = blk_done,
+	        .op = op,
+	        .offset = sector * BLOCK_SECTOR,
+	        .length = len,
+	        .iov = iov,
+	        .iov_count = count,
+	        .fua = op == BLOCK_WRITE && blk_write_through(b),
+	        .done = blk_done,
 	};
 	block_submit(b->block, &r->block);
 	return -1;
 }
 
-static int blk_ranges(struct blk_request *r, enum block_op op, const struct iovec *iov, unsigned count, u64 len)
+static int blk_ranges(struct blk_request *r, enum block_op op, const struct iovec *iov, unsigned count,
+                      u64 len)
 {
 	struct virtio_blk *b = r->b;
 
@@ -171,7 +173,7 @@ static int blk_ranges(struct blk_request *r, enum block_op op, const struct iove
 			return S_IOERR;
 	}
 	r->block = (struct block_request){
-		.op = op, .fua = op == BLOCK_WRITE_ZEROES && blk_write_through(b), .done = blk_done};
+	        .op = op, .fua = op == BLOCK_WRITE_ZEROES && blk_write_through(b), .done = blk_done};
 	return blk_next_range(r) ? -1 : S_OK;
 }
 
@@ -202,8 +204,9 @@ static int blk_start(struct blk_request *r)
 		r->data_in = (u32)iov_write(in, in_count, 0, b->id, DISK_ID_MAX);
 		return S_OK;
 	case T_DISCARD:
-		return b->dev.features & F_DISCARD ? blk_ranges(r, BLOCK_DISCARD, out, out_count, c->out_len - sizeof(h))
-		                                   : S_UNSUPP;
+		return b->dev.features & F_DISCARD
+		               ? blk_ranges(r, BLOCK_DISCARD, out, out_count, c->out_len - sizeof(h))
+		               : S_UNSUPP;
 	case T_WRITE_ZEROES:
 		return blk_ranges(r, BLOCK_WRITE_ZEROES, out, out_count, c->out_len - sizeof(h));
 	default:
@@ -290,23 +293,24 @@ static void blk_queue_reset(void *ctx, unsigned q)
 	blk_run(b);
 }
 
-static const struct virtio_ops blk_ops = {.kick = blk_kick, .reset = blk_reset, .queue_reset = blk_queue_reset};
+static const struct virtio_ops blk_ops = {
+        .kick = blk_kick, .reset = blk_reset, .queue_reset = blk_queue_reset};
 
 static void blk_describe(struct virtio_blk *b, unsigned queues)
 {
 	struct blk_config c = {
-		.capacity = b->sectors,
-		.seg_max = VIRTQ_MAX_SEGMENTS - 2, /* header and status */
-		.blk_size = BLOCK_SECTOR,
-		.physical_block_exp = 3, /* 4 KiB: the host's pages */
-		.min_io_size = 8,
-		.num_queues = (u16)queues,
-		.max_discard_sectors = MAX_SECTORS,
-		.max_discard_seg = RANGES,
-		.discard_sector_alignment = 8,
-		.max_write_zeroes_sectors = MAX_SECTORS,
-		.max_write_zeroes_seg = RANGES,
-		.write_zeroes_may_unmap = 1,
+	        .capacity = b->sectors,
+	        .seg_max = VIRTQ_MAX_SEGMENTS - 2, /* header and status */
+	        .blk_size = BLOCK_SECTOR,
+	        .physical_block_exp = 3, /* 4 KiB: the host's pages */
+	        .min_io_size = 8,
+	        .num_queues = (u16)queues,
+	        .max_discard_sectors = MAX_SECTORS,
+	        .max_discard_seg = RANGES,
+	        .discard_sector_alignment = 8,
+	        .max_write_zeroes_sectors = MAX_SECTORS,
+	        .max_write_zeroes_seg = RANGES,
+	        .write_zeroes_may_unmap = 1,
 	};
 
 	memcpy(b->dev.config, &c, sizeof(c));
@@ -324,8 +328,8 @@ static void blk_describe(struct virtio_blk *b, unsigned queues)
 	b->dev.queue_count = queues;
 }
 
-struct virtio_blk *virtio_blk_new(const struct virtio_blk_config *config, struct pci_host *pci, struct memory *mem,
-                                  struct loop *loop, struct error *e)
+struct virtio_blk *virtio_blk_new(const struct virtio_blk_config *config, struct pci_host *pci,
+                                  struct memory *mem, struct loop *loop, struct error *e)
 {
 	struct virtio_blk *b = calloc(1, sizeof(*b));
 

@@ -51,8 +51,8 @@ static void ring_set(struct virtq *q, u64 gpa, u16 v)
 bool virtq_enable(struct virtq *q)
 {
 	if ((q->desc & 15) || (q->avail & 1) || (q->used & 3) || !q->size ||
-	    !memory_range(q->mem, q->desc, 16ULL * q->size) || !memory_range(q->mem, q->avail, avail_bytes(q)) ||
-	    !memory_range(q->mem, q->used, used_bytes(q)))
+	    !memory_range(q->mem, q->desc, 16ULL * q->size) ||
+	    !memory_range(q->mem, q->avail, avail_bytes(q)) || !memory_range(q->mem, q->used, used_bytes(q)))
 		return false;
 	q->enabled = true;
 	return true;
@@ -94,7 +94,8 @@ static bool chain_add(struct virtq *q, struct virtq_chain *c, const struct desc 
 	return c->out_len + c->in_len <= UINT32_MAX;
 }
 
-/* Walks a table of `count` descriptors from index i; in the queue's own table an indirect one may stand instead. */
+/* Walks a table of `count` descriptors from index i; in the queue's own table an indirect one may stand
+ * instead. */
 static bool chain_walk(struct virtq *q, struct virtq_chain *c, u64 table, u32 count, u32 i, bool indirect)
 {
 	struct desc d;
@@ -186,7 +187,8 @@ bool virtq_interrupt(struct virtq *q)
 
 	if (!q->enabled || q->broken || now == old)
 		return false;
-	/* The index must be visible before we look whether the driver sleeps: it does these in the other order. */
+	/* The index must be visible before we look whether the driver sleeps: it does these in the other
+	 * order. */
 	atomic_thread_fence(memory_order_seq_cst);
 	q->signalled = now;
 	if (!q->event_idx)

@@ -1,9 +1,10 @@
 /*
- * Split virtqueues (Virtual I/O Device 1.2 §2.7), the device's side: chains of descriptors in, used entries out.
+ * Split virtqueues (Virtual I/O Device 1.2 §2.7), the device's side: chains of descriptors in, used entries
+ * out.
  *
- * All that the guest wrote is copied once and then checked: indices, loops, the order of readable and writable
- * parts, that every buffer lies in RAM. A queue whose driver broke a rule is `broken` and gives nothing any more
- * until it is reset; the caller sets DEVICE_NEEDS_RESET (virtio_check()).
+ * All that the guest wrote is copied once and then checked: indices, loops, the order of readable and
+ * writable parts, that every buffer lies in RAM. A queue whose driver broke a rule is `broken` and gives
+ * nothing any more until it is reset; the caller sets DEVICE_NEEDS_RESET (virtio_check()).
  *
  * Threads: the owner's lock is held around every call. The guest's side runs at any time: barriers are here.
  */
@@ -22,12 +23,12 @@ struct virtq {
 	u16 max_size, size; /* descriptors, a power of two */
 	u16 vector;         /* MSI-X */
 	bool enabled, broken;
-	bool event_idx;     /* VIRTIO_F_EVENT_IDX was negotiated */
+	bool event_idx;        /* VIRTIO_F_EVENT_IDX was negotiated */
 	u64 desc, avail, used; /* gpa */
-	u16 next_avail;     /* entries taken */
-	u16 next_used;      /* entries returned and published */
-	u16 staged_used;    /* entries written but not yet published */
-	u16 signalled;      /* next_used at the last interrupt decision */
+	u16 next_avail;        /* entries taken */
+	u16 next_used;         /* entries returned and published */
+	u16 staged_used;       /* entries written but not yet published */
+	u16 signalled;         /* next_used at the last interrupt decision */
 };
 
 /* One request. Buffers in order, readable ones first; iov may be used up by the owner, gpa and len stay. */
@@ -50,7 +51,8 @@ int virtq_pop(struct virtq *q, struct virtq_chain *c);
 /* Gives the last n popped chains back, to be popped again. */
 void virtq_unpop(struct virtq *q, unsigned n);
 
-/* Returns a chain with `written` bytes of its writable part filled. Marks nothing as written: see virtq_written(). */
+/* Returns a chain with `written` bytes of its writable part filled. Marks nothing as written: see
+ * virtq_written(). */
 void virtq_push(struct virtq *q, u16 head, u32 written);
 /* The same in two steps: all that was staged becomes visible at once. */
 void virtq_stage(struct virtq *q, u16 head, u32 written);

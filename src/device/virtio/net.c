@@ -1,13 +1,15 @@
 /*
  * virtio-net on a tap (Virtual I/O Device 1.2 §5.1): one queue pair and a control queue.
  *
- * Theory of operation.  Transmission happens within the notification, on the vCPU's thread: one writev(2) a frame,
- * from the guest's buffers.  If the tap is full, the frame is given back to the queue and the loop waits for EPOLLOUT.
+ * Theory of operation.  Transmission happens within the notification, on the vCPU's thread: one writev(2) a
+ * frame, from the guest's buffers.  If the tap is full, the frame is given back to the queue and the loop
+ * waits for EPOLLOUT.
  *
- * Reception happens on the loop's thread: one readv(2) a frame, into the guest's buffers.  How long the next frame is
- * cannot be known before, so receive buffers are collected ("staged") up to the longest possible frame and stay
- * collected for the next one; what no guest buffer has room for ends in a spare buffer of ours.  A frame that did
- * not fit is kept there and delivered when the driver has added buffers; meanwhile the tap is not read.
+ * Reception happens on the loop's thread: one readv(2) a frame, into the guest's buffers.  How long the next
+ * frame is cannot be known before, so receive buffers are collected ("staged") up to the longest possible
+ * frame and stay collected for the next one; what no guest buffer has room for ends in a spare buffer of
+ * ours.  A frame that did not fit is kept there and delivered when the driver has added buffers; meanwhile
+ * the tap is not read.
  */
 #include "device/virtio/pci.h"
 #include "device/virtio/tap.h"
@@ -108,8 +110,8 @@ static u32 net_frame_max(const struct virtio_net *n)
 	return n->offloads & (F_GUEST_TSO4 | F_GUEST_TSO6) ? FRAME_MAX : FRAME_SMALL;
 }
 
-/* Takes buffers until the longest frame fits, or one buffer if frames are not spread. False: more is not possible,
- * whatever the driver adds. */
+/* Takes buffers until the longest frame fits, or one buffer if frames are not spread. False: more is not
+ * possible, whatever the driver adds. */
 static bool net_stage(struct virtio_net *n)
 {
 	struct virtq *q = &n->dev.queue[RX];
@@ -132,8 +134,8 @@ static bool net_stage(struct virtio_net *n)
 			virtio_check(&n->dev, q);
 			return true;
 		}
-		n->buffer[n->buffers++] =
-			(struct net_buffer){.head = c->head, .segments = (u16)c->in_count, .len = (u32)c->in_len};
+		n->buffer[n->buffers++] = (struct net_buffer){
+		        .head = c->head, .segments = (u16)c->in_count, .len = (u32)c->in_len};
 		memcpy(n->iov + n->segments, c->iov, c->in_count * sizeof(c->iov[0]));
 		memcpy(n->gpa + n->segments, c->gpa, c->in_count * sizeof(c->gpa[0]));
 		n->segments += c->in_count;
@@ -357,8 +359,8 @@ static u8 net_control(struct virtio_net *n, const struct virtq_chain *c)
 		return CTRL_ERR;
 	switch (h.class) {
 	case CLASS_RX:
-		/* The tap belongs to this guest alone: everything on it is received in any mode, which the standard
-		 * allows of a filter. */
+		/* The tap belongs to this guest alone: everything on it is received in any mode, which the
+		 * standard allows of a filter. */
 		return n->dev.features & F_CTRL_RX && h.command <= 5 && c->out_len == 3 ? CTRL_OK : CTRL_ERR;
 	case CLASS_MAC:
 		if (h.command == MAC_TABLE_SET && n->dev.features & F_CTRL_RX)
@@ -461,7 +463,7 @@ static void net_negotiated(void *ctx)
 }
 
 static const struct virtio_ops net_ops = {
-	.kick = net_kick, .reset = net_reset, .queue_reset = net_queue_reset, .negotiated = net_negotiated};
+        .kick = net_kick, .reset = net_reset, .queue_reset = net_queue_reset, .negotiated = net_negotiated};
 
 static void net_describe(struct virtio_net *n, const struct virtio_net_config *config)
 {
@@ -475,8 +477,8 @@ static void net_describe(struct virtio_net *n, const struct virtio_net_config *c
 	memcpy(n->dev.config, &c, sizeof(c));
 	n->dev.config_size = sizeof(c);
 	n->dev.offered = F_CSUM | F_GUEST_CSUM | F_CTRL_GUEST_OFFLOADS | F_MAC | F_GUEST_TSO4 | F_GUEST_TSO6 |
-	                 F_GUEST_ECN | F_HOST_TSO4 | F_HOST_TSO6 | F_HOST_ECN | F_MRG_RXBUF | F_STATUS | F_CTRL_VQ |
-	                 F_CTRL_RX | F_CTRL_MAC_ADDR;
+	                 F_GUEST_ECN | F_HOST_TSO4 | F_HOST_TSO6 | F_HOST_ECN | F_MRG_RXBUF | F_STATUS |
+	                 F_CTRL_VQ | F_CTRL_RX | F_CTRL_MAC_ADDR;
 	if (c.mtu >= 68)
 		n->dev.offered |= F_MTU;
 	n->dev.pci.name = "virtio-net";
@@ -487,8 +489,8 @@ static void net_describe(struct virtio_net *n, const struct virtio_net_config *c
 	n->dev.queue_count = QUEUES;
 }
 
-struct virtio_net *virtio_net_new(const struct virtio_net_config *config, struct pci_host *pci, struct memory *mem,
-                                  struct loop *loop, struct error *e)
+struct virtio_net *virtio_net_new(const struct virtio_net_config *config, struct pci_host *pci,
+                                  struct memory *mem, struct loop *loop, struct error *e)
 {
 	struct virtio_net *n = calloc(1, sizeof(*n));
 

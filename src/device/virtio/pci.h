@@ -1,9 +1,10 @@
 /*
- * The PCI transport of virtio devices (Virtual I/O Device 1.2 §4.1), modern interface only: common, notify, ISR,
- * device and PCI configuration access structures in BAR 0, MSI-X or INTx.
+ * The PCI transport of virtio devices (Virtual I/O Device 1.2 §4.1), modern interface only: common, notify,
+ * ISR, device and PCI configuration access structures in BAR 0, MSI-X or INTx.
  *
- * A device embeds struct virtio_device, fills the description and calls virtio_add(). Its hooks are called with the
- * pci_device's lock held, which is the device's own; it takes the same lock in its callbacks from the loop.
+ * A device embeds struct virtio_device, fills the description and calls virtio_add(). Its hooks are called
+ * with the pci_device's lock held, which is the device's own; it takes the same lock in its callbacks from
+ * the loop.
  */
 #pragma once
 
@@ -16,8 +17,8 @@
 #define VIRTIO_MAX_QUEUES  8
 #define VIRTIO_CONFIG_SIZE 64
 #define VIRTIO_NO_VECTOR   0xffff
-/* Requests taken in one go: a driver that adds to a queue as fast as it is emptied must not keep a vCPU's thread in
- * here for ever. The rest follows on the loop's thread (virtio_later()). */
+/* Requests taken in one go: a driver that adds to a queue as fast as it is emptied must not keep a vCPU's
+ * thread in here for ever. The rest follows on the loop's thread (virtio_later()). */
 #define VIRTIO_BUDGET (4 * VIRTQ_MAX_SIZE)
 
 enum {
@@ -61,13 +62,13 @@ struct virtio_device {
 	u16 type;
 	u32 class_code;
 	unsigned queue_count;
-	u64 offered;      /* features; those of the transport are added */
+	u64 offered;                   /* features; those of the transport are added */
 	u8 config[VIRTIO_CONFIG_SIZE]; /* device configuration, read-only to drivers */
 	unsigned config_size;
 
 	/* pci.c's own, readable by the device. */
 	struct virtq queue[VIRTIO_MAX_QUEUES];
-	u64 features;     /* negotiated */
+	u64 features; /* negotiated */
 	u64 driver_features;
 	u32 offered_select, driver_select;
 	u16 queue_select, config_vector;

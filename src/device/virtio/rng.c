@@ -53,18 +53,15 @@ static void rng_kick(void *ctx, unsigned index)
 }
 
 /* Requests are answered within their notification: nothing is ever in flight. */
-static void rng_reset(void *ctx)
-{
-}
+static void rng_reset(void *ctx) {}
 
-static void rng_queue_reset(void *ctx, unsigned q)
-{
-}
+static void rng_queue_reset(void *ctx, unsigned q) {}
 
-static const struct virtio_ops rng_ops = {.kick = rng_kick, .reset = rng_reset, .queue_reset = rng_queue_reset};
+static const struct virtio_ops rng_ops = {
+        .kick = rng_kick, .reset = rng_reset, .queue_reset = rng_queue_reset};
 
-struct virtio_rng *virtio_rng_new(const struct virtio_rng_config *config, struct pci_host *pci, struct memory *mem,
-                                  struct loop *loop, struct error *e)
+struct virtio_rng *virtio_rng_new(const struct virtio_rng_config *config, struct pci_host *pci,
+                                  struct memory *mem, struct loop *loop, struct error *e)
 {
 	struct virtio_rng *r = calloc(1, sizeof(*r));
 

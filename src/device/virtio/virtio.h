@@ -1,8 +1,9 @@
 /*
- * What the VMM needs to plug virtio devices in (Virtual I/O Device 1.2, PCI transport, modern only): virtio-blk,
- * virtio-net on a tap, virtio-rng. The transport is virtio/pci.h, queues are virtio/core.h.
+ * What the VMM needs to plug virtio devices in (Virtual I/O Device 1.2, PCI transport, modern only):
+ * virtio-blk, virtio-net on a tap, virtio-rng. The transport is virtio/pci.h, queues are virtio/core.h.
  *
- * Each _new() puts the device on the PCI bus; _free() needs vCPUs and the loop stopped, memory and bus still there.
+ * Each _new() puts the device on the PCI bus; _free() needs vCPUs and the loop stopped, memory and bus still
+ * there.
  */
 #pragma once
 
@@ -18,26 +19,26 @@ struct virtio_blk_config {
 	unsigned slot;   /* PCI slot, 0: any */
 };
 struct virtio_blk;
-struct virtio_blk *virtio_blk_new(const struct virtio_blk_config *config, struct pci_host *pci, struct memory *mem,
-                                  struct loop *loop, struct error *e);
+struct virtio_blk *virtio_blk_new(const struct virtio_blk_config *config, struct pci_host *pci,
+                                  struct memory *mem, struct loop *loop, struct error *e);
 void virtio_blk_free(struct virtio_blk *b);
 
 struct virtio_net_config {
 	const char *tap; /* an interface that exists; with tap_fd >= 0 only a name for messages */
 	int tap_fd;      /* an open tap with IFF_VNET_HDR handed to us (owned from here on), or -1 */
 	bool has_mac;
-	u8 mac[6];       /* without has_mac: made up from the interface's name */
+	u8 mac[6]; /* without has_mac: made up from the interface's name */
 	unsigned slot;
 };
 struct virtio_net;
-struct virtio_net *virtio_net_new(const struct virtio_net_config *config, struct pci_host *pci, struct memory *mem,
-                                  struct loop *loop, struct error *e);
+struct virtio_net *virtio_net_new(const struct virtio_net_config *config, struct pci_host *pci,
+                                  struct memory *mem, struct loop *loop, struct error *e);
 void virtio_net_free(struct virtio_net *n);
 
 struct virtio_rng_config {
 	unsigned slot;
 };
 struct virtio_rng;
-struct virtio_rng *virtio_rng_new(const struct virtio_rng_config *config, struct pci_host *pci, struct memory *mem,
-                                  struct loop *loop, struct error *e);
+struct virtio_rng *virtio_rng_new(const struct virtio_rng_config *config, struct pci_host *pci,
+                                  struct memory *mem, struct loop *loop, struct error *e);
 void virtio_rng_free(struct virtio_rng *r);
