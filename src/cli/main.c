@@ -14,9 +14,9 @@ static int version_main(int argc, char **argv);
 static int help_main(int argc, char **argv);
 
 static const struct verb verbs[] = {
-	{"vmm", "run one virtual machine", vmm_main},
-	{"version", "print the version", version_main},
-	{"help", "print this text", help_main},
+        {"vmm", "run one virtual machine", vmm_main},
+        {"version", "print the version", version_main},
+        {"help", "print this text", help_main},
 };
 
 static int version_main(int argc, char **argv)

@@ -13,8 +13,14 @@ static void futex(_Atomic u32 *word, int op, u32 value)
 
 void cpu_raise(struct cpu *c, u32 events)
 {
+	u32 old = atomic_load(&c->events), new;
+
 	/* seq_cst on both words: either we see the sleeper, or the sleeper sees our events. */
-	atomic_fetch_or(&c->events, events);
+	do {
+		new = old | events;
+		if (old & events & CPU_EV_NMI)
+			new |= CPU_EV_NMI_AGAIN;
+	} while (!atomic_compare_exchange_weak(&c->events, &old, new));
 	if (atomic_load(&c->asleep) && atomic_exchange(&c->asleep, 0))
 		futex(&c->asleep, FUTEX_WAKE_PRIVATE, 1);
 }

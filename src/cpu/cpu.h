@@ -55,6 +55,10 @@ enum cpu_event {
 	CPU_EV_SIPI = 1 << 3, /* vector in cpu->sipi_vector */
 	CPU_EV_STOP = 1 << 4, /* cpu_run() returns CPU_EXIT_STOPPED soon; the bit is cleared by that */
 	CPU_EV_SYNC = 1 << 5, /* engine's own */
+	/* cpu_raise()'s own: another NMI came before the first was taken. Whoever takes an NMI turns this into
+	 * CPU_EV_NMI: one is in service then, one pending. When NMIs become unblocked it is dropped: a CPU keeps
+	 * one while it serves one (SDM vol. 3 6.7.1). */
+	CPU_EV_NMI_AGAIN = 1 << 6,
 };
 
 enum cpu_exit {

@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEADER_SIZE  36
-#define CHECKSUM_AT  9
-#define FADT_SIZE    276
-#define FACS_SIZE    64
-#define RSDP_SUM_V1  20
+#define HEADER_SIZE 36
+#define CHECKSUM_AT 9
+#define FADT_SIZE   276
+#define FACS_SIZE   64
+#define RSDP_SUM_V1 20
 
 /* Little-endian fields at byte offsets of a table: the offsets are the specification's. */
 static void put(u8 *at, u64 v, unsigned len)
@@ -154,11 +154,11 @@ static s64 build_fadt(struct acpi_tables *t, u32 facs, u32 dsdt)
 	put(f + 109, BOOT_LEGACY_DEVICES | BOOT_NO_VGA | BOOT_NO_ASPM, 2);
 	put(f + 112,
 	    FADT_WBINVD | FADT_PROC_C1 | FADT_NO_SLEEP_BUTTON | FADT_NO_FIXED_RTC | FADT_TIMER_32BIT |
-		    FADT_RESET_REG,
+	            FADT_RESET_REG,
 	    4);
 	gas(f + 116, 0xcf9, 8, 1);
-	f[128] = 6;   /* reset value */
-	f[131] = 3;   /* minor version: 6.3 */
+	f[128] = 6; /* reset value */
+	f[131] = 3; /* minor version: 6.3 */
 	add_link(t, ACPI_TABLES, (u32)at + 140, 8, dsdt);
 	gas(f + 148, ACPI_PM1_EVT, 32, 2);
 	gas(f + 172, ACPI_PM1_CNT, 16, 2);
@@ -201,7 +201,7 @@ static s64 build_madt(struct acpi_tables *t, const struct acpi_config *c)
 	e += 12;
 	e = madt_override(e, 0, 2, 0);
 	e = madt_override(e, ACPI_SCI, ACPI_SCI, 0xd); /* active high, level */
-	e[0] = 4; /* LINT1 of all processors is NMI */
+	e[0] = 4;                                      /* LINT1 of all processors is NMI */
 	e[1] = 6;
 	e[2] = 0xff;
 	e[5] = 1;

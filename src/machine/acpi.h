@@ -1,6 +1,7 @@
 /*
- * The ACPI tables (ACPI 6.4): RSDP, RSDT, XSDT, FADT, FACS, MADT, MCFG and a DSDT. They are built once, free of
- * addresses, and then either placed at an address or described to firmware as a list of links and checksums.
+ * The ACPI tables (ACPI 6.4): RSDP, RSDT, XSDT, FADT, FACS, MADT, MCFG and a DSDT. They are built once, free
+ * of addresses, and then either placed at an address or described to firmware as a list of links and
+ * checksums.
  */
 #pragma once
 

@@ -15,7 +15,8 @@ u32 acpi_pm_timer(u64 now)
 	return (u32)muldiv64(now, ACPI_PM_TIMER_HZ, NS);
 }
 
-/* SCI is the level of all that is pending and enabled; the carry alarm runs only while someone waits for it. */
+/* SCI is the level of all that is pending and enabled; the carry alarm runs only while someone waits for it.
+ */
 static void update(struct acpi_pm *pm, u64 now)
 {
 	bool high = acpi_pm_timer(now) >> 31;
@@ -24,7 +25,7 @@ static void update(struct acpi_pm *pm, u64 now)
 		pm->status |= PM1_TMR;
 	pm->timer_high = high;
 	irq_set(&pm->sci, (pm->control & CNT_SCI_EN) &&
-				  ((pm->status & pm->enable) || (pm->gpe_status & pm->gpe_enable)));
+	                          ((pm->status & pm->enable) || (pm->gpe_status & pm->gpe_enable)));
 	if ((pm->enable & PM1_TMR) && !(pm->status & PM1_TMR)) {
 		u64 left = BIT(31) - (acpi_pm_timer(now) & MASK(31));
 
@@ -44,7 +45,7 @@ static void alarm_fired(void *ctx)
 }
 
 int acpi_pm_init(struct acpi_pm *pm, struct irq_line sci, void (*poweroff)(void *ctx), void *ctx,
-		 struct loop *loop, struct error *e)
+                 struct loop *loop, struct error *e)
 {
 	memset(pm, 0, sizeof(*pm));
 	pm->sci = sci;
@@ -95,11 +96,16 @@ void acpi_pm_gpe(struct acpi_pm *pm, unsigned n)
 static u16 *reg(struct acpi_pm *pm, u16 port)
 {
 	switch (port & ~1u) {
-	case ACPI_PM1_EVT: return &pm->status;
-	case ACPI_PM1_EVT + 2: return &pm->enable;
-	case ACPI_PM1_CNT: return &pm->control;
-	case ACPI_GPE0: return &pm->gpe_status;
-	case ACPI_GPE0 + 2: return &pm->gpe_enable;
+	case ACPI_PM1_EVT:
+		return &pm->status;
+	case ACPI_PM1_EVT + 2:
+		return &pm->enable;
+	case ACPI_PM1_CNT:
+		return &pm->control;
+	case ACPI_GPE0:
+		return &pm->gpe_status;
+	case ACPI_GPE0 + 2:
+		return &pm->gpe_enable;
 	}
 	return NULL;
 }
@@ -135,11 +141,20 @@ static bool write_control(struct acpi_pm *pm, u16 value, u16 mask)
 static bool write16(struct acpi_pm *pm, u16 port, u16 value, u16 mask)
 {
 	switch (port) {
-	case ACPI_PM1_EVT: pm->status &= (u16)~(value & mask); break;
-	case ACPI_PM1_EVT + 2: pm->enable = (u16)((pm->enable & ~mask) | (value & mask & EVENTS)); break;
-	case ACPI_PM1_CNT: return write_control(pm, value, mask);
-	case ACPI_GPE0: pm->gpe_status &= (u16)~(value & mask); break;
-	case ACPI_GPE0 + 2: pm->gpe_enable = (u16)((pm->gpe_enable & ~mask) | (value & mask)); break;
+	case ACPI_PM1_EVT:
+		pm->status &= (u16) ~(value & mask);
+		break;
+	case ACPI_PM1_EVT + 2:
+		pm->enable = (u16)((pm->enable & ~mask) | (value & mask & EVENTS));
+		break;
+	case ACPI_PM1_CNT:
+		return write_control(pm, value, mask);
+	case ACPI_GPE0:
+		pm->gpe_status &= (u16) ~(value & mask);
+		break;
+	case ACPI_GPE0 + 2:
+		pm->gpe_enable = (u16)((pm->gpe_enable & ~mask) | (value & mask));
+		break;
 	}
 	return false;
 }
@@ -189,15 +204,15 @@ static u64 read_any(struct acpi_pm *pm, u16 port, unsigned size)
 	return value;
 }
 
-#define PM_PORTS(name, port)                                                                                 \
-	static u64 name##_read(void *ctx, u64 offset, unsigned size)                                         \
-	{                                                                                                    \
-		return read_any(ctx, (u16)(port + offset), size);                                            \
-	}                                                                                                    \
-	static void name##_write(void *ctx, u64 offset, unsigned size, u64 value)                            \
-	{                                                                                                    \
-		acpi_pm_write(ctx, (u16)(port + offset), size, (u32)value, clock_monotonic_ns());            \
-	}                                                                                                    \
+#define PM_PORTS(name, port)                                                                      \
+	static u64 name##_read(void *ctx, u64 offset, unsigned size)                              \
+	{                                                                                         \
+		return read_any(ctx, (u16)(port + offset), size);                                 \
+	}                                                                                         \
+	static void name##_write(void *ctx, u64 offset, unsigned size, u64 value)                 \
+	{                                                                                         \
+		acpi_pm_write(ctx, (u16)(port + offset), size, (u32)value, clock_monotonic_ns()); \
+	}                                                                                         \
 	static const struct bus_ops name##_ops = {name##_read, name##_write};
 
 PM_PORTS(pm1, ACPI_PM1_EVT)
@@ -207,18 +222,30 @@ PM_PORTS(smi, ACPI_SMI_CMD)
 
 int acpi_pm_map(struct acpi_pm *pm, struct bus *pio)
 {
-	pm->pm1 = (struct bus_region){
-		.name = "acpi pm1", .base = ACPI_PM1_EVT, .size = 8, .ops = &pm1_ops, .ctx = pm, .max_size = 4};
-	pm->timer = (struct bus_region){
-		.name = "acpi timer", .base = ACPI_PM_TMR, .size = 4, .ops = &timer_ops, .ctx = pm, .max_size = 4};
+	pm->pm1 = (struct bus_region){.name = "acpi pm1",
+	                              .base = ACPI_PM1_EVT,
+	                              .size = 8,
+	                              .ops = &pm1_ops,
+	                              .ctx = pm,
+	                              .max_size = 4};
+	pm->timer = (struct bus_region){.name = "acpi timer",
+	                                .base = ACPI_PM_TMR,
+	                                .size = 4,
+	                                .ops = &timer_ops,
+	                                .ctx = pm,
+	                                .max_size = 4};
 	pm->gpe = (struct bus_region){.name = "acpi gpe0",
-				      .base = ACPI_GPE0,
-				      .size = ACPI_GPE0_BYTES,
-				      .ops = &gpe_ops,
-				      .ctx = pm,
-				      .max_size = 4};
-	pm->smi = (struct bus_region){
-		.name = "smi command", .base = ACPI_SMI_CMD, .size = 2, .ops = &smi_ops, .ctx = pm, .max_size = 1};
+	                              .base = ACPI_GPE0,
+	                              .size = ACPI_GPE0_BYTES,
+	                              .ops = &gpe_ops,
+	                              .ctx = pm,
+	                              .max_size = 4};
+	pm->smi = (struct bus_region){.name = "smi command",
+	                              .base = ACPI_SMI_CMD,
+	                              .size = 2,
+	                              .ops = &smi_ops,
+	                              .ctx = pm,
+	                              .max_size = 1};
 	if (bus_add(pio, &pm->pm1) < 0 || bus_add(pio, &pm->timer) < 0 || bus_add(pio, &pm->gpe) < 0 ||
 	    bus_add(pio, &pm->smi) < 0)
 		return -1;

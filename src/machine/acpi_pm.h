@@ -1,6 +1,6 @@
 /*
- * ACPI fixed hardware (ACPI 6.4 §4.8.3): PM1a event and control blocks, the 32-bit PM timer, GPE0 block, and the
- * SMI command port that switches ACPI mode on. SCI is GSI 9, level. Own lock, any thread.
+ * ACPI fixed hardware (ACPI 6.4 §4.8.3): PM1a event and control blocks, the 32-bit PM timer, GPE0 block, and
+ * the SMI command port that switches ACPI mode on. SCI is GSI 9, level. Own lock, any thread.
  */
 #pragma once
 
@@ -41,7 +41,7 @@ struct acpi_pm {
 };
 
 int acpi_pm_init(struct acpi_pm *pm, struct irq_line sci, void (*poweroff)(void *ctx), void *ctx,
-		 struct loop *loop, struct error *e);
+                 struct loop *loop, struct error *e);
 void acpi_pm_release(struct acpi_pm *pm);
 void acpi_pm_reset(struct acpi_pm *pm);
 int acpi_pm_map(struct acpi_pm *pm, struct bus *pio);

@@ -21,7 +21,10 @@ struct aml {
 
 void aml_init(struct aml *a);
 void aml_release(struct aml *a);
-static inline bool aml_ok(const struct aml *a) { return !a->failed; }
+static inline bool aml_ok(const struct aml *a)
+{
+	return !a->failed;
+}
 
 void aml_bytes(struct aml *a, const void *data, size_t len);
 void aml_byte(struct aml *a, u8 v);

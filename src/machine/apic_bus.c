@@ -46,14 +46,14 @@ bool apic_send(struct apic_bus *bus, const struct apic_message *m, enum apic_sho
 
 void apic_msi(struct apic_bus *bus, u64 address, u32 data)
 {
-	/* Destination 19:12; redirection hint 3 asks for one of them, destination mode 2 counts only with it on
-	 * old processors, and alone on those since: take bit 2 as it stands. */
+	/* Destination 19:12; redirection hint 3 asks for one of them, destination mode 2 counts only with it
+	 * on old processors, and alone on those since: take bit 2 as it stands. */
 	struct apic_message m = {
-		.dest = (u32)(address >> 12 & 0xff),
-		.logical = address & 4,
-		.level = data & BIT(15),
-		.mode = data >> 8 & 7,
-		.vector = (u8)data,
+	        .dest = (u32)(address >> 12 & 0xff),
+	        .logical = address & 4,
+	        .level = data & BIT(15),
+	        .mode = data >> 8 & 7,
+	        .vector = (u8)data,
 	};
 
 	if (address >> 20 != 0xfee)

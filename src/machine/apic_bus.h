@@ -1,6 +1,7 @@
 /*
  * The APIC bus: interrupt messages and who gets them (SDM vol. 3 10.6.2, 10.11). Messages come from ICRs, I/O
- * APICs and MSIs; EOI broadcasts go the other way. Any thread; no lock of the sender may be one that lapic.c takes.
+ * APICs and MSIs; EOI broadcasts go the other way. Any thread; no lock of the sender may be one that lapic.c
+ * takes.
  */
 #pragma once
 
@@ -33,7 +34,8 @@ struct apic_bus {
 enum apic_shorthand { APIC_TO_DEST, APIC_TO_SELF, APIC_TO_ALL, APIC_TO_OTHERS };
 
 /* True if at least one APIC accepted it. self is only for shorthands. */
-bool apic_send(struct apic_bus *bus, const struct apic_message *m, enum apic_shorthand to, struct lapic *self);
+bool apic_send(struct apic_bus *bus, const struct apic_message *m, enum apic_shorthand to,
+               struct lapic *self);
 /* An MSI write to 0xfee00000–0xfeefffff (10.11). */
 void apic_msi(struct apic_bus *bus, u64 address, u32 data);
 /* A level-triggered interrupt was finished. */

@@ -1,7 +1,7 @@
 /*
- * Theory of operation. Lock order: device -> pci map -> pic, ioapic -> lapic -> loop. The PICs' output goes to LINT0
- * of all local APICs. GSI n is pin n of the I/O APIC, and IRQ n of the PICs for n < 16, but for the timer, which is
- * IRQ 0 and pin 2.
+ * Theory of operation. Lock order: device -> pci map -> pic, ioapic -> lapic -> loop. The PICs' output goes
+ * to LINT0 of all local APICs. GSI n is pin n of the I/O APIC, and IRQ n of the PICs for n < 16, but for the
+ * timer, which is IRQ 0 and pin 2.
  */
 #include "machine/board.h"
 #include "machine/acpi.h"
@@ -276,12 +276,12 @@ unsigned board_e820(const struct board *b, struct board_e820 *out, unsigned max)
 {
 	u64 low = memory_low_size(&b->memory), high = memory_high_size(&b->memory);
 	const struct board_e820 map[] = {
-		{0, EBDA_START, 1},
-		{EBDA_START, 0xa0000 - EBDA_START, 2},
-		{BIOS_START, BIOS_END - BIOS_START, 2},
-		{BIOS_END, low - BIOS_END, 1},
-		{BOARD_ECAM_BASE, BOARD_ECAM_SIZE, 2},
-		{4 * GiB, high, 1},
+	        {0, EBDA_START, 1},
+	        {EBDA_START, 0xa0000 - EBDA_START, 2},
+	        {BIOS_START, BIOS_END - BIOS_START, 2},
+	        {BIOS_END, low - BIOS_END, 1},
+	        {BOARD_ECAM_BASE, BOARD_ECAM_SIZE, 2},
+	        {4 * GiB, high, 1},
 	};
 	unsigned n = 0;
 
@@ -301,18 +301,18 @@ static u64 mem64_base(const struct board *b)
 static int build_acpi(const struct board *b, struct acpi_tables *t, struct error *e)
 {
 	return acpi_build(t,
-			  &(struct acpi_config){
-				  .cpus = b->config.cpus,
-				  .lapic_base = BOARD_LAPIC_BASE,
-				  .ioapic_base = BOARD_IOAPIC_BASE,
-				  .ecam_base = BOARD_ECAM_BASE,
-				  .ecam_size = BOARD_ECAM_SIZE,
-				  .pci_mem_base = BOARD_PCI_BASE,
-				  .pci_mem_size = BOARD_PCI_SIZE,
-				  .pci_mem64_base = mem64_base(b),
-				  .pci_mem64_size = MEM64_SIZE,
-			  },
-			  e);
+	                  &(struct acpi_config){
+	                          .cpus = b->config.cpus,
+	                          .lapic_base = BOARD_LAPIC_BASE,
+	                          .ioapic_base = BOARD_IOAPIC_BASE,
+	                          .ecam_base = BOARD_ECAM_BASE,
+	                          .ecam_size = BOARD_ECAM_SIZE,
+	                          .pci_mem_base = BOARD_PCI_BASE,
+	                          .pci_mem_size = BOARD_PCI_SIZE,
+	                          .pci_mem64_base = mem64_base(b),
+	                          .pci_mem64_size = MEM64_SIZE,
+	                  },
+	                  e);
 }
 
 static void post(struct board *b)
@@ -321,9 +321,9 @@ static void post(struct board *b)
 		u16 port;
 		u8 value;
 	} chips[] = {
-		{0x20, 0x11}, {0x21, 0x08}, {0x21, 0x04}, {0x21, 0x01}, {0x21, 0xff}, /* master PIC */
-		{0xa0, 0x11}, {0xa1, 0x70}, {0xa1, 0x02}, {0xa1, 0x01}, {0xa1, 0xff}, /* slave */
-		{0x43, 0x34}, {0x40, 0x00}, {0x40, 0x00},                             /* timer */
+	        {0x20, 0x11}, {0x21, 0x08}, {0x21, 0x04}, {0x21, 0x01}, {0x21, 0xff}, /* master PIC */
+	        {0xa0, 0x11}, {0xa1, 0x70}, {0xa1, 0x02}, {0xa1, 0x01}, {0xa1, 0xff}, /* slave */
+	        {0x43, 0x34}, {0x40, 0x00}, {0x40, 0x00},                             /* timer */
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(chips); i++)
@@ -388,6 +388,8 @@ static int fill_fw_cfg(struct board *b, struct error *e)
 	rc |= fw_cfg_add_file(f, "etc/acpi/rsdp", t.rsdp, sizeof(t.rsdp));
 	rc |= fw_cfg_add_file(f, "etc/acpi/tables", t.data, t.size);
 	rc |= script ? fw_cfg_add_file(f, "etc/table-loader", script, script_size) : -1;
+	/* There is no screen: SeaBIOS talks on the serial port instead. */
+	rc |= fw_cfg_add_file(f, "etc/sercon-port", "\xf8\x03", 2);
 	rc |= fw_cfg_add_file(f, "etc/smbios/smbios-anchor", b->smbios.anchor, sizeof(b->smbios.anchor));
 	rc |= fw_cfg_add_file(f, "etc/smbios/smbios-tables", b->smbios.data, b->smbios.size);
 	free(script);
@@ -400,19 +402,19 @@ static int fill_fw_cfg(struct board *b, struct error *e)
 static int add_pci(struct board *b, struct error *e)
 {
 	struct pci_host_config c = {
-		.pio = b->pio,
-		.mmio = b->mmio,
-		.ecam_base = BOARD_ECAM_BASE,
-		.ecam_size = BOARD_ECAM_SIZE,
-		.mem_base = BOARD_PCI_BASE,
-		.mem_size = BOARD_PCI_SIZE,
-		.mem64_base = mem64_base(b),
-		.mem64_size = MEM64_SIZE,
-		.io_base = PCI_IO_BASE,
-		.io_size = PCI_IO_SIZE,
-		.msi = board_msi(b),
-		.reset = ask_reset,
-		.ctx = b,
+	        .pio = b->pio,
+	        .mmio = b->mmio,
+	        .ecam_base = BOARD_ECAM_BASE,
+	        .ecam_size = BOARD_ECAM_SIZE,
+	        .mem_base = BOARD_PCI_BASE,
+	        .mem_size = BOARD_PCI_SIZE,
+	        .mem64_base = mem64_base(b),
+	        .mem64_size = MEM64_SIZE,
+	        .io_base = PCI_IO_BASE,
+	        .io_size = PCI_IO_SIZE,
+	        .msi = board_msi(b),
+	        .reset = ask_reset,
+	        .ctx = b,
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(c.intx); i++)
@@ -459,10 +461,13 @@ static int map_chips(struct board *b, struct error *e)
 {
 	static const struct bus_ops ferr_ops = {NULL, ferr_clear};
 
-	b->ioapic_region = (struct bus_region){
-		.name = "ioapic", .base = BOARD_IOAPIC_BASE, .size = 0x1000, .ops = &ioapic_ops, .ctx = &b->ioapic};
+	b->ioapic_region = (struct bus_region){.name = "ioapic",
+	                                       .base = BOARD_IOAPIC_BASE,
+	                                       .size = 0x1000,
+	                                       .ops = &ioapic_ops,
+	                                       .ctx = &b->ioapic};
 	b->ferr_region = (struct bus_region){
-		.name = "ferr", .base = 0xf0, .size = 2, .ops = &ferr_ops, .ctx = b, .max_size = 1};
+	        .name = "ferr", .base = 0xf0, .size = 2, .ops = &ferr_ops, .ctx = b, .max_size = 1};
 	if (bus_add(b->mmio, &b->ioapic_region) < 0 || bus_add(b->pio, &b->ferr_region) < 0 ||
 	    pic_map(&b->pic, b->pio) < 0 || pit_map(&b->pit, b->pio) < 0 || rtc_map(&b->rtc, b->pio) < 0 ||
 	    i8042_map(&b->i8042, b->pio) < 0 || acpi_pm_map(&b->pm, b->pio) < 0 ||
@@ -476,7 +481,7 @@ static int board_init(struct board *b, struct error *e)
 {
 	const struct board_config *c = &b->config;
 	struct smbios_config smbios = {
-		.product = c->smbios_product, .uuid = c->smbios_uuid, .memory = c->memory, .cpus = c->cpus};
+	        .product = c->smbios_product, .uuid = c->smbios_uuid, .memory = c->memory, .cpus = c->cpus};
 
 	if (c->cpus < 1 || c->cpus > BOARD_MAX_CPUS)
 		return error_set(e, 0, "%u CPUs: 1 to %u are possible", c->cpus, BOARD_MAX_CPUS);
@@ -494,8 +499,8 @@ static int board_init(struct board *b, struct error *e)
 	if (pit_init(&b->pit, board_gsi(b, 0), b->loop, e) < 0)
 		return -1;
 	b->made.pit = true;
-	if (rtc_init(&b->rtc, board_gsi(b, 8), b->loop, memory_low_size(&b->memory), memory_high_size(&b->memory),
-		     c->cpus, e) < 0)
+	if (rtc_init(&b->rtc, board_gsi(b, 8), b->loop, memory_low_size(&b->memory),
+	             memory_high_size(&b->memory), c->cpus, e) < 0)
 		return -1;
 	b->made.rtc = true;
 	if (acpi_pm_init(&b->pm, board_gsi(b, ACPI_SCI), ask_poweroff, b, b->loop, e) < 0)
@@ -508,20 +513,20 @@ static int board_init(struct board *b, struct error *e)
 	if (smbios_build(&b->smbios, &smbios, e) < 0 || fill_fw_cfg(b, e) < 0)
 		return -1;
 	b->interface = (struct cpu_board){
-		.ctx = b,
-		.mem = &b->memory.phys,
-		.mmio_read = mmio_read,
-		.mmio_write = mmio_write,
-		.pio_read = pio_read,
-		.pio_write = pio_write,
-		.msr_read = msr_read,
-		.msr_write = msr_write,
-		.interrupt_ack = interrupt_ack,
-		.interrupt_pending = interrupt_pending,
-		.tpr_read = tpr_read,
-		.tpr_write = tpr_write,
-		.init = cpu_init,
-		.ferr = ferr,
+	        .ctx = b,
+	        .mem = &b->memory.phys,
+	        .mmio_read = mmio_read,
+	        .mmio_write = mmio_write,
+	        .pio_read = pio_read,
+	        .pio_write = pio_write,
+	        .msr_read = msr_read,
+	        .msr_write = msr_write,
+	        .interrupt_ack = interrupt_ack,
+	        .interrupt_pending = interrupt_pending,
+	        .tpr_read = tpr_read,
+	        .tpr_write = tpr_write,
+	        .init = cpu_init,
+	        .ferr = ferr,
 	};
 	return 0;
 }

@@ -1,11 +1,11 @@
 /*
- * The board: memory, buses, interrupt controllers, timers, PCI, firmware tables, and the vCPUs plugged into it.
- * It is one struct cpu_board to its CPUs and a place to plug devices in. board_new() makes the chips every PC
- * has; the VMM adds devices, then vCPUs, then boots.
+ * The board: memory, buses, interrupt controllers, timers, PCI, firmware tables, and the vCPUs plugged into
+ * it. It is one struct cpu_board to its CPUs and a place to plug devices in. board_new() makes the chips
+ * every PC has; the VMM adds devices, then vCPUs, then boots.
  *
  * Physical map: RAM 0–0xbfffffff (less 0xa0000–0xbffff), PCI memory 0xc0000000–0xdfffffff, ECAM 0xe0000000–
- * 0xe00fffff… (bus 0 only is populated; MCFG names buses 0–255 as far as the window goes), I/O APIC 0xfec00000,
- * local APIC 0xfee00000, RAM from 4 GiB, 64-bit PCI memory above it.
+ * 0xe00fffff… (bus 0 only is populated; MCFG names buses 0–255 as far as the window goes), I/O APIC
+ * 0xfec00000, local APIC 0xfee00000, RAM from 4 GiB, 64-bit PCI memory above it.
  */
 #pragma once
 
@@ -18,7 +18,7 @@
 #include "machine/memory.h"
 #include "machine/pci.h"
 
-#define BOARD_MAX_CPUS 64
+#define BOARD_MAX_CPUS  64
 #define BOARD_PHYS_BITS 46 /* MAXPHYADDR as CPUID tells it; RAM and the 64-bit PCI window end below 1 TiB */
 
 #define BOARD_ECAM_BASE   0xe0000000ULL
@@ -36,9 +36,9 @@ enum board_event {
 };
 
 struct board_config {
-	u64 memory;     /* bytes */
-	unsigned cpus;  /* 1 … BOARD_MAX_CPUS */
-	bool debug_exit; /* the test device: 0xf4 exit, and what docs/ARCHITECTURE.md lists */
+	u64 memory;                 /* bytes */
+	unsigned cpus;              /* 1 … BOARD_MAX_CPUS */
+	bool debug_exit;            /* the test device: 0xf4 exit, and what docs/ARCHITECTURE.md lists */
 	const char *smbios_product; /* SMBIOS product_name; NULL: "insula" */
 	const char *smbios_uuid;    /* "ec2…" UUID text; NULL: one is made up */
 	/* Called on any thread, at most once per event; must only note it and wake the VMM. */
@@ -66,10 +66,11 @@ void board_add_cpu(struct board *b, struct cpu *cpu);
 /* All chips, APICs, PCI devices to power-on state, RAM untouched. No vCPU may run. */
 void board_reset(struct board *b);
 
-/* What firmware would have done before it starts a kernel: writes ACPI tables (0xe0000) and SMBIOS (0xf0000) into
- * guest memory, and leaves the chips as after POST: PICs at vectors 0x08 and 0x70, masked; timer channel 0 at 18.2 Hz;
- * the bootstrap processor's APIC enabled with LINT0 as ExtINT and LINT1 as NMI. Returns the gpa of the RSDP. After all
- * devices are added, at each (re)boot before the kernel is loaded; not for real firmware, which reads fw_cfg. */
+/* What firmware would have done before it starts a kernel: writes ACPI tables (0xe0000) and SMBIOS (0xf0000)
+ * into guest memory, and leaves the chips as after POST: PICs at vectors 0x08 and 0x70, masked; timer channel
+ * 0 at 18.2 Hz; the bootstrap processor's APIC enabled with LINT0 as ExtINT and LINT1 as NMI. Returns the gpa
+ * of the RSDP. After all devices are added, at each (re)boot before the kernel is loaded; not for real
+ * firmware, which reads fw_cfg. */
 u64 board_write_tables(struct board *b);
 
 /* What boot code tells a kernel of memory. */

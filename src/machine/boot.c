@@ -1,8 +1,8 @@
 /*
- * Theory of operation: boot_load() opens the files, recognises the kernel by its content and parses it, so that
- * whatever is wrong with it is said before a machine exists. The parsed kernel serves the first boot_start() and is
- * freed by that; a later one, at a guest's reboot, reads the open files again. So the host pays for a kernel's
- * bytes only while it loads them.
+ * Theory of operation: boot_load() opens the files, recognises the kernel by its content and parses it, so
+ * that whatever is wrong with it is said before a machine exists. The parsed kernel serves the first
+ * boot_start() and is freed by that; a later one, at a guest's reboot, reads the open files again. So the
+ * host pays for a kernel's bytes only while it loads them.
  */
 #include "machine/boot.h"
 
@@ -17,7 +17,7 @@
 #include <string.h>
 
 #define FIRMWARE_MAX   (8 * MiB)
-#define FIRMWARE_ALIAS (128 * KiB)
+#define FIRMWARE_ALIAS (256 * KiB)
 
 /* A kernel in host memory, parsed; between boot_load() and the first boot_start(), and within later ones. */
 struct boot_image {
@@ -44,7 +44,8 @@ static void image_unload(struct boot_image *image)
 }
 
 /* Reads and parses the kernel, and says which kind it is. */
-static int image_load(struct boot_image *image, const struct boot_file *kernel, enum boot_kind *kind, struct error *e)
+static int image_load(struct boot_image *image, const struct boot_file *kernel, enum boot_kind *kind,
+                      struct error *e)
 {
 	u8 *data = boot_file_read(kernel, e);
 	int r;
@@ -79,8 +80,9 @@ static int firmware_open(struct boot *b, const char *path, struct error *e)
 	if (boot_file_open(&b->kernel, path, e))
 		return -1;
 	if (b->kernel.size % PAGE_SIZE || b->kernel.size < 64 * KiB || b->kernel.size > FIRMWARE_MAX)
-		return error_set(e, 0, "%s: not a firmware image: its size must be 64 KiB to %llu MiB, in whole pages", path,
-		                 FIRMWARE_MAX / MiB);
+		return error_set(
+		        e, 0, "%s: not a firmware image: its size must be 64 KiB to %llu MiB, in whole pages",
+		        path, FIRMWARE_MAX / MiB);
 	return 0;
 }
 
@@ -111,8 +113,8 @@ static int kernel_open(struct boot *b, const struct boot_config *config, u64 mem
 	if (image_load(b->image, &b->kernel, &b->kind, e))
 		return -1;
 	if (strlen(b->cmdline) > cmdline_max(b))
-		return error_set(e, 0, "%s: takes a command line of at most %llu bytes, this one has %zu", b->kernel.path,
-		                 (unsigned long long)cmdline_max(b), strlen(b->cmdline));
+		return error_set(e, 0, "%s: takes a command line of at most %llu bytes, this one has %zu",
+		                 b->kernel.path, (unsigned long long)cmdline_max(b), strlen(b->cmdline));
 	if (image_end(b) > memory_size + (memory_size > MEMORY_HOLE_START ? 4 * GiB - MEMORY_HOLE_START : 0))
 		return error_set(e, 0, "%s: does not fit in memory: it needs %llu MiB, the machine has %llu",
 		                 b->kernel.path, (unsigned long long)((image_end(b) + MiB - 1) / MiB),
@@ -124,8 +126,8 @@ static int kernel_open(struct boot *b, const struct boot_config *config, u64 mem
 	if (boot_file_open(&b->initrd, config->initrd, e))
 		return -1;
 	if (b->initrd.size > memory_size)
-		return error_set(e, 0, "%s: an initrd of %llu MiB does not fit in %llu MiB of memory", b->initrd.path,
-		                 (unsigned long long)((b->initrd.size + MiB - 1) / MiB),
+		return error_set(e, 0, "%s: an initrd of %llu MiB does not fit in %llu MiB of memory",
+		                 b->initrd.path, (unsigned long long)((b->initrd.size + MiB - 1) / MiB),
 		                 (unsigned long long)(memory_size / MiB));
 	return 0;
 }
@@ -178,8 +180,9 @@ enum boot_kind boot_kind(const struct boot *b)
 }
 
 /*
- * The ROM ends at 4 GiB, and its last 128 KiB are seen below 1 MiB too: as RAM, since firmware unpacks itself there.
- * The processor starts at its reset vector, so the state stays what RESET made it. The ROM slot outlives resets.
+ * The ROM ends at 4 GiB, and its last 256 KiB are seen below 1 MiB too: as RAM, since firmware unpacks itself
+ * there. The processor starts at its reset vector, so the state stays what RESET made it. The ROM slot
+ * outlives resets.
  */
 static int firmware_start(const struct boot *b, struct memory *m, struct error *e)
 {
@@ -201,7 +204,8 @@ static int firmware_start(const struct boot *b, struct memory *m, struct error *
 	return r;
 }
 
-static int image_start(const struct boot *b, const struct boot_env *env, struct vcpu_state *state, struct error *e)
+static int image_start(const struct boot *b, const struct boot_env *env, struct vcpu_state *state,
+                       struct error *e)
 {
 	const struct boot_file *initrd = b->initrd.path ? &b->initrd : NULL;
 

@@ -43,9 +43,18 @@ enum { BOOT_CS = 0x10, BOOT_DS = 0x18 };
 #define ENTRY64_OFFSET 0x200
 #define KERNEL_LOWEST  (1 * MiB)
 
-static u16 get16(const u8 *p) { return (u16)(p[0] | p[1] << 8); }
-static u32 get32(const u8 *p) { return get16(p) | (u32)get16(p + 2) << 16; }
-static u64 get64(const u8 *p) { return get32(p) | (u64)get32(p + 4) << 32; }
+static u16 get16(const u8 *p)
+{
+	return (u16)(p[0] | p[1] << 8);
+}
+static u32 get32(const u8 *p)
+{
+	return get16(p) | (u32)get16(p + 2) << 16;
+}
+static u64 get64(const u8 *p)
+{
+	return get32(p) | (u64)get32(p + 4) << 32;
+}
 
 static void put32(u8 *p, u32 v)
 {
@@ -61,7 +70,8 @@ static void put64(u8 *p, u64 v)
 
 bool bzimage_detect(const u8 *data, size_t size)
 {
-	return size >= HDR_VERSION && get16(data + HDR_BOOT_FLAG) == 0xaa55 && !memcmp(data + HDR_MAGIC, "HdrS", 4);
+	return size >= HDR_VERSION && get16(data + HDR_BOOT_FLAG) == 0xaa55 &&
+	       !memcmp(data + HDR_MAGIC, "HdrS", 4);
 }
 
 /* Unpacks the payload and looks at the vmlinux in it. */
@@ -82,7 +92,8 @@ static int payload_parse(struct bzimage *b, struct error *e)
 		b->self_unpacking = true;
 		return 0;
 	}
-	/* The last four bytes are the unpacked size: gzip's own trailer, for the others appended by the build. */
+	/* The last four bytes are the unpacked size: gzip's own trailer, for the others appended by the
+	 * build. */
 	u32 unpacked = get32(payload + len - 4);
 
 	if (b->format != UNPACK_GZIP)
@@ -112,7 +123,8 @@ int bzimage_parse(struct bzimage *b, const u8 *data, size_t size, struct error *
 	unsigned sectors = data[HDR_SETUP_SECTS] ? data[HDR_SETUP_SECTS] : 4;
 
 	if (version < 0x20c)
-		return error_set(e, 0, "boot protocol %u.%02u is too old: 2.12 is needed", version >> 8, version & 0xff);
+		return error_set(e, 0, "boot protocol %u.%02u is too old: 2.12 is needed", version >> 8,
+		                 version & 0xff);
 	if (!(xloadflags & XLF_KERNEL_64))
 		return error_set(e, 0, "a 32-bit kernel: only those with a 64-bit entry can be booted");
 	b->header_end = HDR_MAGIC + data[HDR_JUMP_LENGTH];
@@ -205,8 +217,9 @@ int bzimage_start(const struct bzimage *b, const struct boot_env *env, const str
 	if (initrd) {
 		at = initrd_place(b, env, initrd->size);
 		if (!at)
-			return error_set(e, 0, "%s: an initrd of %llu bytes does not fit in memory beside the kernel",
-			                 initrd->path, (unsigned long long)initrd->size);
+			return error_set(
+			        e, 0, "%s: an initrd of %llu bytes does not fit in memory beside the kernel",
+			        initrd->path, (unsigned long long)initrd->size);
 		if (boot_file_load(initrd, env->memory, at, e))
 			return -1;
 	}
@@ -214,7 +227,8 @@ int bzimage_start(const struct bzimage *b, const struct boot_env *env, const str
 		return error_set(e, 0, "%s: no memory for boot data", env->kernel);
 	if (zero_page_write(b, env, at, initrd ? initrd->size : 0, e))
 		return -1;
-	if (boot_mode64(env, state) || boot_segments(env, state, BOOT_GDT, gdt, ARRAY_SIZE(gdt), BOOT_CS, BOOT_DS))
+	if (boot_mode64(env, state) ||
+	    boot_segments(env, state, BOOT_GDT, gdt, ARRAY_SIZE(gdt), BOOT_CS, BOOT_DS))
 		return error_set(e, 0, "%s: no memory for boot data", env->kernel);
 	state->regs[REG_RSI] = BOOT_ZERO_PAGE;
 	state->rip = b->self_unpacking ? b->load_address + ENTRY64_OFFSET : b->vmlinux.entry;

@@ -1,9 +1,10 @@
 /*
  * Linux bzImage (Documentation/arch/x86/boot.rst, protocol 2.12 and later, 64-bit boot protocol).
  *
- * The kernel inside is an ELF vmlinux, packed. Unpacking it here, natively, and entering it at its own startup_64
- * saves the guest its decompressor. Where the packing is none we know (bzip2, lzma, lzo), the image's own
- * decompressor runs in the guest instead, through the 64-bit entry 0x200 bytes into the protected-mode part.
+ * The kernel inside is an ELF vmlinux, packed. Unpacking it here, natively, and entering it at its own
+ * startup_64 saves the guest its decompressor. Where the packing is none we know (bzip2, lzma, lzo), the
+ * image's own decompressor runs in the guest instead, through the 64-bit entry 0x200 bytes into the
+ * protected-mode part.
  *
  * A parsed bzimage points into the caller's bytes. Main thread.
  */
@@ -39,6 +40,7 @@ bool bzimage_detect(const u8 *data, size_t size);
 int bzimage_parse(struct bzimage *b, const u8 *data, size_t size, struct error *e);
 void bzimage_release(struct bzimage *b);
 
-/* Writes the kernel, its initrd (or NULL), command line and zero page; state becomes that at the 64-bit entry. */
+/* Writes the kernel, its initrd (or NULL), command line and zero page; state becomes that at the 64-bit
+ * entry. */
 int bzimage_start(const struct bzimage *b, const struct boot_env *env, const struct boot_file *initrd,
                   const char *cmdline, struct vcpu_state *state, struct error *e);

@@ -34,24 +34,25 @@ u64 boot_descriptor(u32 base, u32 limit, u32 attr)
 {
 	u64 l = attr & SEG_ATTR_G ? limit >> 12 : limit;
 
-	return (l & 0xffff) | (u64)(base & 0xffffff) << 16 | (u64)(attr & 0xff) << 40 | (l >> 16 & 0xf) << 48 |
-	       (u64)(attr >> 12 & 0xf) << 52 | (u64)(base >> 24) << 56;
+	return (l & 0xffff) | (u64)(base & 0xffffff) << 16 | (u64)(attr & 0xff) << 40 |
+	       (l >> 16 & 0xf) << 48 | (u64)(attr >> 12 & 0xf) << 52 | (u64)(base >> 24) << 56;
 }
 
 static struct vcpu_segment segment_of(u64 descriptor, u16 selector)
 {
-	u32 attr = (u32)(descriptor >> 40 & 0xf0ff), limit = (u32)(descriptor & 0xffff) | (u32)(descriptor >> 32 & 0xf0000);
+	u32 attr = (u32)(descriptor >> 40 & 0xf0ff),
+	    limit = (u32)(descriptor & 0xffff) | (u32)(descriptor >> 32 & 0xf0000);
 
 	return (struct vcpu_segment){
-		.base = (descriptor >> 16 & 0xffffff) | (descriptor >> 56) << 24,
-		.limit = attr & SEG_ATTR_G ? limit << 12 | 0xfff : limit,
-		.attr = attr | SEG_ATTR_ACCESSED,
-		.selector = selector,
+	        .base = (descriptor >> 16 & 0xffffff) | (descriptor >> 56) << 24,
+	        .limit = attr & SEG_ATTR_G ? limit << 12 | 0xfff : limit,
+	        .attr = attr | SEG_ATTR_ACCESSED,
+	        .selector = selector,
 	};
 }
 
-int boot_segments(const struct boot_env *env, struct vcpu_state *state, u64 gdt, const u64 *table, unsigned count,
-                  u16 code, u16 data)
+int boot_segments(const struct boot_env *env, struct vcpu_state *state, u64 gdt, const u64 *table,
+                  unsigned count, u16 code, u16 data)
 {
 	if (memory_write(env->memory, gdt, table, count * sizeof(*table)))
 		return -1;

@@ -1,6 +1,7 @@
 /*
- * What the boot loaders share: their view of the machine, where boot data lie in low memory, and the processor
- * states that kernels are entered in. Internal to src/machine/boot*.c. Main thread, no vCPU running.
+ * What the boot loaders share: their view of the machine, where boot data lie in low memory, and the
+ * processor states that kernels are entered in. Internal to src/machine/boot*.c. Main thread, no vCPU
+ * running.
  */
 #pragma once
 
@@ -11,8 +12,8 @@
 #include "machine/memory.h"
 
 /*
- * Linux and PVH: boot data lie between BOOT_LOW and BOOT_LOW_END, in conventional memory that every kernel leaves
- * alone until it has read them. No segment of a kernel may lie there.
+ * Linux and PVH: boot data lie between BOOT_LOW and BOOT_LOW_END, in conventional memory that every kernel
+ * leaves alone until it has read them. No segment of a kernel may lie there.
  */
 enum {
 	BOOT_LOW = 0x6000,
@@ -29,8 +30,9 @@ enum {
 
 #define BOOT_MAX_E820 64
 
-/* Physical address width behind the MTRR masks: what CPUID 0x80000008 tells the guest (SDM vol. 3 11.11.3). */
-#define BOOT_PHYS_BITS 40
+/* Physical address width behind the MTRR masks: what CPUID 0x80000008 tells the guest (SDM vol. 3 11.11.3).
+ */
+#define BOOT_PHYS_BITS 46
 
 struct boot_env {
 	const struct memory *memory;
@@ -41,13 +43,13 @@ struct boot_env {
 };
 
 /*
- * The highest address for size bytes, a multiple of align (a power of two), in RAM by the memory map, at or above
- * `low`, ending at or below `high`. 0: there is none.
+ * The highest address for size bytes, a multiple of align (a power of two), in RAM by the memory map, at or
+ * above `low`, ending at or below `high`. 0: there is none.
  */
 u64 boot_place(const struct boot_env *env, u64 size, u64 align, u64 low, u64 high);
 
-/* Whether a kernel may load from low to high: from 1 MiB up all of that must be free RAM by the memory map. (Below
- * 1 MiB only the loads themselves check, against what is RAM.) -1 names the kernel. */
+/* Whether a kernel may load from low to high: from 1 MiB up all of that must be free RAM by the memory map.
+ * (Below 1 MiB only the loads themselves check, against what is RAM.) -1 names the kernel. */
 int boot_fits(const struct boot_env *env, u64 low, u64 high, struct error *e);
 
 /* One descriptor of a GDT in memory (SDM vol. 3 3.4.5). attr as in struct vcpu_segment; limit in bytes. */
@@ -58,9 +60,10 @@ u64 boot_descriptor(u32 base, u32 limit, u32 attr);
 #define BOOT_CODE64 (0xb | SEG_ATTR_S | SEG_ATTR_P | SEG_ATTR_L | SEG_ATTR_G)
 #define BOOT_DATA32 (0x3 | SEG_ATTR_S | SEG_ATTR_P | SEG_ATTR_DB | SEG_ATTR_G)
 
-/* Writes the GDT at gdt and loads flat segments from it, by selector; the rest of gdt stays with the caller. */
-int boot_segments(const struct boot_env *env, struct vcpu_state *state, u64 gdt, const u64 *table, unsigned count,
-                  u16 code, u16 data);
+/* Writes the GDT at gdt and loads flat segments from it, by selector; the rest of gdt stays with the caller.
+ */
+int boot_segments(const struct boot_env *env, struct vcpu_state *state, u64 gdt, const u64 *table,
+                  unsigned count, u16 code, u16 data);
 
 /* Protected mode, no paging, caches on, interrupts off. */
 void boot_mode32(struct vcpu_state *state);

@@ -7,14 +7,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Reads until len bytes or the end of the file; at offset, or as it comes where offset is -1. Bytes read, or -1. */
+/* Reads until len bytes or the end of the file; at offset, or as it comes where offset is -1. Bytes read, or
+ * -1. */
 static s64 read_all(int fd, u8 *to, u64 len, s64 offset)
 {
 	u64 done = 0;
 
 	while (done < len) {
 		size_t want = min(len - done, 1 * GiB);
-		ssize_t n = offset < 0 ? read(fd, to + done, want) : pread(fd, to + done, want, offset + (s64)done);
+		ssize_t n = offset < 0 ? read(fd, to + done, want)
+		                       : pread(fd, to + done, want, offset + (s64)done);
 
 		if (n < 0 && errno == EINTR)
 			continue;

@@ -1,6 +1,6 @@
 /*
- * A file that a machine boots from, kept open: a guest's reboot reads it again without its path, which by then may
- * be out of reach, and its bytes cost no host memory in between. Main thread.
+ * A file that a machine boots from, kept open: a guest's reboot reads it again without its path, which by
+ * then may be out of reach, and its bytes cost no host memory in between. Main thread.
  */
 #pragma once
 
@@ -22,8 +22,8 @@ struct boot_file {
 int boot_file_open(struct boot_file *f, const char *path, struct error *e);
 void boot_file_release(struct boot_file *f);
 
-/* The whole file in memory from malloc, which the caller frees. NULL: unreadable, too large, or shorter than at its
- * opening. */
+/* The whole file in memory from malloc, which the caller frees. NULL: unreadable, too large, or shorter than
+ * at its opening. */
 u8 *boot_file_read(const struct boot_file *f, struct error *e);
 
 /* The whole file to guest memory at gpa, where f->size bytes of RAM must be. */

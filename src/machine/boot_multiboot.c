@@ -49,7 +49,8 @@ struct multiboot_module {
 	u32 start, end, string, reserved;
 };
 
-_Static_assert(sizeof(struct multiboot_info) == 88 && sizeof(struct multiboot_map_entry) == 24, "as specified");
+_Static_assert(sizeof(struct multiboot_info) == 88 && sizeof(struct multiboot_map_entry) == 24,
+               "as specified");
 
 #define MAP_MAX ((INFO_ADDRESS - MAP_ADDRESS) / sizeof(struct multiboot_map_entry))
 
@@ -186,12 +187,13 @@ void multiboot_modules_release(struct multiboot_modules *m)
 
 /* Module list, strings and modules behind the image. */
 static int extras_write(const struct multiboot *mb, const struct boot_env *env,
-                        const struct multiboot_modules *modules, const char *cmdline, struct multiboot_info *info,
-                        struct error *e)
+                        const struct multiboot_modules *modules, const char *cmdline,
+                        struct multiboot_info *info, struct error *e)
 {
 	const char *path = env->kernel;
 	struct multiboot_module list[MULTIBOOT_MAX_MODULES] = {0};
-	u64 list_at = align_up(mb->high, PAGE_SIZE), strings = list_at + modules->count * sizeof(list[0]), at = strings;
+	u64 list_at = align_up(mb->high, PAGE_SIZE), strings = list_at + modules->count * sizeof(list[0]),
+	    at = strings;
 
 	for (unsigned i = 0; i < modules->count; i++)
 		at += strlen(modules->item[i].string) + 1;
@@ -203,15 +205,17 @@ static int extras_write(const struct multiboot *mb, const struct boot_env *env,
 		const struct boot_file *f = &modules->item[i].file;
 
 		if (boot_place(env, f->size, PAGE_SIZE, data, min(data + f->size, MEMORY_HOLE_START)) != data)
-			return error_set(e, 0, "%s: a module of %llu bytes does not fit in memory behind the kernel", f->path,
-			                 (unsigned long long)f->size);
+			return error_set(
+			        e, 0, "%s: a module of %llu bytes does not fit in memory behind the kernel",
+			        f->path, (unsigned long long)f->size);
 		if (boot_file_load(f, env->memory, data, e))
 			return -1;
 		list[i].start = (u32)data;
 		list[i].end = (u32)(data + f->size);
 		list[i].string = (u32)strings;
 		data = align_up(data + f->size, PAGE_SIZE);
-		if (memory_write(env->memory, strings, modules->item[i].string, strlen(modules->item[i].string) + 1))
+		if (memory_write(env->memory, strings, modules->item[i].string,
+		                 strlen(modules->item[i].string) + 1))
 			goto no_room;
 		strings += strlen(modules->item[i].string) + 1;
 	}
@@ -245,7 +249,8 @@ static void memory_sizes(const struct boot_env *env, struct multiboot_info *info
 
 			if (r->type == 1 && r->addr == 0)
 				info->mem_lower = (u32)(min(r->size, 640 * KiB) / KiB);
-			if (r->type == 1 && r->addr <= upper && r->addr + r->size > upper && r->addr < 4 * GiB)
+			if (r->type == 1 && r->addr <= upper && r->addr + r->size > upper &&
+			    r->addr < 4 * GiB)
 				upper = r->addr + r->size;
 		}
 	}
@@ -271,7 +276,8 @@ static int info_write(const struct boot_env *env, struct multiboot_info *info)
 		if (memory_write(env->memory, MAP_ADDRESS + i * sizeof(m), &m, sizeof(m)))
 			return -1;
 	}
-	info->flags = INFO_MEMORY | INFO_BOOT_DEVICE | INFO_CMDLINE | INFO_MODULES | INFO_MEMORY_MAP | INFO_LOADER_NAME;
+	info->flags = INFO_MEMORY | INFO_BOOT_DEVICE | INFO_CMDLINE | INFO_MODULES | INFO_MEMORY_MAP |
+	              INFO_LOADER_NAME;
 	info->boot_device = 0x8000ffff; /* the first hard disk, no partition */
 	info->mmap_addr = MAP_ADDRESS;
 	info->mmap_length = (u32)(count * sizeof(struct multiboot_map_entry));
@@ -280,8 +286,9 @@ static int info_write(const struct boot_env *env, struct multiboot_info *info)
 	       memory_write(env->memory, INFO_ADDRESS, info, sizeof(*info));
 }
 
-int multiboot_start(const struct multiboot *mb, const struct boot_env *env, const struct multiboot_modules *modules,
-                    const char *cmdline, struct vcpu_state *state, struct error *e)
+int multiboot_start(const struct multiboot *mb, const struct boot_env *env,
+                    const struct multiboot_modules *modules, const char *cmdline, struct vcpu_state *state,
+                    struct error *e)
 {
 	/* The last two are for a return to real mode: 16-bit code and data. */
 	const u64 gdt[] = {0, boot_descriptor(0, ~0u, BOOT_CODE32), boot_descriptor(0, ~0u, BOOT_DATA32),

@@ -33,7 +33,8 @@ int pvh_check(const struct elf_image *image, struct error *e)
 	if (!image->has_pvh)
 		return error_set(e, 0, "an ELF file with neither a PVH entry nor a multiboot header");
 	if (image->low < BOOT_LOW_END)
-		return error_set(e, 0, "loads at 0x%llx, where boot data lie", (unsigned long long)image->low);
+		return error_set(e, 0, "loads at 0x%llx, where boot data lie",
+		                 (unsigned long long)image->low);
 	return 0;
 }
 
@@ -43,12 +44,12 @@ int pvh_start(const struct elf_image *image, const struct boot_env *env, const s
 	const u64 gdt[] = {0, boot_descriptor(0, ~0u, BOOT_CODE32), boot_descriptor(0, ~0u, BOOT_DATA32),
 	                   boot_descriptor(0, 0x67, 0xb | SEG_ATTR_P)};
 	struct hvm_start_info info = {
-		.magic = START_INFO_MAGIC,
-		.version = 1,
-		.cmdline = BOOT_CMDLINE,
-		.rsdp = env->rsdp,
-		.memory_map = BOOT_MEMORY_MAP,
-		.memory_map_entries = env->e820_count,
+	        .magic = START_INFO_MAGIC,
+	        .version = 1,
+	        .cmdline = BOOT_CMDLINE,
+	        .rsdp = env->rsdp,
+	        .memory_map = BOOT_MEMORY_MAP,
+	        .memory_map_entries = env->e820_count,
 	};
 	struct hvm_module module = {0};
 	struct hvm_memory_map_entry map[BOOT_MAX_E820] = {0};
@@ -59,18 +60,20 @@ int pvh_start(const struct elf_image *image, const struct boot_env *env, const s
 		return error_prefix(e, "%s", env->kernel);
 	if (initrd) {
 		module.size = initrd->size;
-		module.paddr = boot_place(env, initrd->size, PAGE_SIZE, align_up(max(image->high, 1 * MiB), PAGE_SIZE),
-		                          MEMORY_HOLE_START);
+		module.paddr = boot_place(env, initrd->size, PAGE_SIZE,
+		                          align_up(max(image->high, 1 * MiB), PAGE_SIZE), MEMORY_HOLE_START);
 		if (!module.paddr)
-			return error_set(e, 0, "%s: an initrd of %llu bytes does not fit in memory beside the kernel",
-			                 initrd->path, (unsigned long long)initrd->size);
+			return error_set(
+			        e, 0, "%s: an initrd of %llu bytes does not fit in memory beside the kernel",
+			        initrd->path, (unsigned long long)initrd->size);
 		if (boot_file_load(initrd, env->memory, module.paddr, e))
 			return -1;
 		info.module_count = 1;
 		info.modules = BOOT_MODULES;
 	}
 	for (unsigned i = 0; i < env->e820_count; i++)
-		map[i] = (struct hvm_memory_map_entry){env->e820[i].addr, env->e820[i].size, env->e820[i].type, 0};
+		map[i] = (struct hvm_memory_map_entry){env->e820[i].addr, env->e820[i].size,
+		                                       env->e820[i].type, 0};
 	if (memory_write(env->memory, BOOT_CMDLINE, cmdline, strlen(cmdline) + 1) ||
 	    memory_write(env->memory, BOOT_MODULES, &module, sizeof(module)) ||
 	    memory_write(env->memory, BOOT_MEMORY_MAP, map, sizeof(map)) ||

@@ -1,6 +1,6 @@
 /*
- * PVH: an ELF kernel with a 32-bit entry, told where by its note XEN_ELFNOTE_PHYS32_ENTRY, and of the machine by a
- * struct hvm_start_info in EBX (Xen, docs/misc/pvh.pandoc; version 1, with a memory map). Main thread.
+ * PVH: an ELF kernel with a 32-bit entry, told where by its note XEN_ELFNOTE_PHYS32_ENTRY, and of the machine
+ * by a struct hvm_start_info in EBX (Xen, docs/misc/pvh.pandoc; version 1, with a memory map). Main thread.
  */
 #pragma once
 

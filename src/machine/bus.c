@@ -106,7 +106,8 @@ struct target {
 	u64 offset;
 };
 
-/* The region that takes all of the access, held; else NULL with *split telling whether parts of it may hit. */
+/* The region that takes all of the access, held; else NULL with *split telling whether parts of it may hit.
+ */
 static bool bus_find(struct bus *b, u64 addr, unsigned size, struct target *t, bool *split)
 {
 	bool found = false;

@@ -1,10 +1,10 @@
 /*
  * A bus: an address space of regions, each with read and write functions. A board has two: ports and MMIO.
  *
- * Regions may be added, moved and removed while vCPUs run (PCI BARs move). An access looks the region up under
- * the bus's read lock, holds the region in use, drops that lock and then calls the function under the region's
- * own lock: so a device needs no locking of its own for register accesses, and its functions may themselves add
- * and unmap regions of any bus. The bus lock is a leaf: nothing is called with it held.
+ * Regions may be added, moved and removed while vCPUs run (PCI BARs move). An access looks the region up
+ * under the bus's read lock, holds the region in use, drops that lock and then calls the function under the
+ * region's own lock: so a device needs no locking of its own for register accesses, and its functions may
+ * themselves add and unmap regions of any bus. The bus lock is a leaf: nothing is called with it held.
  *
  * Unclaimed reads give all ones; unclaimed writes vanish. An access that is not wholly in one region, or is
  * wider than the region takes, is made as smaller accesses, lowest address first. Regions must not overlap:

@@ -49,7 +49,8 @@ static struct program_header program_header_read(const u8 *p, bool is64)
 	                               h.p_paddr, h.p_filesz, h.p_memsz};
 }
 
-/* Looks for the PVH entry among the notes in len bytes at p. Padding is to 4 bytes, as Linux and Xen write it. */
+/* Looks for the PVH entry among the notes in len bytes at p. Padding is to 4 bytes, as Linux and Xen write
+ * it. */
 static void notes_read(struct elf_image *image, const u8 *p, u64 len)
 {
 	len = min(len, NOTE_MAX_BYTES);
@@ -59,7 +60,8 @@ static void notes_read(struct elf_image *image, const u8 *p, u64 len)
 
 		if (total > len && 12 + name_room + desc_len > len)
 			return;
-		if (type == XEN_ELFNOTE_PHYS32_ENTRY && name_len == 4 && !memcmp(p + 12, "Xen", 4) && desc_len >= 4) {
+		if (type == XEN_ELFNOTE_PHYS32_ENTRY && name_len == 4 && !memcmp(p + 12, "Xen", 4) &&
+		    desc_len >= 4) {
 			/* A 64-bit kernel writes 8 bytes; the address is a 32-bit one by definition. */
 			image->pvh_entry = get32(p + 12 + name_room);
 			image->has_pvh = true;
@@ -74,7 +76,8 @@ static void notes_read(struct elf_image *image, const u8 *p, u64 len)
 static int segment_add(struct elf_image *image, const struct program_header *h, u64 entry, struct error *e)
 {
 	if (h->mem_size < h->file_size || h->paddr + h->mem_size < h->paddr)
-		return error_set(e, 0, "segment at 0x%llx has an impossible size", (unsigned long long)h->paddr);
+		return error_set(e, 0, "segment at 0x%llx has an impossible size",
+		                 (unsigned long long)h->paddr);
 	if (!h->mem_size)
 		return 0;
 	if (image->count == ELF_MAX_SEGMENTS)
@@ -122,7 +125,8 @@ int elf_parse(struct elf_image *image, const u8 *data, size_t size, struct error
 		table = h.e_phoff, count = h.e_phnum, entry_size = h.e_phentsize;
 		header_size = sizeof(Elf32_Phdr);
 	}
-	/* An x86-64 kernel may be wrapped as a 32-bit file and the other way round: what counts is the entry. */
+	/* An x86-64 kernel may be wrapped as a 32-bit file and the other way round: what counts is the entry.
+	 */
 	if (machine != EM_386 && machine != EM_X86_64)
 		return error_set(e, 0, "ELF file for another kind of machine");
 	if (type != ET_EXEC && type != ET_DYN)
@@ -134,7 +138,8 @@ int elf_parse(struct elf_image *image, const u8 *data, size_t size, struct error
 
 	image->entry = entry;
 	for (unsigned i = 0; i < count; i++) {
-		struct program_header h = program_header_read(data + table + (u64)i * entry_size, image->is64);
+		struct program_header h =
+		        program_header_read(data + table + (u64)i * entry_size, image->is64);
 
 		if (h.type != PT_LOAD && h.type != PT_NOTE)
 			continue;
@@ -159,7 +164,8 @@ int elf_load(const struct elf_image *image, const struct memory *memory, struct 
 		if (!memory_range(memory, s->paddr, s->mem_size) ||
 		    memory_write(memory, s->paddr, image->data + s->offset, s->file_size))
 			return error_set(e, 0, "does not fit in memory: needs 0x%llx to 0x%llx",
-			                 (unsigned long long)s->paddr, (unsigned long long)(s->paddr + s->mem_size));
+			                 (unsigned long long)s->paddr,
+			                 (unsigned long long)(s->paddr + s->mem_size));
 	}
 	return 0;
 }

@@ -1,10 +1,11 @@
 /*
  * ELF executables as kernels come in them: 32- and 64-bit, little-endian, x86, statically linked (ELF
- * specification 1.2; System V ABI, AMD64 supplement). What a loader needs and no more: the loadable segments with
- * their physical addresses, the entry point, and the Xen PVH note. Sections are never looked at.
+ * specification 1.2; System V ABI, AMD64 supplement). What a loader needs and no more: the loadable segments
+ * with their physical addresses, the entry point, and the Xen PVH note. Sections are never looked at.
  *
- * The bytes are hostile: elf_parse() checks every offset and size once, and what it returns can be used without
- * further checks against the file. An elf_image points into the caller's bytes and owns nothing. Any thread.
+ * The bytes are hostile: elf_parse() checks every offset and size once, and what it returns can be used
+ * without further checks against the file. An elf_image points into the caller's bytes and owns nothing. Any
+ * thread.
  */
 #pragma once
 

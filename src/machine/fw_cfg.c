@@ -236,18 +236,18 @@ int fw_cfg_map(struct fw_cfg *f, struct bus *pio)
 	static const struct bus_ops ops = {port_read, port_write}, dma_ops = {dma_port_read, dma_port_write};
 
 	f->region = (struct bus_region){.name = "fw_cfg",
-					.base = 0x510,
-					.size = 2,
-					.ops = &ops,
-					.ctx = f,
-					.lock = &f->lock,
-					.max_size = 2};
+	                                .base = 0x510,
+	                                .size = 2,
+	                                .ops = &ops,
+	                                .ctx = f,
+	                                .lock = &f->lock,
+	                                .max_size = 2};
 	f->dma = (struct bus_region){.name = "fw_cfg dma",
-				     .base = 0x514,
-				     .size = 8,
-				     .ops = &dma_ops,
-				     .ctx = f,
-				     .lock = &f->lock,
-				     .max_size = 4};
+	                             .base = 0x514,
+	                             .size = 8,
+	                             .ops = &dma_ops,
+	                             .ctx = f,
+	                             .lock = &f->lock,
+	                             .max_size = 4};
 	return bus_add(pio, &f->region) < 0 || bus_add(pio, &f->dma) < 0 ? -1 : 0;
 }

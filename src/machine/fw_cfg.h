@@ -1,7 +1,8 @@
 /*
- * The firmware configuration device that SeaBIOS, OVMF and CPU test suites read (QEMU's docs/specs/fw_cfg): items
- * by a 16-bit key, and named files listed in the directory item. Ports 0x510 (selector), 0x511 (data), 0x514 (DMA
- * address, big-endian). Items are read-only to the guest. Filled before vCPUs run; own lock for the registers.
+ * The firmware configuration device that SeaBIOS, OVMF and CPU test suites read (QEMU's docs/specs/fw_cfg):
+ * items by a 16-bit key, and named files listed in the directory item. Ports 0x510 (selector), 0x511 (data),
+ * 0x514 (DMA address, big-endian). Items are read-only to the guest. Filled before vCPUs run; own lock for
+ * the registers.
  */
 #pragma once
 

@@ -39,11 +39,11 @@ static bool ioapic_send(struct ioapic *io, unsigned pin)
 {
 	u64 r = io->redirection[pin];
 	struct apic_message m = {
-		.dest = (u32)(r >> 56),
-		.logical = r & IOAPIC_LOGICAL,
-		.level = r & IOAPIC_LEVEL,
-		.mode = r >> 8 & 7,
-		.vector = (u8)r,
+	        .dest = (u32)(r >> 56),
+	        .logical = r & IOAPIC_LOGICAL,
+	        .level = r & IOAPIC_LEVEL,
+	        .mode = r >> 8 & 7,
+	        .vector = (u8)r,
 	};
 
 	/* These are edge-triggered by nature, whatever the entry says. */
@@ -100,8 +100,10 @@ static u32 ioapic_indirect_read(const struct ioapic *io)
 
 	switch (io->select) {
 	case INDEX_ID:
-	case INDEX_ARBITRATION: return (u32)io->id << 24;
-	case INDEX_VERSION: return (IOAPIC_PINS - 1) << 16 | IOAPIC_VERSION;
+	case INDEX_ARBITRATION:
+		return (u32)io->id << 24;
+	case INDEX_VERSION:
+		return (IOAPIC_PINS - 1) << 16 | IOAPIC_VERSION;
 	}
 	if (io->select < INDEX_REDIRECTION || entry / 2 >= IOAPIC_PINS)
 		return 0;
@@ -121,8 +123,8 @@ static void ioapic_indirect_write(struct ioapic *io, u32 value)
 	u64 wide = entry & 1 ? (u64)value << 32 : value;
 	u64 r = (io->redirection[pin] & ~mask) | (wide & mask);
 
-	/* An edge pin has no remote IRR; turning a pin to edge and back is how software without the EOI register
-	 * clears it. */
+	/* An edge pin has no remote IRR; turning a pin to edge and back is how software without the EOI
+	 * register clears it. */
 	if (!(r & IOAPIC_LEVEL))
 		r &= ~IOAPIC_REMOTE_IRR;
 	io->redirection[pin] = r;

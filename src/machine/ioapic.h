@@ -1,9 +1,9 @@
 /*
- * The I/O APIC (82093AA datasheet, with the EOI register of version 0x20): 24 pins. Own lock, any thread; apic_bus
- * and lapic locks are taken inside it.
+ * The I/O APIC (82093AA datasheet, with the EOI register of version 0x20): 24 pins. Own lock, any thread;
+ * apic_bus and lapic locks are taken inside it.
  *
- * Levels given to ioapic_set() are "asserted" or not: the polarity bit is kept for the guest but not applied, as
- * there is no wire whose voltage could differ. An edge on a masked pin is lost.
+ * Levels given to ioapic_set() are "asserted" or not: the polarity bit is kept for the guest but not applied,
+ * as there is no wire whose voltage could differ. An edge on a masked pin is lost.
  */
 #pragma once
 

@@ -16,12 +16,9 @@ static const struct {
 	u16 offset;
 	u32 writable;
 } lvt_table[LVT_COUNT] = {
-	[LVT_TIMER] = {APIC_LVT_TIMER, 0x700ff},
-	[LVT_THERMAL] = {APIC_LVT_THERMAL, 0x107ff},
-	[LVT_PMC] = {APIC_LVT_PMC, 0x107ff},
-	[LVT_LINT0] = {APIC_LVT_LINT0, 0x1a7ff},
-	[LVT_LINT1] = {APIC_LVT_LINT1, 0x1a7ff},
-	[LVT_ERROR] = {APIC_LVT_ERROR, 0x100ff},
+        [LVT_TIMER] = {APIC_LVT_TIMER, 0x700ff}, [LVT_THERMAL] = {APIC_LVT_THERMAL, 0x107ff},
+        [LVT_PMC] = {APIC_LVT_PMC, 0x107ff},     [LVT_LINT0] = {APIC_LVT_LINT0, 0x1a7ff},
+        [LVT_LINT1] = {APIC_LVT_LINT1, 0x1a7ff}, [LVT_ERROR] = {APIC_LVT_ERROR, 0x100ff},
 };
 
 static int lvt_index(u32 reg)
@@ -91,8 +88,7 @@ static bool lapic_extint_ready(const struct lapic *l)
 	/* Without its APIC the bootstrap processor's LINT0 pin is INTR (10.4.3). */
 	if (!(l->base & APIC_BASE_ENABLE))
 		return (l->base & APIC_BASE_BSP) && l->lint_level[0];
-	return l->extint ||
-	       (l->lint_level[0] && !(lvt & APIC_LVT_MASKED) && LVT_MODE(lvt) == APIC_DM_EXTINT);
+	return l->extint || (l->lint_level[0] && !(lvt & APIC_LVT_MASKED) && LVT_MODE(lvt) == APIC_DM_EXTINT);
 }
 
 static bool lapic_ready(const struct lapic *l)
@@ -266,9 +262,15 @@ bool lapic_accept(struct lapic *l, const struct apic_message *m)
 	} else {
 		switch (m->mode) {
 		case APIC_DM_FIXED:
-		case APIC_DM_LOWEST: accepted = lapic_fixed(l, m->vector, m->level); break;
-		case APIC_DM_NMI: lapic_raise(l, CPU_EV_NMI); break;
-		case APIC_DM_INIT: lapic_raise(l, CPU_EV_INIT); break;
+		case APIC_DM_LOWEST:
+			accepted = lapic_fixed(l, m->vector, m->level);
+			break;
+		case APIC_DM_NMI:
+			lapic_raise(l, CPU_EV_NMI);
+			break;
+		case APIC_DM_INIT:
+			lapic_raise(l, CPU_EV_INIT);
+			break;
 		case APIC_DM_SIPI:
 			if (l->cpu)
 				atomic_store(&l->cpu->sipi_vector, m->vector);
@@ -278,7 +280,8 @@ bool lapic_accept(struct lapic *l, const struct apic_message *m)
 			l->extint = true;
 			lapic_kick(l);
 			break;
-		default: break; /* no SMM; reserved */
+		default:
+			break; /* no SMM; reserved */
 		}
 	}
 	pthread_mutex_unlock(&l->lock);
@@ -290,11 +293,11 @@ bool lapic_accept(struct lapic *l, const struct apic_message *m)
 static void lapic_send(struct lapic *l, u32 icr, u32 dest, bool wide)
 {
 	struct apic_message m = {
-		.dest = dest,
-		.wide = wide,
-		.logical = icr & BIT(11),
-		.mode = icr >> 8 & 7,
-		.vector = (u8)icr,
+	        .dest = dest,
+	        .wide = wide,
+	        .logical = icr & BIT(11),
+	        .mode = icr >> 8 & 7,
+	        .vector = (u8)icr,
 	};
 	static const enum apic_shorthand to[] = {APIC_TO_DEST, APIC_TO_SELF, APIC_TO_ALL, APIC_TO_OTHERS};
 
@@ -386,23 +389,53 @@ static bool reg_read(struct lapic *l, u32 reg, u32 *value)
 		return true;
 	}
 	switch (reg) {
-	case APIC_ID: *value = lapic_x2apic(l) ? l->id : l->id << 24; break;
-	case APIC_VERSION: *value = LAPIC_VERSION; break;
-	case APIC_TPR: *value = l->tpr; break;
-	case APIC_APR: *value = lapic_apr(l); break;
-	case APIC_PPR: *value = lapic_ppr(l); break;
+	case APIC_ID:
+		*value = lapic_x2apic(l) ? l->id : l->id << 24;
+		break;
+	case APIC_VERSION:
+		*value = LAPIC_VERSION;
+		break;
+	case APIC_TPR:
+		*value = l->tpr;
+		break;
+	case APIC_APR:
+		*value = lapic_apr(l);
+		break;
+	case APIC_PPR:
+		*value = lapic_ppr(l);
+		break;
 	case APIC_EOI:
-	case APIC_RRD: break;
-	case APIC_LDR: *value = l->ldr; break;
-	case APIC_DFR: *value = l->dfr; break;
-	case APIC_SVR: *value = l->svr; break;
-	case APIC_ESR: *value = l->esr; break;
-	case APIC_ICR: *value = l->icr; break;
-	case APIC_ICR2: *value = l->icr2; break;
-	case APIC_TMICT: *value = l->tmict; break;
-	case APIC_TMCCT: *value = lapic_timer_count(l); break;
-	case APIC_TDCR: *value = l->tdcr; break;
-	default: return false;
+	case APIC_RRD:
+		break;
+	case APIC_LDR:
+		*value = l->ldr;
+		break;
+	case APIC_DFR:
+		*value = l->dfr;
+		break;
+	case APIC_SVR:
+		*value = l->svr;
+		break;
+	case APIC_ESR:
+		*value = l->esr;
+		break;
+	case APIC_ICR:
+		*value = l->icr;
+		break;
+	case APIC_ICR2:
+		*value = l->icr2;
+		break;
+	case APIC_TMICT:
+		*value = l->tmict;
+		break;
+	case APIC_TMCCT:
+		*value = lapic_timer_count(l);
+		break;
+	case APIC_TDCR:
+		*value = l->tdcr;
+		break;
+	default:
+		return false;
 	}
 	return true;
 }
@@ -424,19 +457,28 @@ static bool reg_write(struct lapic *l, u32 reg, u32 value)
 	case APIC_APR:
 	case APIC_PPR:
 	case APIC_RRD:
-	case APIC_TMCCT: break;
+	case APIC_TMCCT:
+		break;
 	case APIC_TPR:
 		l->tpr = value & 0xff;
 		lapic_kick(l);
 		break;
-	case APIC_LDR: l->ldr = value & 0xff000000; break;
-	case APIC_DFR: l->dfr = value | 0x0fffffff; break;
-	case APIC_SVR: svr_write(l, value); break;
+	case APIC_LDR:
+		l->ldr = value & 0xff000000;
+		break;
+	case APIC_DFR:
+		l->dfr = value | 0x0fffffff;
+		break;
+	case APIC_SVR:
+		svr_write(l, value);
+		break;
 	case APIC_ESR: /* a write shows what came together since the last one (10.5.3) */
 		l->esr = l->esr_pending;
 		l->esr_pending = 0;
 		break;
-	case APIC_ICR2: l->icr2 = value & 0xff000000; break;
+	case APIC_ICR2:
+		l->icr2 = value & 0xff000000;
+		break;
 	case APIC_TMICT:
 		/* Ignored in TSC-deadline mode (10.5.4.1). */
 		if ((l->lvt[LVT_TIMER] >> 17 & 3) != 2) {
@@ -451,7 +493,8 @@ static bool reg_write(struct lapic *l, u32 reg, u32 value)
 		lapic_timer_divide(l, old);
 		break;
 	}
-	default: return false;
+	default:
+		return false;
 	}
 	return true;
 }
@@ -477,7 +520,9 @@ void lapic_write(struct lapic *l, u32 offset, unsigned size, u64 value)
 	if ((offset & 0xf) || size != 4)
 		return;
 	switch (offset) {
-	case APIC_EOI: lapic_eoi(l); return;
+	case APIC_EOI:
+		lapic_eoi(l);
+		return;
 	case APIC_ICR:
 		pthread_mutex_lock(&l->lock);
 		l->icr = v & ICR_WRITABLE;
@@ -503,8 +548,11 @@ static bool x2apic_read(struct lapic *l, u32 reg, u64 *value)
 	case APIC_RRD:
 	case APIC_EOI:
 	case APIC_DFR:
-	case APIC_ICR2: return false;
-	case APIC_ICR: *value = (u64)l->icr2 << 32 | l->icr; return true;
+	case APIC_ICR2:
+		return false;
+	case APIC_ICR:
+		*value = (u64)l->icr2 << 32 | l->icr;
+		return true;
 	}
 	if (!reg_read(l, reg, &low))
 		return false;
@@ -518,16 +566,23 @@ static u64 x2apic_reserved(u32 reg)
 	int i = lvt_index(reg);
 
 	if (i >= 0)
-		return ~(u64)(lvt_table[i].writable | LVT_STATUS | (i == LVT_LINT0 || i == LVT_LINT1 ? LVT_RIRR : 0));
+		return ~(u64)(lvt_table[i].writable | LVT_STATUS |
+		              (i == LVT_LINT0 || i == LVT_LINT1 ? LVT_RIRR : 0));
 	switch (reg) {
 	case APIC_TPR:
-	case APIC_SELF_IPI: return ~0xffULL;
+	case APIC_SELF_IPI:
+		return ~0xffULL;
 	case APIC_EOI:
-	case APIC_ESR: return ~0ULL;
-	case APIC_SVR: return ~(u64)SVR_WRITABLE;
-	case APIC_ICR: return ~(0xffffffff00000000ULL | ICR_WRITABLE);
-	case APIC_TMICT: return ~MASK(32);
-	case APIC_TDCR: return ~0xbULL;
+	case APIC_ESR:
+		return ~0ULL;
+	case APIC_SVR:
+		return ~(u64)SVR_WRITABLE;
+	case APIC_ICR:
+		return ~(0xffffffff00000000ULL | ICR_WRITABLE);
+	case APIC_TMICT:
+		return ~MASK(32);
+	case APIC_TDCR:
+		return ~0xbULL;
 	}
 	return 0;
 }
@@ -542,7 +597,8 @@ static bool x2apic_writable(u32 reg)
 	case APIC_ICR:
 	case APIC_TMICT:
 	case APIC_TDCR:
-	case APIC_SELF_IPI: return true;
+	case APIC_SELF_IPI:
+		return true;
 	}
 	return lvt_index(reg) >= 0;
 }
@@ -552,7 +608,9 @@ static bool x2apic_write(struct lapic *l, u32 reg, u64 value)
 	if (!x2apic_writable(reg) || (value & x2apic_reserved(reg)))
 		return false;
 	switch (reg) {
-	case APIC_EOI: lapic_eoi(l); return true;
+	case APIC_EOI:
+		lapic_eoi(l);
+		return true;
 	case APIC_ICR:
 		pthread_mutex_lock(&l->lock);
 		l->icr = (u32)value;
@@ -560,7 +618,9 @@ static bool x2apic_write(struct lapic *l, u32 reg, u64 value)
 		pthread_mutex_unlock(&l->lock);
 		lapic_send(l, (u32)value, (u32)(value >> 32), true);
 		return true;
-	case APIC_SELF_IPI: lapic_send(l, 1u << 18 | (u32)value, 0, true); return true;
+	case APIC_SELF_IPI:
+		lapic_send(l, 1u << 18 | (u32)value, 0, true);
+		return true;
 	}
 	pthread_mutex_lock(&l->lock);
 	reg_write(l, reg, (u32)value);
@@ -663,7 +723,7 @@ void lapic_cr8_write(struct lapic *l, u8 value)
 /* ---- life ---- */
 
 int lapic_init(struct lapic *l, struct apic_bus *bus, unsigned id, unsigned phys_bits, struct loop *loop,
-	       struct error *e)
+               struct error *e)
 {
 	memset(l, 0, sizeof(*l));
 	pthread_mutex_init(&l->lock, NULL);

@@ -1,9 +1,9 @@
 /*
- * The local APIC of one vCPU (SDM vol. 3 ch. 10): registers as xAPIC MMIO and x2APIC MSRs, the timer, LINT pins.
- * Messages between APICs, from the I/O APIC and from MSIs go through struct apic_bus (apic_bus.h).
+ * The local APIC of one vCPU (SDM vol. 3 ch. 10): registers as xAPIC MMIO and x2APIC MSRs, the timer, LINT
+ * pins. Messages between APICs, from the I/O APIC and from MSIs go through struct apic_bus (apic_bus.h).
  *
- * Owned by the board; one per vCPU at cpu->board_data. Registers are accessed on the vCPU's thread; messages, pins
- * and the timer come on any. The APIC's own lock guards all of it; what is called with it held is only
+ * Owned by the board; one per vCPU at cpu->board_data. Registers are accessed on the vCPU's thread; messages,
+ * pins and the timer come on any. The APIC's own lock guards all of it; what is called with it held is only
  * cpu_raise() and the timer's arming. When something becomes deliverable, CPU_EV_INTR is raised.
  *
  * The timer counts at 1 GHz, so a tick before division is a nanosecond of CLOCK_MONOTONIC.
@@ -86,10 +86,10 @@ struct apic_message;
 
 struct lapic_timer {
 	struct loop_timer alarm;
-	bool running;      /* a count or a deadline is under way */
-	u64 expiry_ns;     /* when the count next reaches 0 */
-	u64 period_ns;     /* initial count × divisor */
-	u64 deadline;      /* IA32_TSC_DEADLINE, 0 if disarmed */
+	bool running;  /* a count or a deadline is under way */
+	u64 expiry_ns; /* when the count next reaches 0 */
+	u64 period_ns; /* initial count × divisor */
+	u64 deadline;  /* IA32_TSC_DEADLINE, 0 if disarmed */
 };
 
 struct lapic {
@@ -110,7 +110,7 @@ struct lapic {
 };
 
 int lapic_init(struct lapic *l, struct apic_bus *bus, unsigned id, unsigned phys_bits, struct loop *loop,
-	       struct error *e);
+               struct error *e);
 void lapic_release(struct lapic *l);
 /* RESET: everything, with the BSP bit as the bus says. */
 void lapic_reset(struct lapic *l);
@@ -164,9 +164,9 @@ void lapic_kick(struct lapic *l);
 /* lapic_timer.c; with the lock held. */
 int lapic_timer_init(struct lapic *l, struct loop *loop, struct error *e);
 void lapic_timer_reset(struct lapic *l);
-void lapic_timer_start(struct lapic *l);               /* TMICT was written */
-void lapic_timer_divide(struct lapic *l, u32 old_tdcr);  /* TDCR was written */
-void lapic_timer_mode(struct lapic *l, u32 old_lvt);     /* the timer's LVT entry was written */
+void lapic_timer_start(struct lapic *l);                /* TMICT was written */
+void lapic_timer_divide(struct lapic *l, u32 old_tdcr); /* TDCR was written */
+void lapic_timer_mode(struct lapic *l, u32 old_lvt);    /* the timer's LVT entry was written */
 u32 lapic_timer_count(struct lapic *l);
 u64 lapic_timer_deadline(const struct lapic *l);
 void lapic_timer_set_deadline(struct lapic *l, u64 tsc);

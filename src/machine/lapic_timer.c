@@ -1,7 +1,8 @@
 /*
- * Theory of operation: while a count runs, expiry_ns says when it reaches 0; the current count is derived from
- * it. An alarm of the loop fires there, but any access that sees the expiry passed handles it first, so that a
- * guest never reads a count of 0 before its interrupt. All functions but alarm_fired() have the APIC's lock.
+ * Theory of operation: while a count runs, expiry_ns says when it reaches 0; the current count is derived
+ * from it. An alarm of the loop fires there, but any access that sees the expiry passed handles it first, so
+ * that a guest never reads a count of 0 before its interrupt. All functions but alarm_fired() have the APIC's
+ * lock.
  */
 #include "machine/lapic.h"
 #include "base/clock.h"
@@ -77,7 +78,8 @@ static void expire(struct lapic *l, u64 now)
 		/* Periods that passed unseen make one interrupt, as they would in IRR. */
 		t->expiry_ns += (1 + (now - t->expiry_ns) / t->period_ns) * t->period_ns;
 		break;
-	default: t->running = false;
+	default:
+		t->running = false;
 	}
 	arm(l, now);
 	lapic_local_interrupt(l, LVT_TIMER);

@@ -1,7 +1,7 @@
 /*
- * Theory of operation: all RAM is one memfd, offset 0 being gpa 0. The mapping is aligned to 2 MiB, and so are
- * the offsets where guest-physical pieces start (0, and the start of the hole), so that huge pages can be used
- * where the host grants them. What lies under 0xa0000–0xbffff exists in the file but is in no slot.
+ * Theory of operation: all RAM is one memfd, offset 0 being gpa 0. The mapping is aligned to 2 MiB, and so
+ * are the offsets where guest-physical pieces start (0, and the start of the hole), so that huge pages can be
+ * used where the host grants them. What lies under 0xa0000–0xbffff exists in the file but is in no slot.
  */
 #include "machine/memory.h"
 
@@ -11,12 +11,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define HIGH_START  (4 * GiB)
-#define VGA_START   0xa0000ULL
-#define VGA_END     0xc0000ULL
-#define HUGE_SIZE   (2 * MiB)
-#define ROM_MAX     (16 * MiB) /* of all ROMs together; bounds the page map */
-#define MIB_OF(b)   ((unsigned long long)((b) / MiB))
+#define HIGH_START (4 * GiB)
+#define VGA_START  0xa0000ULL
+#define VGA_END    0xc0000ULL
+#define HUGE_SIZE  (2 * MiB)
+#define ROM_MAX    (16 * MiB) /* of all ROMs together; bounds the page map */
+#define MIB_OF(b)  ((unsigned long long)((b) / MiB))
 
 u64 memory_low_size(const struct memory *m)
 {
@@ -39,7 +39,7 @@ static void slot_add(struct memory *m, u64 gpa, u64 size, u8 *hva, bool readonly
 		first = last->first_page + last->size / PAGE_SIZE;
 	}
 	pm->slots[pm->count++] = (struct physmem_slot){
-		.gpa = gpa, .size = size, .hva = hva, .first_page = first, .readonly = readonly};
+	        .gpa = gpa, .size = size, .hva = hva, .first_page = first, .readonly = readonly};
 }
 
 /* Maps the memfd at an address that is a multiple of 2 MiB. */
@@ -52,7 +52,7 @@ static u8 *map_aligned(struct memory *m)
 		return NULL;
 	u8 *start = (u8 *)align_up((uintptr_t)area, HUGE_SIZE);
 	u8 *map = mmap(start, m->map_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED,
-		       m->memfd, 0);
+	               m->memfd, 0);
 	if (map == MAP_FAILED) {
 		int code = errno;
 
@@ -72,13 +72,13 @@ int memory_init(struct memory *m, u64 size, struct error *e)
 	m->memfd = -1;
 	if (size < MEMORY_MIN)
 		return error_set(e, 0, "memory of %llu bytes is too small: at least %llu MiB are needed",
-				 (unsigned long long)size, MIB_OF(MEMORY_MIN));
+		                 (unsigned long long)size, MIB_OF(MEMORY_MIN));
 	if (size > MEMORY_MAX)
 		return error_set(e, 0, "memory of %llu MiB is too large: at most %llu MiB are possible",
-				 MIB_OF(size), MIB_OF(MEMORY_MAX));
+		                 MIB_OF(size), MIB_OF(MEMORY_MAX));
 	if (size % PAGE_SIZE)
 		return error_set(e, 0, "memory of %llu bytes is not a multiple of 4 KiB",
-				 (unsigned long long)size);
+		                 (unsigned long long)size);
 	m->size = m->map_size = size;
 	m->memfd = memfd_create("guest memory", MFD_CLOEXEC);
 	if (m->memfd < 0) {
@@ -100,7 +100,7 @@ int memory_init(struct memory *m, u64 size, struct error *e)
 
 	m->page_map_size = (size + ROM_MAX) / PAGE_SIZE * sizeof(*m->phys.page);
 	void *pages = mmap(NULL, m->page_map_size, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (pages == MAP_FAILED) {
 		error_set(e, errno, "page map of %llu MiB of guest memory", MIB_OF(size));
 		goto fail;
@@ -138,13 +138,13 @@ int memory_add_rom(struct memory *m, u64 gpa, const void *content, u64 size, str
 
 	if (!size || size % PAGE_SIZE || gpa % PAGE_SIZE || gpa + size < gpa)
 		return error_set(e, 0, "ROM of %llu bytes at 0x%llx: not whole pages",
-				 (unsigned long long)size, (unsigned long long)gpa);
+		                 (unsigned long long)size, (unsigned long long)gpa);
 	for (unsigned i = 0; i < m->phys.count; i++) {
 		const struct physmem_slot *s = &m->phys.slots[i];
 
 		if (gpa < s->gpa + s->size && s->gpa < gpa + size)
 			return error_set(e, 0, "ROM at 0x%llx overlaps memory at 0x%llx",
-					 (unsigned long long)gpa, (unsigned long long)s->gpa);
+			                 (unsigned long long)gpa, (unsigned long long)s->gpa);
 		roms += s->readonly ? s->size : 0;
 	}
 	if (m->phys.count == PHYSMEM_MAX_SLOTS || size > ROM_MAX - roms)

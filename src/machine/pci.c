@@ -39,7 +39,7 @@ struct pci_host {
 	pthread_rwlock_t topology;
 	pthread_mutex_t map;
 	struct pci_device *slot[PCI_MAX_DEVICES];
-	u32 intx_slots[8]; /* who asserts each line */
+	u32 intx_slots[8];   /* who asserts each line */
 	_Atomic u32 address; /* port 0xcf8 */
 	u8 reset_control;    /* port 0xcf9 */
 	struct bus_region address_port, data_port, ecam;
@@ -153,7 +153,7 @@ static u64 overlap_end(const struct pci_device *dev, u64 at, u64 size, bool io)
 
 /* The lowest free, aligned place in a window for a BAR of dev, or 0. Under topology's write lock. */
 static u64 find_place(const struct pci_host *h, const struct pci_device *dev, u64 base, u64 window, u64 size,
-		      bool io)
+                      bool io)
 {
 	u64 at = align_up(base, size), end;
 
@@ -176,8 +176,9 @@ static int bar_init(struct pci_host *h, struct pci_device *dev, unsigned i, stru
 	u32 flags = bar->io ? BAR_IO : (bar->is64 ? BAR_64 : 0) | (bar->prefetch ? BAR_PREFETCH : 0);
 	const struct pci_host_config *c = &h->config;
 
-	if ((bar->size & (bar->size - 1)) || bar->size < 16 || (bar->is64 && (bar->io || i == PCI_MAX_BARS - 1)) ||
-	    (bar->is64 && dev->bar[i + 1].size) || (!bar->is64 && bar->size > BIT(31)))
+	if ((bar->size & (bar->size - 1)) || bar->size < 16 ||
+	    (bar->is64 && (bar->io || i == PCI_MAX_BARS - 1)) || (bar->is64 && dev->bar[i + 1].size) ||
+	    (!bar->is64 && bar->size > BIT(31)))
 		return error_set(e, 0, "%s: BAR %u is malformed", dev->name, i);
 	if (bar->io)
 		at = find_place(h, dev, c->io_base, c->io_size, bar->size, true);
@@ -199,11 +200,11 @@ static int bar_init(struct pci_host *h, struct pci_device *dev, unsigned i, stru
 	bool wrapped = dev->msix_vectors && dev->msix_bar == i;
 	bar->dev = dev;
 	bar->region = (struct bus_region){
-		.name = dev->name,
-		.size = bar->size,
-		.ops = wrapped || !bar->ops ? &msix_ops : bar->ops,
-		.ctx = wrapped || !bar->ops ? (void *)bar : dev->ctx,
-		.lock = &dev->lock,
+	        .name = dev->name,
+	        .size = bar->size,
+	        .ops = wrapped || !bar->ops ? &msix_ops : bar->ops,
+	        .ctx = wrapped || !bar->ops ? (void *)bar : dev->ctx,
+	        .lock = &dev->lock,
 	};
 	return 0;
 }
@@ -219,11 +220,11 @@ void pci_intx_update(struct pci_device *dev)
 {
 	struct pci_host *h = dev->host;
 	unsigned n = dev->slot % 8;
-	bool level = dev->intx_level && !dev->msix_enabled &&
-		     !(pci_config_get16(dev, CFG_COMMAND) & CMD_INTX_OFF);
+	bool level =
+	        dev->intx_level && !dev->msix_enabled && !(pci_config_get16(dev, CFG_COMMAND) & CMD_INTX_OFF);
 
-	dev->config[CFG_STATUS] = (u8)((dev->config[CFG_STATUS] & ~STATUS_INTX) |
-				       (dev->intx_level ? STATUS_INTX : 0));
+	dev->config[CFG_STATUS] =
+	        (u8)((dev->config[CFG_STATUS] & ~STATUS_INTX) | (dev->intx_level ? STATUS_INTX : 0));
 	if (!h)
 		return;
 	/* The line is the OR of the slots that share it. */
@@ -328,7 +329,8 @@ void pci_config_write(struct pci_host *h, unsigned slot, unsigned offset, unsign
 
 /* ---- the two ways to it ---- */
 
-/* ECAM: bus 27:20, slot 19:15, function 14:12. Bus 0, function 0 is all there is: bits 27:20 and 14:12 are 0. */
+/* ECAM: bus 27:20, slot 19:15, function 14:12. Bus 0, function 0 is all there is: bits 27:20 and 14:12 are 0.
+ */
 static u64 ecam_read(void *ctx, u64 offset, unsigned size)
 {
 	if (offset & 0xff07000)
@@ -500,8 +502,8 @@ static void device_reset(struct pci_device *dev)
 	pthread_mutex_lock(&dev->lock);
 	if (dev->initial_taken)
 		for (unsigned i = 0; i < PCI_CONFIG_SIZE; i++)
-			dev->config[i] = (u8)((dev->config[i] & ~dev->wmask[i]) |
-					      (dev->initial[i] & dev->wmask[i]));
+			dev->config[i] =
+			        (u8)((dev->config[i] & ~dev->wmask[i]) | (dev->initial[i] & dev->wmask[i]));
 	pci_msix_reset(dev);
 	dev->intx_level = false;
 	pci_intx_update(dev);
@@ -530,7 +532,7 @@ static int bridge_add(struct pci_host *h, struct error *e)
 
 	/* An Intel host bridge number that no driver or quirk of the common systems knows. */
 	*dev = (struct pci_device){
-		.name = "host bridge", .vendor = 0x8086, .device = 0x0d57, .class_code = 0x060000};
+	        .name = "host bridge", .vendor = 0x8086, .device = 0x0d57, .class_code = 0x060000};
 	if (device_init(h, dev, e) < 0)
 		return -1;
 	h->slot[0] = dev;
@@ -539,8 +541,9 @@ static int bridge_add(struct pci_host *h, struct error *e)
 
 struct pci_host *pci_host_new(const struct pci_host_config *config, struct error *e)
 {
-	static const struct bus_ops ecam_ops = {ecam_read, ecam_write}, address_ops = {address_read, address_write},
-				    data_ops = {data_read, data_write};
+	static const struct bus_ops ecam_ops = {ecam_read, ecam_write},
+	                            address_ops = {address_read, address_write},
+	                            data_ops = {data_read, data_write};
 	struct pci_host *h = calloc(1, sizeof(*h));
 
 	if (!h) {
@@ -550,16 +553,16 @@ struct pci_host *pci_host_new(const struct pci_host_config *config, struct error
 	h->config = *config;
 	pthread_rwlock_init(&h->topology, NULL);
 	pthread_mutex_init(&h->map, NULL);
-	h->address_port =
-		(struct bus_region){.name = "pci address", .base = 0xcf8, .size = 4, .ops = &address_ops, .ctx = h};
+	h->address_port = (struct bus_region){
+	        .name = "pci address", .base = 0xcf8, .size = 4, .ops = &address_ops, .ctx = h};
 	h->data_port =
-		(struct bus_region){.name = "pci data", .base = 0xcfc, .size = 4, .ops = &data_ops, .ctx = h};
+	        (struct bus_region){.name = "pci data", .base = 0xcfc, .size = 4, .ops = &data_ops, .ctx = h};
 	h->ecam = (struct bus_region){.name = "pci ecam",
-				      .base = config->ecam_base,
-				      .size = config->ecam_size,
-				      .ops = &ecam_ops,
-				      .ctx = h,
-				      .max_size = 4};
+	                              .base = config->ecam_base,
+	                              .size = config->ecam_size,
+	                              .ops = &ecam_ops,
+	                              .ctx = h,
+	                              .max_size = 4};
 	if (bridge_add(h, e) < 0) {
 		pci_host_free(h);
 		return NULL;

@@ -1,7 +1,7 @@
 /*
  * PCI: one host bridge, one bus (0), ECAM and the 0xcf8/0xcfc ports, type 0 functions with memory BARs and
- * MSI-X. A device embeds struct pci_device, fills the description, and calls pci_add(); configuration space, BAR
- * decoding, the MSI-X table and masks are this file's. (PCI Local Bus 3.0; PCI Express 3.0 §7.)
+ * MSI-X. A device embeds struct pci_device, fills the description, and calls pci_add(); configuration space,
+ * BAR decoding, the MSI-X table and masks are this file's. (PCI Local Bus 3.0; PCI Express 3.0 §7.)
  *
  * Locking: the device's own mutex (pci_device.lock) is held around all BAR accesses and around config writes.
  * pci_msix_notify() may be called with or without it, from any thread.
@@ -24,9 +24,9 @@ struct pci_host; /* machine/pci.c */
 struct pci_device;
 
 struct pci_bar {
-	u64 size;   /* power of two >= 16; 0: absent */
-	bool io;    /* port space; otherwise memory */
-	bool is64;  /* takes this and the next slot */
+	u64 size;  /* power of two >= 16; 0: absent */
+	bool io;   /* port space; otherwise memory */
+	bool is64; /* takes this and the next slot */
 	bool prefetch;
 	const struct bus_ops *ops; /* ctx is the pci_device's ctx; NULL if the whole BAR is MSI-X */
 	struct bus_region region;  /* pci.c's own, as is: */
@@ -50,7 +50,8 @@ struct pci_device {
 	unsigned msix_vectors; /* 0: none */
 	unsigned msix_bar;     /* table at msix_offset, PBA at msix_pba; accesses there never reach bar ops */
 	u32 msix_offset, msix_pba;
-	/* After a config write to a device-specific register or capability (may be NULL); dev->lock is held. */
+	/* After a config write to a device-specific register or capability (may be NULL); dev->lock is held.
+	 */
 	void (*config_written)(void *ctx, unsigned offset, unsigned size);
 	/* Before a config read of a device-specific capability, to refresh it (may be NULL). */
 	void (*config_read)(void *ctx, unsigned offset, unsigned size);
@@ -70,9 +71,9 @@ struct pci_device {
 	bool msix_enabled, msix_masked;
 	struct irq_line intx; /* level line of this slot's INTA# */
 	bool intx_level;
-	u8 *initial;             /* config space before the guest's first write: what a reset goes back to */
+	u8 *initial; /* config space before the guest's first write: what a reset goes back to */
 	bool initial_taken;
-	unsigned msix_cap;       /* offset of the capability, 0: none */
+	unsigned msix_cap; /* offset of the capability, 0: none */
 };
 
 /* What the board gives to its bridge. */
@@ -84,7 +85,7 @@ struct pci_host_config {
 	u64 io_base, io_size;       /* ports */
 	struct irq_line intx[8];    /* INTA# of slot n goes to line n % 8 */
 	struct msi_sink msi;
-	void (*reset)(void *ctx);   /* port 0xcf9 asks for a machine reset */
+	void (*reset)(void *ctx); /* port 0xcf9 asks for a machine reset */
 	void *ctx;
 };
 
@@ -105,7 +106,8 @@ u32 pci_config_read(struct pci_host *h, unsigned slot, unsigned offset, unsigned
 void pci_config_write(struct pci_host *h, unsigned slot, unsigned offset, unsigned size, u32 value);
 
 /* Adds a capability of len bytes (from the ID byte on) to config space and the chain; returns its offset. The
- * device may then set wmask and contents after the two header bytes. Before or after pci_add(). 0: no room. */
+ * device may then set wmask and contents after the two header bytes. Before or after pci_add(). 0: no room.
+ */
 unsigned pci_add_capability(struct pci_device *dev, u8 id, unsigned len);
 
 /* Sends MSI-X vector v if enabled and unmasked, else records it as pending. */
@@ -113,10 +115,19 @@ void pci_msix_notify(struct pci_device *dev, unsigned v);
 /* INTA# level, for drivers without MSI-X; ignored while MSI-X is enabled or INTx is disabled in COMMAND. */
 void pci_intx_set(struct pci_device *dev, bool level);
 
-static inline bool pci_bus_master(const struct pci_device *dev) { return dev->config[4] & 4; }
-static inline bool pci_msix_on(const struct pci_device *dev) { return dev->msix_enabled; }
+static inline bool pci_bus_master(const struct pci_device *dev)
+{
+	return dev->config[4] & 4;
+}
+static inline bool pci_msix_on(const struct pci_device *dev)
+{
+	return dev->msix_enabled;
+}
 
-static inline u16 pci_config_get16(const struct pci_device *d, unsigned o) { return (u16)(d->config[o] | d->config[o + 1] << 8); }
+static inline u16 pci_config_get16(const struct pci_device *d, unsigned o)
+{
+	return (u16)(d->config[o] | d->config[o + 1] << 8);
+}
 static inline void pci_config_set16(struct pci_device *d, unsigned o, u16 v)
 {
 	d->config[o] = (u8)v;

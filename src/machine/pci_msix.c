@@ -2,12 +2,12 @@
 
 #include <string.h>
 
-#define CAP_MSIX      0x11
-#define CAP_SIZE      12
-#define ENTRY_SIZE    16
-#define CTRL_ENABLE   0x8000
-#define CTRL_MASK     0x4000
-#define ENTRY_MASKED  1u
+#define CAP_MSIX     0x11
+#define CAP_SIZE     12
+#define ENTRY_SIZE   16
+#define CTRL_ENABLE  0x8000
+#define CTRL_MASK    0x4000
+#define ENTRY_MASKED 1u
 
 static u64 table_size(const struct pci_device *dev)
 {

@@ -1,6 +1,6 @@
 /*
- * MSI-X of a PCI function (PCI 3.0 §6.8.2): the capability, the table and the pending bits. pci.c's helper; all
- * functions are called with dev->lock held, but for pci_msix_notify() in pci.h.
+ * MSI-X of a PCI function (PCI 3.0 §6.8.2): the capability, the table and the pending bits. pci.c's helper;
+ * all functions are called with dev->lock held, but for pci_msix_notify() in pci.h.
  */
 #pragma once
 

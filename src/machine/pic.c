@@ -156,7 +156,8 @@ u8 pic_ack(struct pic *p)
 static void icw1(struct pic_chip *c, u8 value)
 {
 	/* Clears IMR, the edge detectors and in-service bits; what level-triggered pins ask for stays. */
-	*c = (struct pic_chip){.lines = c->lines, .elcr = c->elcr, .lowest = 7, .base = c->base, .icw_step = 2};
+	*c = (struct pic_chip){
+	        .lines = c->lines, .elcr = c->elcr, .lowest = 7, .base = c->base, .icw_step = 2};
 	c->icw4 = value & 1;
 	c->single = value & 2;
 	c->level = value & 8;
@@ -170,7 +171,9 @@ static void icw(struct pic_chip *c, u8 value)
 		c->base = value & 0xf8;
 		c->icw_step = !c->single ? 3 : c->icw4 ? 4 : 0;
 		break;
-	case 3: /* who is wired to whom is known */ c->icw_step = c->icw4 ? 4 : 0; break;
+	case 3: /* who is wired to whom is known */
+		c->icw_step = c->icw4 ? 4 : 0;
+		break;
 	default:
 		c->special_nested = value & 0x10;
 		c->auto_eoi = value & 2;
@@ -184,17 +187,27 @@ static void ocw2(struct pic_chip *c, u8 value)
 	int top;
 
 	switch (value >> 5) {
-	case 0: c->rotate_auto = false; break;
-	case 4: c->rotate_auto = true; break;
+	case 0:
+		c->rotate_auto = false;
+		break;
+	case 4:
+		c->rotate_auto = true;
+		break;
 	case 1: /* non-specific EOI */
 	case 5: /* … with rotation */
 		top = highest(c, c->special_mask ? c->isr & (u8)~c->imr : c->isr);
 		if (top >= 0)
 			chip_eoi(c, (unsigned)top, value >> 5 == 5);
 		break;
-	case 3: chip_eoi(c, ir, false); break;
-	case 7: chip_eoi(c, ir, true); break;
-	case 6: c->lowest = (u8)ir; break;
+	case 3:
+		chip_eoi(c, ir, false);
+		break;
+	case 7:
+		chip_eoi(c, ir, true);
+		break;
+	case 6:
+		c->lowest = (u8)ir;
+		break;
 	}
 }
 
@@ -269,15 +282,15 @@ void pic_write(struct pic *p, u16 port, u8 value)
 	pthread_mutex_unlock(&p->lock);
 }
 
-#define PIC_PORTS(name, port)                                                                                \
-	static u64 name##_read(void *ctx, u64 offset, unsigned size)                                         \
-	{                                                                                                    \
-		return pic_read(ctx, (u16)(port + offset));                                                  \
-	}                                                                                                    \
-	static void name##_write(void *ctx, u64 offset, unsigned size, u64 value)                            \
-	{                                                                                                    \
-		pic_write(ctx, (u16)(port + offset), (u8)value);                                             \
-	}                                                                                                    \
+#define PIC_PORTS(name, port)                                                     \
+	static u64 name##_read(void *ctx, u64 offset, unsigned size)              \
+	{                                                                         \
+		return pic_read(ctx, (u16)(port + offset));                       \
+	}                                                                         \
+	static void name##_write(void *ctx, u64 offset, unsigned size, u64 value) \
+	{                                                                         \
+		pic_write(ctx, (u16)(port + offset), (u8)value);                  \
+	}                                                                         \
 	static const struct bus_ops name##_ops = {name##_read, name##_write};
 
 PIC_PORTS(master, 0x20)
@@ -292,8 +305,12 @@ int pic_map(struct pic *p, struct bus *pio)
 	} ports[] = {{0x20, &master_ops}, {0xa0, &slave_ops}, {0x4d0, &elcr_ops}};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(ports); i++) {
-		p->region[i] = (struct bus_region){
-			.name = "pic", .base = ports[i].port, .size = 2, .ops = ports[i].ops, .ctx = p, .max_size = 1};
+		p->region[i] = (struct bus_region){.name = "pic",
+		                                   .base = ports[i].port,
+		                                   .size = 2,
+		                                   .ops = ports[i].ops,
+		                                   .ctx = p,
+		                                   .max_size = 1};
 		if (bus_add(pio, &p->region[i]) < 0)
 			return -1;
 	}

@@ -1,7 +1,7 @@
 /*
- * Two cascaded 8259A interrupt controllers (Intel 8259A datasheet), ports 0x20–0x21, 0xa0–0xa1, and the ELCR ports
- * 0x4d0–0x4d1 that make single lines level-triggered. Own lock, any thread; the output callback is called with it
- * held and may take a local APIC's lock.
+ * Two cascaded 8259A interrupt controllers (Intel 8259A datasheet), ports 0x20–0x21, 0xa0–0xa1, and the ELCR
+ * ports 0x4d0–0x4d1 that make single lines level-triggered. Own lock, any thread; the output callback is
+ * called with it held and may take a local APIC's lock.
  */
 #pragma once
 
@@ -12,11 +12,11 @@
 
 struct pic_chip {
 	u8 irr, isr, imr;
-	u8 lines;    /* levels at the pins */
-	u8 elcr;     /* level-triggered pins */
-	u8 base;     /* ICW2: vector of IR0 */
-	u8 icw_step; /* next ICW expected at the odd port: 2, 3, 4; 0: none, it is OCW1 */
-	u8 lowest;   /* the IR with lowest priority: 7 but for rotation */
+	u8 lines;                 /* levels at the pins */
+	u8 elcr;                  /* level-triggered pins */
+	u8 base;                  /* ICW2: vector of IR0 */
+	u8 icw_step;              /* next ICW expected at the odd port: 2, 3, 4; 0: none, it is OCW1 */
+	u8 lowest;                /* the IR with lowest priority: 7 but for rotation */
 	bool icw4, single, level; /* of ICW1 */
 	bool auto_eoi, special_nested;
 	bool rotate_auto, special_mask, poll, read_isr;
@@ -24,7 +24,7 @@ struct pic_chip {
 
 struct pic {
 	pthread_mutex_t lock;
-	struct pic_chip chip[2]; /* master, slave */
+	struct pic_chip chip[2];               /* master, slave */
 	void (*output)(void *ctx, bool level); /* INTR */
 	void *ctx;
 	struct bus_region region[3];

@@ -70,14 +70,17 @@ static u16 current_count(const struct pit_channel *c, u64 now)
 	if (!c->loaded)
 		return 0;
 	switch (c->mode) {
-	case 2: left = c->count - t % c->count; break;
+	case 2:
+		left = c->count - t % c->count;
+		break;
 	case 3: { /* counts by two, twice a period */
 		u64 even = c->count & ~1ULL;
 
 		left = even ? even - 2 * t % even : 1;
 		break;
 	}
-	default: left = (c->count + wrap(c) - t % wrap(c)) % wrap(c);
+	default:
+		left = (c->count + wrap(c) - t % wrap(c)) % wrap(c);
 	}
 	left %= wrap(c);
 	return c->bcd ? to_bcd((u32)left) : (u16)left;
@@ -91,10 +94,14 @@ bool pit_output(const struct pit_channel *c, u64 now)
 		return c->mode != 0;
 	switch (c->mode) {
 	case 0:
-	case 1: return t >= c->count;
-	case 2: return !c->gate || t % c->count != c->count - 1;
-	case 3: return !c->gate || t % c->count < (c->count + 1) / 2;
-	default: return t != c->count;
+	case 1:
+		return t >= c->count;
+	case 2:
+		return !c->gate || t % c->count != c->count - 1;
+	case 3:
+		return !c->gate || t % c->count < (c->count + 1) / 2;
+	default:
+		return t != c->count;
 	}
 }
 
@@ -112,7 +119,9 @@ u64 pit_next_rise(const struct pit_channel *c, u64 now)
 		at = c->count;
 		break;
 	case 2:
-	case 3: at = (t / c->count + 1) * c->count; break;
+	case 3:
+		at = (t / c->count + 1) * c->count;
+		break;
 	default:
 		if (t > c->count)
 			return 0;
@@ -172,9 +181,10 @@ static void load(struct pit *p, unsigned n, u16 value, u64 now)
 	c->count = count ? count : wrap(c);
 	c->loaded = true;
 	if ((c->mode == 2 || c->mode == 3) && c->count == 1)
-		c->count = c->mode == 2 ? 2 : wrap(c) + 1; /* 1 is not allowed; the chip misbehaves about so */
-	/* Modes 1 and 5 take a new count at the next trigger; 0 and 4 at once, 2 and 3 would at the period's end:
-	 * at once is as good, as nobody can see that end exactly. */
+		c->count =
+		        c->mode == 2 ? 2 : wrap(c) + 1; /* 1 is not allowed; the chip misbehaves about so */
+	/* Modes 1 and 5 take a new count at the next trigger; 0 and 4 at once, 2 and 3 would at the period's
+	 * end: at once is as good, as nobody can see that end exactly. */
 	if (c->mode == 1 || c->mode == 5) {
 		c->waiting = c->waiting || !running;
 		return;
@@ -187,8 +197,12 @@ static void write_count(struct pit *p, unsigned n, u8 value, u64 now)
 	struct pit_channel *c = &p->channel[n];
 
 	switch (c->access) {
-	case 1: load(p, n, value, now); break;
-	case 2: load(p, n, (u16)(value << 8), now); break;
+	case 1:
+		load(p, n, value, now);
+		break;
+	case 2:
+		load(p, n, (u16)(value << 8), now);
+		break;
 	default:
 		if (!c->write_high) {
 			c->low = value;
@@ -243,11 +257,11 @@ static void control(struct pit *p, u8 value, u64 now)
 	}
 	u8 mode = value >> 1 & 7;
 	*c = (struct pit_channel){
-		.gate = c->gate,
-		.access = value >> 4 & 3,
-		.mode = mode > 5 ? mode - 4 : mode, /* 6 and 7 are 2 and 3 */
-		.bcd = value & 1,
-		.count = 65536,
+	        .gate = c->gate,
+	        .access = value >> 4 & 3,
+	        .mode = mode > 5 ? mode - 4 : mode, /* 6 and 7 are 2 and 3 */
+	        .bcd = value & 1,
+	        .count = 65536,
 	};
 	c->waiting = c->mode == 1 || c->mode == 5;
 	if (n == 0)
@@ -376,8 +390,8 @@ int pit_map(struct pit *p, struct bus *pio)
 	static const struct bus_ops ops = {read_op, write_op}, ops61 = {read61_op, write61_op};
 
 	p->region = (struct bus_region){
-		.name = "pit", .base = 0x40, .size = 4, .ops = &ops, .ctx = p, .max_size = 1};
+	        .name = "pit", .base = 0x40, .size = 4, .ops = &ops, .ctx = p, .max_size = 1};
 	p->region61 = (struct bus_region){
-		.name = "port 0x61", .base = 0x61, .size = 1, .ops = &ops61, .ctx = p, .max_size = 1};
+	        .name = "port 0x61", .base = 0x61, .size = 1, .ops = &ops61, .ctx = p, .max_size = 1};
 	return bus_add(pio, &p->region) < 0 || bus_add(pio, &p->region61) < 0 ? -1 : 0;
 }

@@ -1,9 +1,10 @@
 /*
- * The 8254 programmable interval timer (Intel 8254 datasheet), ports 0x40–0x43, and the part of port 0x61 that
- * belongs to it: gate and output of channel 2, the refresh toggle. Channel 0's output is IRQ 0.
+ * The 8254 programmable interval timer (Intel 8254 datasheet), ports 0x40–0x43, and the part of port 0x61
+ * that belongs to it: gate and output of channel 2, the refresh toggle. Channel 0's output is IRQ 0.
  *
- * Nothing ticks: a channel knows when it was started, and counts and outputs are derived from CLOCK_MONOTONIC;
- * an alarm of the loop follows channel 0's output only. Own lock, any thread; the irq line is set with it held.
+ * Nothing ticks: a channel knows when it was started, and counts and outputs are derived from
+ * CLOCK_MONOTONIC; an alarm of the loop follows channel 0's output only. Own lock, any thread; the irq line
+ * is set with it held.
  */
 #pragma once
 
@@ -17,21 +18,21 @@
 #define PIT_HZ 1193182ULL
 
 struct pit_channel {
-	u32 count;      /* 1 … 65536 (10000 in BCD) */
-	u8 mode;        /* 0–5 */
-	u8 access;      /* 1 low, 2 high, 3 low then high */
+	u32 count; /* 1 … 65536 (10000 in BCD) */
+	u8 mode;   /* 0–5 */
+	u8 access; /* 1 low, 2 high, 3 low then high */
 	bool bcd;
 	bool gate;
-	bool loaded;    /* a count was written since the control word */
-	bool waiting;   /* modes 1 and 5: no trigger came yet */
+	bool loaded;                /* a count was written since the control word */
+	bool waiting;               /* modes 1 and 5: no trigger came yet */
 	bool write_high, read_high; /* which byte is next with access 3 */
-	u8 low;         /* low byte written, waiting for the high one */
-	u8 latched;     /* bytes of the latched count left: bit 0 low, bit 1 high */
+	u8 low;                     /* low byte written, waiting for the high one */
+	u8 latched;                 /* bytes of the latched count left: bit 0 low, bit 1 high */
 	u16 latch;
 	bool status_latched;
 	u8 status;
-	u64 start_ns;   /* when counting began */
-	u64 run_ns;     /* counted before the gate stopped it (modes 0, 4) */
+	u64 start_ns; /* when counting began */
+	u64 run_ns;   /* counted before the gate stopped it (modes 0, 4) */
 };
 
 struct pit {

@@ -59,8 +59,8 @@ void pvclock_update(struct pvclock *p, const struct cpu *cpu)
 {
 	u64 msr = p->system_msr[cpu->config.index];
 	struct pvclock_time t = {
-		.tsc_timestamp = p->base_tsc + atomic_load_explicit(&cpu->tsc_offset, memory_order_relaxed),
-		.flags = PVCLOCK_TSC_STABLE,
+	        .tsc_timestamp = p->base_tsc + atomic_load_explicit(&cpu->tsc_offset, memory_order_relaxed),
+	        .flags = PVCLOCK_TSC_STABLE,
 	};
 
 	if (!(msr & ENABLED))
@@ -80,9 +80,13 @@ bool pvclock_msr_read(const struct pvclock *p, const struct cpu *cpu, u32 msr, u
 {
 	switch (msr) {
 	case MSR_KVM_WALL_CLOCK:
-	case MSR_KVM_WALL_CLOCK_NEW: *value = p->wall_msr; return true;
+	case MSR_KVM_WALL_CLOCK_NEW:
+		*value = p->wall_msr;
+		return true;
 	case MSR_KVM_SYSTEM_TIME:
-	case MSR_KVM_SYSTEM_TIME_NEW: *value = p->system_msr[cpu->config.index]; return true;
+	case MSR_KVM_SYSTEM_TIME_NEW:
+		*value = p->system_msr[cpu->config.index];
+		return true;
 	}
 	return false;
 }

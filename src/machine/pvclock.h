@@ -1,9 +1,9 @@
 /*
- * The paravirtual clock in KVM's format (Linux, Documentation/virt/kvm/x86/msr.rst and cpuid.rst): a guest names
- * a page by an MSR, and finds there how to turn its TSC into nanoseconds since the machine started.
+ * The paravirtual clock in KVM's format (Linux, Documentation/virt/kvm/x86/msr.rst and cpuid.rst): a guest
+ * names a page by an MSR, and finds there how to turn its TSC into nanoseconds since the machine started.
  *
- * All vCPUs get the same base and factor, so their clocks are one (flag "TSC stable"). The structures are written
- * when the MSR is, on the vCPU's thread; as the TSC's rate is fixed, nothing needs to follow.
+ * All vCPUs get the same base and factor, so their clocks are one (flag "TSC stable"). The structures are
+ * written when the MSR is, on the vCPU's thread; as the TSC's rate is fixed, nothing needs to follow.
  */
 #pragma once
 

@@ -70,12 +70,12 @@ static void show_time(struct rtc *r, u64 now)
 static s64 read_cells(const struct rtc *r)
 {
 	struct tm tm = {
-		.tm_sec = decode(r, r->cmos[RTC_SECONDS]),
-		.tm_min = decode(r, r->cmos[RTC_MINUTES]),
-		.tm_hour = decode_hour(r, r->cmos[RTC_HOURS]),
-		.tm_mday = decode(r, r->cmos[RTC_DAY]),
-		.tm_mon = decode(r, r->cmos[RTC_MONTH]) - 1,
-		.tm_year = decode(r, r->cmos[CMOS_CENTURY]) * 100 + decode(r, r->cmos[RTC_YEAR]) - 1900,
+	        .tm_sec = decode(r, r->cmos[RTC_SECONDS]),
+	        .tm_min = decode(r, r->cmos[RTC_MINUTES]),
+	        .tm_hour = decode_hour(r, r->cmos[RTC_HOURS]),
+	        .tm_mday = decode(r, r->cmos[RTC_DAY]),
+	        .tm_mon = decode(r, r->cmos[RTC_MONTH]) - 1,
+	        .tm_year = decode(r, r->cmos[CMOS_CENTURY]) * 100 + decode(r, r->cmos[RTC_YEAR]) - 1900,
 	};
 
 	s64 seconds = timegm(&tm);
@@ -142,8 +142,7 @@ static bool alarm_cell(const struct rtc *r, unsigned cell, int value)
 {
 	u8 v = r->cmos[cell];
 
-	return (v & 0xc0) == 0xc0 ||
-	       (cell == RTC_HOURS_ALARM ? decode_hour(r, v) : decode(r, v)) == value;
+	return (v & 0xc0) == 0xc0 || (cell == RTC_HOURS_ALARM ? decode_hour(r, v) : decode(r, v)) == value;
 }
 
 static bool alarm_matches(const struct rtc *r, s64 second)
@@ -219,7 +218,7 @@ static void alarm_fired(void *ctx)
 static bool is_time(unsigned cell)
 {
 	return cell == CMOS_CENTURY || (cell <= RTC_YEAR && cell != RTC_SECONDS_ALARM &&
-					cell != RTC_MINUTES_ALARM && cell != RTC_HOURS_ALARM);
+	                                cell != RTC_MINUTES_ALARM && cell != RTC_HOURS_ALARM);
 }
 
 static u8 read_cell(struct rtc *r, unsigned cell, u64 now)
@@ -250,8 +249,11 @@ static void write_cell(struct rtc *r, unsigned cell, u8 value, u64 now)
 	catch_up(r, now);
 	switch (cell) {
 	case RTC_C:
-	case RTC_D: return;
-	case RTC_A: value &= 0x7f; break;
+	case RTC_D:
+		return;
+	case RTC_A:
+		value &= 0x7f;
+		break;
 	case RTC_B:
 		show_time(r, now);
 		if (value & RTC_B_SET)
@@ -310,7 +312,7 @@ static void cell16(struct rtc *r, unsigned cell, u64 value)
 }
 
 int rtc_init(struct rtc *r, struct irq_line irq, struct loop *loop, u64 low_memory, u64 high_memory,
-	     unsigned cpus, struct error *e)
+             unsigned cpus, struct error *e)
 {
 	u64 extended = low_memory > MiB ? (low_memory - MiB) / KiB : 0;
 
@@ -344,7 +346,7 @@ void rtc_reset(struct rtc *r)
 	u64 now = clock_monotonic_ns();
 
 	pthread_mutex_lock(&r->lock);
-	r->cmos[RTC_B] &= (u8)~(RTC_B_PIE | RTC_B_AIE | RTC_B_UIE | 8);
+	r->cmos[RTC_B] &= (u8) ~(RTC_B_PIE | RTC_B_AIE | RTC_B_UIE | 8);
 	r->cmos[RTC_C] = 0;
 	r->index[0] = r->index[1] = 0;
 	update(r, now);
@@ -366,6 +368,6 @@ int rtc_map(struct rtc *r, struct bus *pio)
 	static const struct bus_ops ops = {read_op, write_op};
 
 	r->region = (struct bus_region){
-		.name = "rtc", .base = 0x70, .size = 4, .ops = &ops, .ctx = r, .max_size = 1};
+	        .name = "rtc", .base = 0x70, .size = 4, .ops = &ops, .ctx = r, .max_size = 1};
 	return bus_add(pio, &r->region);
 }

@@ -70,11 +70,11 @@ static void bios(struct smbios *s)
 	f[4] = 1; /* vendor */
 	f[5] = 2; /* version */
 	put(f + 6, 0xf000, 2);
-	f[8] = 3;            /* release date */
-	put(f + 0xa, 8, 8);  /* characteristics: not supported, but for: */
-	f[0x12] = 1;         /* ACPI */
-	f[0x13] = 0x10;      /* virtual machine */
-	f[0x14] = 1;         /* release 1.0; no embedded controller */
+	f[8] = 3;           /* release date */
+	put(f + 0xa, 8, 8); /* characteristics: not supported, but for: */
+	f[0x12] = 1;        /* ACPI */
+	f[0x13] = 0x10;     /* virtual machine */
+	f[0x14] = 1;        /* release 1.0; no embedded controller */
 	f[0x16] = f[0x17] = 0xff;
 	structure(s, TYPE_BIOS, f, sizeof(f), strings);
 }
@@ -108,9 +108,9 @@ static void board(struct smbios *s, const char *product, const char *serial)
 
 	u8 c[0x15] = {0};
 	c[4] = 1;
-	c[5] = 1;                       /* type: other */
-	c[9] = c[0xa] = c[0xb] = 3;     /* boot-up, power, thermal state: safe */
-	c[0xc] = 2;                     /* security: unknown */
+	c[5] = 1;                   /* type: other */
+	c[9] = c[0xa] = c[0xb] = 3; /* boot-up, power, thermal state: safe */
+	c[0xc] = 2;                 /* security: unknown */
 	structure(s, TYPE_CHASSIS, c, sizeof(c), vendor);
 }
 
@@ -119,17 +119,17 @@ static void processor(struct smbios *s, unsigned cpus)
 	static const char *const strings[] = {"CPU 0", "Insula", NULL};
 	u8 f[0x30] = {0};
 
-	f[4] = 1;     /* socket */
-	f[5] = 3;     /* central processor */
-	f[6] = 0x1;   /* family: other */
-	f[7] = 2;     /* manufacturer */
-	f[0x18] = 0x41; /* populated, enabled */
-	f[0x19] = 1;    /* upgrade: other */
+	f[4] = 1;                 /* socket */
+	f[5] = 3;                 /* central processor */
+	f[6] = 0x1;               /* family: other */
+	f[7] = 2;                 /* manufacturer */
+	f[0x18] = 0x41;           /* populated, enabled */
+	f[0x19] = 1;              /* upgrade: other */
 	put(f + 0x1a, 0xffff, 2); /* no cache structures */
 	put(f + 0x1c, 0xffff, 2);
 	put(f + 0x1e, 0xffff, 2);
 	f[0x23] = f[0x24] = f[0x25] = (u8)cpus; /* cores, enabled cores, threads */
-	put(f + 0x26, 4, 2); /* 64-bit */
+	put(f + 0x26, 4, 2);                    /* 64-bit */
 	put(f + 0x28, 1, 2);
 	put(f + 0x2a, cpus, 2);
 	put(f + 0x2c, cpus, 2);
@@ -157,11 +157,11 @@ static void memory(struct smbios *s, u64 bytes)
 	put(d + 8, 72, 2);
 	put(d + 0xa, 64, 2);
 	put(d + 0xc, mib < 0x7fff ? mib : 0x7fff, 2);
-	d[0xe] = 9;   /* DIMM */
-	d[0x10] = 1;  /* locator */
-	d[0x12] = 7;  /* RAM */
+	d[0xe] = 9;  /* DIMM */
+	d[0x10] = 1; /* locator */
+	d[0x12] = 7; /* RAM */
 	put(d + 0x13, 2, 2);
-	d[0x17] = 2;  /* manufacturer */
+	d[0x17] = 2; /* manufacturer */
 	put(d + 0x1c, mib < 0x7fff ? 0 : mib, 4);
 	structure(s, TYPE_MEMORY_DEVICE, d, sizeof(d), strings);
 
@@ -213,8 +213,9 @@ int smbios_build(struct smbios *s, const struct smbios_config *c, struct error *
 	else if (parse_uuid(c->uuid, s->uuid) < 0)
 		return error_set(e, 0, "UUID \"%s\" is malformed", c->uuid);
 	const u8 *u = s->uuid;
-	snprintf(text, sizeof(text), "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0],
-		 u[1], u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14], u[15]);
+	snprintf(text, sizeof(text), "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+	         u[0], u[1], u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13],
+	         u[14], u[15]);
 
 	bios(s);
 	board(s, c->product ? c->product : "insula", text);
@@ -228,7 +229,7 @@ int smbios_build(struct smbios *s, const struct smbios_config *c, struct error *
 	}
 	memcpy(s->anchor, "_SM3_", 5);
 	s->anchor[6] = SMBIOS_ANCHOR_SIZE;
-	s->anchor[7] = 3; /* version 3.0 */
+	s->anchor[7] = 3;  /* version 3.0 */
 	s->anchor[10] = 1; /* entry point revision */
 	put(s->anchor + 12, s->size, 4);
 	return 0;

@@ -69,21 +69,21 @@ void testdev_release(struct testdev *t)
 int testdev_map(struct testdev *t, struct bus *pio, struct bus *mmio, u64 mem_base)
 {
 	static const struct bus_ops latch = {latch_read, latch_write}, flush = {NULL, NULL},
-				    ends = {exit_read, exit_write}, line = {NULL, line_write},
-				    mem = {mem_read, mem_write};
+	                            ends = {exit_read, exit_write}, line = {NULL, line_write},
+	                            mem = {mem_read, mem_write};
 
 	t->latch_region = (struct bus_region){.name = "test latch", .base = 0xe0, .size = 4, .ops = &latch};
 	t->flush_region = (struct bus_region){.name = "test flush", .base = 0xe4, .size = 4, .ops = &flush};
-	t->latch_byte_region =
-		(struct bus_region){.name = "test latch", .base = 0xe8, .size = 4, .ops = &latch, .max_size = 1};
+	t->latch_byte_region = (struct bus_region){
+	        .name = "test latch", .base = 0xe8, .size = 4, .ops = &latch, .max_size = 1};
 	t->exit_region = (struct bus_region){.name = "debug exit", .base = 0xf4, .size = 4, .ops = &ends};
 	t->line_region = (struct bus_region){
-		.name = "test lines", .base = 0x2000, .size = TESTDEV_LINES, .ops = &line, .max_size = 1};
+	        .name = "test lines", .base = 0x2000, .size = TESTDEV_LINES, .ops = &line, .max_size = 1};
 	t->mem_region = (struct bus_region){
-		.name = "test memory", .base = mem_base, .size = TESTDEV_MEM_SIZE, .ops = &mem};
+	        .name = "test memory", .base = mem_base, .size = TESTDEV_MEM_SIZE, .ops = &mem};
 
-	struct bus_region *ports[] = {&t->latch_region, &t->flush_region, &t->latch_byte_region, &t->exit_region,
-				      &t->line_region};
+	struct bus_region *ports[] = {&t->latch_region, &t->flush_region, &t->latch_byte_region,
+	                              &t->exit_region, &t->line_region};
 	for (unsigned i = 0; i < ARRAY_SIZE(ports); i++) {
 		ports[i]->ctx = t;
 		ports[i]->lock = &t->lock;

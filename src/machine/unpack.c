@@ -11,7 +11,8 @@
 /* A 6.x kernel's xz uses a dictionary of at most 128 MiB; more is refused before it is allocated. */
 #define XZ_MEMORY_LIMIT (256 * MiB)
 
-/* The legacy frame: a magic, then blocks of "u32 packed size, data" that hold 8 MiB each, the last one fewer. */
+/* The legacy frame: a magic, then blocks of "u32 packed size, data" that hold 8 MiB each, the last one fewer.
+ */
 #define LZ4_LEGACY_MAGIC 0x184c2102u
 #define LZ4_BLOCK_MAX    (8 * MiB)
 
@@ -25,7 +26,9 @@ struct format {
 
 static const char *unpack_gzip(const struct unpacked *out, const u8 *data, size_t size)
 {
-	z_stream z = {.next_in = (Bytef *)data, .avail_in = (uInt)size, .next_out = out->data,
+	z_stream z = {.next_in = (Bytef *)data,
+	              .avail_in = (uInt)size,
+	              .next_out = out->data,
 	              .avail_out = (uInt)out->size};
 
 	if (inflateInit2(&z, 16 + MAX_WBITS) != Z_OK)
@@ -45,7 +48,8 @@ static const char *unpack_xz(const struct unpacked *out, const u8 *data, size_t 
 	u64 memory_limit = XZ_MEMORY_LIMIT;
 	size_t in = 0, done = 0;
 
-	switch (lzma_stream_buffer_decode(&memory_limit, 0, NULL, data, &in, size, out->data, &done, out->size)) {
+	switch (lzma_stream_buffer_decode(&memory_limit, 0, NULL, data, &in, size, out->data, &done,
+	                                  out->size)) {
 	case LZMA_OK:
 		return done == out->size ? NULL : "shorter than its header says";
 	case LZMA_BUF_ERROR:
@@ -114,14 +118,14 @@ static const char *unpack_lz4(const struct unpacked *out, const u8 *data, size_t
 }
 
 static const struct format formats[] = {
-	[UNPACK_NONE] = {.name = "unknown"},
-	[UNPACK_GZIP] = {"gzip", {0x1f, 0x8b, 8}, 3, unpack_gzip},
-	[UNPACK_XZ] = {"xz", {0xfd, '7', 'z', 'X', 'Z', 0}, 6, unpack_xz},
-	[UNPACK_ZSTD] = {"zstd", {0x28, 0xb5, 0x2f, 0xfd}, 4, unpack_zstd},
-	[UNPACK_LZ4] = {"lz4", {0x02, 0x21, 0x4c, 0x18}, 4, unpack_lz4},
-	[UNPACK_BZIP2] = {"bzip2", {'B', 'Z', 'h'}, 3, NULL},
-	[UNPACK_LZMA] = {"lzma", {0x5d, 0, 0}, 3, NULL},
-	[UNPACK_LZO] = {"lzo", {0x89, 'L', 'Z', 'O', 0, '\r', '\n', 0x1a, '\n'}, 9, NULL},
+        [UNPACK_NONE] = {.name = "unknown"},
+        [UNPACK_GZIP] = {"gzip", {0x1f, 0x8b, 8}, 3, unpack_gzip},
+        [UNPACK_XZ] = {"xz", {0xfd, '7', 'z', 'X', 'Z', 0}, 6, unpack_xz},
+        [UNPACK_ZSTD] = {"zstd", {0x28, 0xb5, 0x2f, 0xfd}, 4, unpack_zstd},
+        [UNPACK_LZ4] = {"lz4", {0x02, 0x21, 0x4c, 0x18}, 4, unpack_lz4},
+        [UNPACK_BZIP2] = {"bzip2", {'B', 'Z', 'h'}, 3, NULL},
+        [UNPACK_LZMA] = {"lzma", {0x5d, 0, 0}, 3, NULL},
+        [UNPACK_LZO] = {"lzo", {0x89, 'L', 'Z', 'O', 0, '\r', '\n', 0x1a, '\n'}, 9, NULL},
 };
 
 enum unpack_format unpack_detect(const u8 *data, size_t size)
@@ -156,7 +160,8 @@ int unpack(struct unpacked *out, enum unpack_format f, const u8 *data, size_t si
 		return error_set(e, 0, "unpacked size is zero");
 	out->size = expected;
 	out->mapped = align_up(expected, 4096);
-	out->data = mmap(NULL, out->mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	out->data = mmap(NULL, out->mapped, PROT_READ | PROT_WRITE,
+	                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (out->data == MAP_FAILED) {
 		memset(out, 0, sizeof(*out));
 		return error_set(e, errno, "memory for %llu unpacked bytes", (unsigned long long)expected);

@@ -1,7 +1,7 @@
 /*
- * Decompression of a Linux kernel's payload (Documentation/arch/x86/boot.rst, "payload_offset"): xz with the x86
- * filter, zstd, LZ4 in its legacy frame, gzip. Input is hostile; output is bounded by the caller's limit whatever
- * the stream claims, and memory is touched only as far as data really come out. Any thread.
+ * Decompression of a Linux kernel's payload (Documentation/arch/x86/boot.rst, "payload_offset"): xz with the
+ * x86 filter, zstd, LZ4 in its legacy frame, gzip. Input is hostile; output is bounded by the caller's limit
+ * whatever the stream claims, and memory is touched only as far as data really come out. Any thread.
  */
 #pragma once
 

@@ -65,13 +65,13 @@ static bool copy(struct call *c, char **to, const char *text)
 }
 
 /* Takes the body apart as json_unpack() does, and refuses keys that are not named. */
-#define unpack_body(c, fmt, ...)                                                                             \
-	({                                                                                                   \
-		json_error_t _error;                                                                         \
-		bool _ok = !json_unpack_ex((c)->body, &_error, JSON_STRICT, fmt, __VA_ARGS__);               \
-		if (!_ok)                                                                                    \
-			api_fault((c)->response, "the request's body: %s", _error.text);                     \
-		_ok;                                                                                         \
+#define unpack_body(c, fmt, ...)                                                               \
+	({                                                                                     \
+		json_error_t _error;                                                           \
+		bool _ok = !json_unpack_ex((c)->body, &_error, JSON_STRICT, fmt, __VA_ARGS__); \
+		if (!_ok)                                                                      \
+			api_fault((c)->response, "the request's body: %s", _error.text);       \
+		_ok;                                                                           \
 	})
 
 static bool file_ok(struct call *c, const char *path, int mode)
@@ -87,7 +87,7 @@ static bool file_ok(struct call *c, const char *path, int mode)
 static const char *state_name(struct api *api)
 {
 	static const char *const names[] = {
-		[API_NOT_STARTED] = "Not started", [API_RUNNING] = "Running", [API_PAUSED] = "Paused"};
+	        [API_NOT_STARTED] = "Not started", [API_RUNNING] = "Running", [API_PAUSED] = "Paused"};
 
 	return names[api->machine.state(api->machine.ctx)];
 }
@@ -102,8 +102,8 @@ static void get_instance(struct call *c)
 static void get_version(struct call *c)
 {
 	/* The first name is the one that clients know. */
-	answer_json(c->response, json_pack("{s:s, s:s}", "firecracker_version", INSULA_VERSION, "insula_version",
-	                                   INSULA_VERSION));
+	answer_json(c->response, json_pack("{s:s, s:s}", "firecracker_version", INSULA_VERSION,
+	                                   "insula_version", INSULA_VERSION));
 }
 
 static json_t *machine_config_json(const struct vmm_config *config)
@@ -126,11 +126,11 @@ static json_t *drives_json(const struct vmm_config *config)
 		char made_up[16];
 
 		snprintf(made_up, sizeof(made_up), "disk%u", i);
-		json_array_append_new(
-			list, json_pack("{s:s, s:s, s:b, s:b, s:s?, s:s, s:s}", "drive_id", d->id ? d->id : made_up,
-		                        "path_on_host", d->path, "is_root_device", d->root, "is_read_only", d->readonly,
-		                        "partuuid", d->partuuid, "cache_type", "Writeback", "type",
-		                        d->type == VMM_DISK_NVME ? "nvme" : "virtio"));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:b, s:s?, s:s, s:s}", "drive_id",
+		                                      d->id ? d->id : made_up, "path_on_host", d->path,
+		                                      "is_root_device", d->root, "is_read_only", d->readonly,
+		                                      "partuuid", d->partuuid, "cache_type", "Writeback",
+		                                      "type", d->type == VMM_DISK_NVME ? "nvme" : "virtio"));
 	}
 	return list;
 }
@@ -145,8 +145,8 @@ static json_t *nets_json(const struct vmm_config *config)
 		u8 mac[6];
 
 		vmm_net_mac(n, mac);
-		snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4],
-		         mac[5]);
+		snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
+		         mac[4], mac[5]);
 		json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "iface_id", n->id ? n->id : n->tap,
 		                                      "host_dev_name", n->tap, "guest_mac", text));
 	}
@@ -156,13 +156,13 @@ static json_t *nets_json(const struct vmm_config *config)
 static void get_vm_config(struct call *c)
 {
 	const struct vmm_config *config = c->api->config;
-	json_t *boot = config->kernel ? json_pack("{s:s, s:s?, s:s?}", "kernel_image_path", config->kernel, "boot_args",
-	                                          config->cmdline, "initrd_path", config->initrd)
+	json_t *boot = config->kernel ? json_pack("{s:s, s:s?, s:s?}", "kernel_image_path", config->kernel,
+	                                          "boot_args", config->cmdline, "initrd_path", config->initrd)
 	                              : json_object();
 
-	answer_json(c->response, json_pack("{s:o, s:o, s:o, s:o}", "boot-source", boot, "drives", drives_json(config),
-	                                   "machine-config", machine_config_json(config), "network-interfaces",
-	                                   nets_json(config)));
+	answer_json(c->response, json_pack("{s:o, s:o, s:o, s:o}", "boot-source", boot, "drives",
+	                                   drives_json(config), "machine-config", machine_config_json(config),
+	                                   "network-interfaces", nets_json(config)));
 }
 
 /* ---- what describes the machine ---- */
@@ -174,16 +174,17 @@ static void set_machine_config(struct call *c, bool all)
 	int smt = 0, dirty = 0;
 	struct error e;
 
-	if (!unpack_body(c, all ? "{s:I, s:I, s?b, s?b, s?s, s?s}" : "{s?I, s?I, s?b, s?b, s?s, s?s}", "vcpu_count",
-	                 &cpus, "mem_size_mib", &mib, "smt", &smt, "track_dirty_pages", &dirty, "cpu_template",
-	                 &template, "huge_pages", &pages))
+	if (!unpack_body(c, all ? "{s:I, s:I, s?b, s?b, s?s, s?s}" : "{s?I, s?I, s?b, s?b, s?s, s?s}",
+	                 "vcpu_count", &cpus, "mem_size_mib", &mib, "smt", &smt, "track_dirty_pages", &dirty,
+	                 "cpu_template", &template, "huge_pages", &pages))
 		return;
 	if (cpus < 1 || cpus > VMM_MAX_CPUS) {
 		api_fault(c->response, "vcpu_count: from 1 to %u", VMM_MAX_CPUS);
 		return;
 	}
 	if (mib < 0 || mib > (json_int_t)(1 << 30) || vmm_check_memory((u64)mib * MiB, &e)) {
-		api_fault(c->response, "mem_size_mib: %s", mib < 0 || mib > 1 << 30 ? "out of range" : e.text);
+		api_fault(c->response, "mem_size_mib: %s",
+		          mib < 0 || mib > 1 << 30 ? "out of range" : e.text);
 		return;
 	}
 	if (smt || (template && strcmp(template, "None")) || (pages && strcmp(pages, "None"))) {
@@ -210,7 +211,8 @@ static void put_boot_source(struct call *c)
 	const char *kernel, *initrd = NULL, *args = NULL;
 	char *new_kernel = NULL, *new_initrd = NULL, *new_args = NULL;
 
-	if (!unpack_body(c, "{s:s, s?s, s?s}", "kernel_image_path", &kernel, "initrd_path", &initrd, "boot_args", &args))
+	if (!unpack_body(c, "{s:s, s?s, s?s}", "kernel_image_path", &kernel, "initrd_path", &initrd,
+	                 "boot_args", &args))
 		return;
 	if (!file_ok(c, kernel, R_OK) || (initrd && !file_ok(c, initrd, R_OK)))
 		return;
@@ -246,7 +248,8 @@ static bool id_ok(struct call *c, const char *in_body)
 	return true;
 }
 
-/* Puts d where a disk with its id is, or at the end; a root disk goes first, since the kernel counts from there. */
+/* Puts d where a disk with its id is, or at the end; a root disk goes first, since the kernel counts from
+ * there. */
 static bool disk_put(struct vmm_config *config, const struct vmm_disk *d)
 {
 	unsigned i = 0;
@@ -274,9 +277,9 @@ static void put_drive(struct call *c)
 	json_t *limiter = NULL;
 	struct vmm_disk d = {0};
 
-	if (!unpack_body(c, "{s:s, s:s, s:b, s?b, s?s, s?s, s?s, s?o, s?s}", "drive_id", &id, "path_on_host", &path,
-	                 "is_root_device", &root, "is_read_only", &readonly, "partuuid", &partuuid, "cache_type", &cache,
-	                 "io_engine", &engine, "rate_limiter", &limiter, "type", &type))
+	if (!unpack_body(c, "{s:s, s:s, s:b, s?b, s?s, s?s, s?s, s?o, s?s}", "drive_id", &id, "path_on_host",
+	                 &path, "is_root_device", &root, "is_read_only", &readonly, "partuuid", &partuuid,
+	                 "cache_type", &cache, "io_engine", &engine, "rate_limiter", &limiter, "type", &type))
 		return;
 	if (!id_ok(c, id) || !file_ok(c, path, readonly ? R_OK : R_OK | W_OK))
 		return;
@@ -313,8 +316,8 @@ static void put_net(struct call *c)
 	struct error e;
 	unsigned i = 0;
 
-	if (!unpack_body(c, "{s:s, s:s, s?s, s?o, s?o}", "iface_id", &id, "host_dev_name", &tap, "guest_mac", &mac,
-	                 "rx_rate_limiter", &rx, "tx_rate_limiter", &tx))
+	if (!unpack_body(c, "{s:s, s:s, s?s, s?o, s?o}", "iface_id", &id, "host_dev_name", &tap, "guest_mac",
+	                 &mac, "rx_rate_limiter", &rx, "tx_rate_limiter", &tx))
 		return;
 	if (!id_ok(c, id))
 		return;
@@ -421,29 +424,29 @@ struct route {
 };
 
 static const struct route routes[] = {
-	{"GET", "/", ALWAYS, false, get_instance},
-	{"GET", "/version", ALWAYS, false, get_version},
-	{"GET", "/vm/config", ALWAYS, false, get_vm_config},
-	{"GET", "/machine-config", ALWAYS, false, get_machine_config},
-	{"PUT", "/machine-config", BEFORE_START, true, put_machine_config},
-	{"PATCH", "/machine-config", BEFORE_START, true, patch_machine_config},
-	{"PUT", "/boot-source", BEFORE_START, true, put_boot_source},
-	{"PUT", "/drives/", BEFORE_START, true, put_drive},
-	{"PUT", "/network-interfaces/", BEFORE_START, true, put_net},
-	{"PUT", "/entropy", BEFORE_START, true, put_entropy},
-	{"PUT", "/actions", ALWAYS, true, put_action},
-	{"PATCH", "/vm", AFTER_START, true, patch_vm},
-	{"PUT", "/snapshot/create", ALWAYS, false, snapshots_not_built},
-	{"PUT", "/snapshot/load", ALWAYS, false, snapshots_not_built},
-	{"PATCH", "/drives/", ALWAYS, false, not_built},
-	{"PATCH", "/network-interfaces/", ALWAYS, false, not_built},
-	{"PUT", "/balloon", ALWAYS, false, not_built},
-	{"PUT", "/cpu-config", ALWAYS, false, not_built},
-	{"PUT", "/logger", ALWAYS, false, not_built},
-	{"PUT", "/metrics", ALWAYS, false, not_built},
-	{"PUT", "/mmds", ALWAYS, false, not_built},
-	{"PUT", "/mmds/config", ALWAYS, false, not_built},
-	{"PUT", "/vsock", ALWAYS, false, not_built},
+        {"GET", "/", ALWAYS, false, get_instance},
+        {"GET", "/version", ALWAYS, false, get_version},
+        {"GET", "/vm/config", ALWAYS, false, get_vm_config},
+        {"GET", "/machine-config", ALWAYS, false, get_machine_config},
+        {"PUT", "/machine-config", BEFORE_START, true, put_machine_config},
+        {"PATCH", "/machine-config", BEFORE_START, true, patch_machine_config},
+        {"PUT", "/boot-source", BEFORE_START, true, put_boot_source},
+        {"PUT", "/drives/", BEFORE_START, true, put_drive},
+        {"PUT", "/network-interfaces/", BEFORE_START, true, put_net},
+        {"PUT", "/entropy", BEFORE_START, true, put_entropy},
+        {"PUT", "/actions", ALWAYS, true, put_action},
+        {"PATCH", "/vm", AFTER_START, true, patch_vm},
+        {"PUT", "/snapshot/create", ALWAYS, false, snapshots_not_built},
+        {"PUT", "/snapshot/load", ALWAYS, false, snapshots_not_built},
+        {"PATCH", "/drives/", ALWAYS, false, not_built},
+        {"PATCH", "/network-interfaces/", ALWAYS, false, not_built},
+        {"PUT", "/balloon", ALWAYS, false, not_built},
+        {"PUT", "/cpu-config", ALWAYS, false, not_built},
+        {"PUT", "/logger", ALWAYS, false, not_built},
+        {"PUT", "/metrics", ALWAYS, false, not_built},
+        {"PUT", "/mmds", ALWAYS, false, not_built},
+        {"PUT", "/mmds/config", ALWAYS, false, not_built},
+        {"PUT", "/vsock", ALWAYS, false, not_built},
 };
 
 /* Whether the path is the route's; *id is its {id}. */
@@ -467,9 +470,8 @@ static void nulls_remove(json_t *object)
 	json_t *value;
 	void *next;
 
-	json_object_foreach_safe(object, next, key, value)
-		if (json_is_null(value))
-			json_object_del(object, key);
+	json_object_foreach_safe(object, next, key, value) if (json_is_null(value))
+	        json_object_del(object, key);
 }
 
 static void route_call(const struct route *route, struct call *c, const struct http_request *request)
@@ -479,9 +481,11 @@ static void route_call(const struct route *route, struct call *c, const struct h
 	if (route->when != ALWAYS && !need_started(c, route->when == AFTER_START))
 		return;
 	if (route->body) {
-		c->body = json_loadb((const char *)request->body, request->body_len, JSON_REJECT_DUPLICATES, &error);
+		c->body = json_loadb((const char *)request->body, request->body_len, JSON_REJECT_DUPLICATES,
+		                     &error);
 		if (!json_is_object(c->body)) {
-			api_fault(c->response, "the request's body: %s", c->body ? "not an object" : error.text);
+			api_fault(c->response, "the request's body: %s",
+			          c->body ? "not an object" : error.text);
 			json_decref(c->body);
 			return;
 		}
@@ -497,7 +501,8 @@ void api_handle(struct api *api, const struct http_request *request, struct api_
 
 	*response = (struct api_response){.status = 204};
 	for (unsigned i = 0; i < ARRAY_SIZE(routes); i++)
-		if (!strcmp(routes[i].method, request->method) && route_match(&routes[i], request->path, &call.id)) {
+		if (!strcmp(routes[i].method, request->method) &&
+		    route_match(&routes[i], request->path, &call.id)) {
 			route_call(&routes[i], &call, request);
 			return;
 		}

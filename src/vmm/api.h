@@ -6,8 +6,9 @@
  *   PUT  /machine-config  /boot-source  /drives/{id}  /network-interfaces/{id}  /entropy  /actions
  *   PATCH /machine-config  /vm
  *
- * 200 with JSON or 204 on success; else 400 with {"fault_message": …}. What describes the machine can be said only
- * before it has started, what acts on it only after. Ours: a drive takes "type": "nvme" (the default) or "virtio".
+ * 200 with JSON or 204 on success; else 400 with {"fault_message": …}. What describes the machine can be said
+ * only before it has started, what acts on it only after. Ours: a drive takes "type": "nvme" (the default) or
+ * "virtio".
  *
  * A function of its arguments; it does no I/O but to look whether a named file is there. Loop's thread.
  */

@@ -88,7 +88,8 @@ static bool client_respond(struct client *c, const struct api_response *r)
 	if (r->status != 204)
 		snprintf(length, sizeof(length), "Content-Length: %zu\r\n", strlen(body));
 	n = asprintf(&c->out,
-	             "HTTP/1.1 %d %s\r\nServer: Insula\r\nConnection: %s\r\nContent-Type: application/json\r\n%s\r\n%s",
+	             "HTTP/1.1 %d %s\r\nServer: Insula\r\nConnection: %s\r\nContent-Type: "
+	             "application/json\r\n%s\r\n%s",
 	             r->status, http_reason(r->status), c->close ? "close" : "keep-alive", length, body);
 	if (n < 0) {
 		c->out = NULL;
@@ -198,7 +199,8 @@ static void on_connection(void *ctx, u32 events)
 		return;
 	while (c->server)
 		c++;
-	*c = (struct client){.fd = {.fd = fd, .events = EPOLLIN, .fn = on_client, .ctx = c}, .in = malloc(IN_MAX)};
+	*c = (struct client){.fd = {.fd = fd, .events = EPOLLIN, .fn = on_client, .ctx = c},
+	                     .in = malloc(IN_MAX)};
 	if (!c->in || loop_add(s->loop, &c->fd, &e)) {
 		free(c->in);
 		memset(c, 0, sizeof(*c));
@@ -219,7 +221,8 @@ static bool is_stale(const struct sockaddr_un *addr)
 		return false;
 
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	bool refused = fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) && errno == ECONNREFUSED;
+	bool refused =
+	        fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) && errno == ECONNREFUSED;
 
 	if (fd >= 0)
 		close(fd);
@@ -288,7 +291,8 @@ void api_server_free(struct api_server *s)
 		close(s->listen.fd);
 	}
 	/* Only what we made: another process may have put its own there since. */
-	if (s->created.st_ino && !lstat(s->path, &st) && st.st_ino == s->created.st_ino && st.st_dev == s->created.st_dev)
+	if (s->created.st_ino && !lstat(s->path, &st) && st.st_ino == s->created.st_ino &&
+	    st.st_dev == s->created.st_dev)
 		unlink(s->path);
 	free(s->path);
 	free(s);

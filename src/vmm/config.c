@@ -132,7 +132,8 @@ static int parse_digits(const char *text, u64 *value, const char **end)
 	const char *p = text;
 
 	for (*value = 0; *p >= '0' && *p <= '9'; p++)
-		if (__builtin_mul_overflow(*value, 10, value) || __builtin_add_overflow(*value, (u64)(*p - '0'), value))
+		if (__builtin_mul_overflow(*value, 10, value) ||
+		    __builtin_add_overflow(*value, (u64)(*p - '0'), value))
 			return -1;
 	*end = p;
 	return p == text ? -1 : 0;

@@ -1,6 +1,6 @@
 /*
- * What one virtual machine is to be made of: filled by the command line (options.h) or over the control socket
- * (api.h), read when the machine is built (machine.h). All strings are owned. Main thread.
+ * What one virtual machine is to be made of: filled by the command line (options.h) or over the control
+ * socket (api.h), read when the machine is built (machine.h). All strings are owned. Main thread.
  */
 #pragma once
 
@@ -19,7 +19,7 @@ struct vmm_disk {
 	char *path;
 	char *id; /* serial number, and its name in the API; NULL: made up */
 	bool readonly;
-	bool root; /* API: the kernel is told that its root is there */
+	bool root;      /* API: the kernel is told that its root is there */
 	char *partuuid; /* API: of the root partition on this disk; NULL: the whole disk */
 	enum vmm_disk_type type;
 };
@@ -53,13 +53,14 @@ void vmm_disk_release(struct vmm_disk *d);
 void vmm_net_release(struct vmm_net *n);
 
 /*
- * The command line for the kernel, from malloc; NULL: none. It is `cmdline` as it stands, but over the API a disk
- * may be named as root: "root=" is added then, and "pci=off" dropped, which Firecracker's clients put there by
- * habit, since all our devices are on PCI.
+ * The command line for the kernel, from malloc; NULL: none. It is `cmdline` as it stands, but over the API a
+ * disk may be named as root: "root=" is added then, and "pci=off" dropped, which Firecracker's clients put
+ * there by habit, since all our devices are on PCI.
  */
 char *vmm_config_cmdline(const struct vmm_config *c);
 
-/* An interface's address: its own, or a locally administered one that always is the same for this tap name. */
+/* An interface's address: its own, or a locally administered one that always is the same for this tap name.
+ */
 void vmm_net_mac(const struct vmm_net *n, u8 mac[6]);
 
 /* "512M": bytes, with a suffix K, M, G or T; without one it is MiB. -1 with a reason (no name) in e. */

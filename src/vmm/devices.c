@@ -15,11 +15,11 @@ static int serial_add(struct devices *d, const struct vmm_config *config, struct
                       struct chardev *console, struct error *e)
 {
 	const struct serial_config serial = {
-		.base = COM1_PORT,
-		.irq = board_gsi(board, COM1_IRQ),
-		.chardev = console,
-		/* Who ends a process by a port write wants what was printed before it. */
-		.unbuffered = config->debug_exit,
+	        .base = COM1_PORT,
+	        .irq = board_gsi(board, COM1_IRQ),
+	        .chardev = console,
+	        /* Who ends a process by a port write wants what was printed before it. */
+	        .unbuffered = config->debug_exit,
 	};
 
 	d->serial = serial_new(&serial, board_pio(board), board_loop(board), e);
@@ -37,7 +37,8 @@ static int disk_add(struct devices *d, unsigned n, const struct vmm_config *conf
 	if (disk->id)
 		snprintf(id, sizeof(id), "%.*s", DISK_ID_MAX, disk->id);
 
-	const struct disk_config file = {.path = disk->path, .readonly = disk->readonly, .id = disk->id ? id : NULL};
+	const struct disk_config file = {
+	        .path = disk->path, .readonly = disk->readonly, .id = disk->id ? id : NULL};
 
 	if (disk->type == VMM_DISK_NVME) {
 		const struct nvme_config nvme = {.disk = file, .io_queues = queues};
@@ -61,8 +62,8 @@ static int net_add(struct devices *d, unsigned n, const struct vmm_config *confi
 	return d->net[n] ? 0 : -1;
 }
 
-int devices_add(struct devices *d, const struct vmm_config *config, struct board *board, struct chardev *console,
-                struct error *e)
+int devices_add(struct devices *d, const struct vmm_config *config, struct board *board,
+                struct chardev *console, struct error *e)
 {
 	const struct virtio_rng_config rng = {0};
 

@@ -1,6 +1,6 @@
 /*
- * What a configuration plugs into a board: COM1, the disks, the networks, and a random number generator, in this
- * order, which is also the order of their PCI slots. Loop's thread, no vCPU running.
+ * What a configuration plugs into a board: COM1, the disks, the networks, and a random number generator, in
+ * this order, which is also the order of their PCI slots. Loop's thread, no vCPU running.
  */
 #pragma once
 
@@ -24,8 +24,8 @@ struct devices {
 };
 
 /* Opens files and taps. What was added before a failure is released by devices_release(). */
-int devices_add(struct devices *d, const struct vmm_config *config, struct board *board, struct chardev *console,
-                struct error *e);
+int devices_add(struct devices *d, const struct vmm_config *config, struct board *board,
+                struct chardev *console, struct error *e);
 /* What board_reset() does not reach. */
 void devices_reset(struct devices *d);
 /* Waits for requests under way; disks are flushed. */

@@ -1,6 +1,6 @@
 /*
- * HTTP/1.1 as far as the control socket needs it (RFC 9112): one request at a time out of a buffer of bytes, with a
- * body by Content-Length. Pure functions of bytes; a client is trusted to be local, not to be sane.
+ * HTTP/1.1 as far as the control socket needs it (RFC 9112): one request at a time out of a buffer of bytes,
+ * with a body by Content-Length. Pure functions of bytes; a client is trusted to be local, not to be sane.
  */
 #pragma once
 

@@ -81,9 +81,9 @@ static void event_deliver(void *ctx)
 static void board_event(void *ctx, enum board_event event, int code)
 {
 	static const enum machine_event events[] = {
-		[BOARD_POWEROFF] = MACHINE_POWEROFF,
-		[BOARD_RESET] = MACHINE_RESET,
-		[BOARD_DEBUG_EXIT] = MACHINE_DEBUG_EXIT,
+	        [BOARD_POWEROFF] = MACHINE_POWEROFF,
+	        [BOARD_RESET] = MACHINE_RESET,
+	        [BOARD_DEBUG_EXIT] = MACHINE_DEBUG_EXIT,
 	};
 
 	event_note(ctx, events[event], code, "");
@@ -103,8 +103,8 @@ static void vcpu_ended(struct vcpu *v, enum cpu_exit exit)
 	struct vcpu_state s;
 
 	cpu_get_state(v->cpu, &s);
-	snprintf(text, sizeof(text), "the guest triple-faulted on vCPU %u, at %04x:%llx", v->cpu->config.index,
-	         s.seg[SEG_CS].selector, (unsigned long long)s.rip);
+	snprintf(text, sizeof(text), "the guest triple-faulted on vCPU %u, at %04x:%llx",
+	         v->cpu->config.index, s.seg[SEG_CS].selector, (unsigned long long)s.rip);
 	event_note(v->machine, MACHINE_TRIPLE_FAULT, 0, text);
 }
 
@@ -271,7 +271,7 @@ static int boot_open(struct machine *m, struct error *e)
 	const struct vmm_config *c = m->config;
 	char *cmdline = vmm_config_cmdline(c);
 	struct boot_config config = {
-		.kernel = c->kernel, .initrd = c->initrd, .cmdline = cmdline, .firmware = c->firmware};
+	        .kernel = c->kernel, .initrd = c->initrd, .cmdline = cmdline, .firmware = c->firmware};
 
 	m->boot = boot_load(&config, c->memory, e);
 	free(cmdline);
@@ -281,10 +281,10 @@ static int boot_open(struct machine *m, struct error *e)
 static int cpus_add(struct machine *m, struct error *e)
 {
 	struct cpu_config config = {
-		.count = m->config->cpus,
-		.board = board_cpu_interface(m->board),
-		.tsc_hz = clock_tsc_hz(),
-		.check = m->config->soft_check,
+	        .count = m->config->cpus,
+	        .board = board_cpu_interface(m->board),
+	        .tsc_hz = clock_tsc_hz(),
+	        .check = m->config->soft_check,
 	};
 
 	for (unsigned i = 0; i < m->config->cpus; i++) {
@@ -318,11 +318,11 @@ struct machine *machine_new(const struct vmm_config *config, struct chardev *con
 		goto fail;
 
 	struct board_config board = {
-		.memory = config->memory,
-		.cpus = config->cpus,
-		.debug_exit = config->debug_exit,
-		.event = board_event,
-		.event_ctx = m,
+	        .memory = config->memory,
+	        .cpus = config->cpus,
+	        .debug_exit = config->debug_exit,
+	        .event = board_event,
+	        .event_ctx = m,
 	};
 
 	m->board = board_new(&board, loop, e);

@@ -1,11 +1,12 @@
 /*
- * The running machine: a board with its devices and vCPUs, a host thread for each vCPU, and its life from power-on
- * to its end. Everything that can fail for a reason outside (a kernel that is none, a missing disk) fails in
- * machine_new(), before a vCPU exists; devices open their files there and later use nothing but descriptors.
+ * The running machine: a board with its devices and vCPUs, a host thread for each vCPU, and its life from
+ * power-on to its end. Everything that can fail for a reason outside (a kernel that is none, a missing disk)
+ * fails in machine_new(), before a vCPU exists; devices open their files there and later use nothing but
+ * descriptors.
  *
- * Threads: all functions are for the loop's thread. Events (power-off, reset, …) come from any thread, stop the
- * vCPUs at once, and reach the listener on the loop's thread. While vCPUs are stopped, each stands parked outside
- * of cpu_run(), which is when their state may be touched.
+ * Threads: all functions are for the loop's thread. Events (power-off, reset, …) come from any thread, stop
+ * the vCPUs at once, and reach the listener on the loop's thread. While vCPUs are stopped, each stands parked
+ * outside of cpu_run(), which is when their state may be touched.
  */
 #pragma once
 
@@ -33,7 +34,8 @@ struct machine;
 /* Builds and loads, starts nothing. console and config are borrowed, and must outlive the machine. */
 struct machine *machine_new(const struct vmm_config *config, struct chardev *console, struct loop *loop,
                             const struct machine_listener *listener, struct error *e);
-/* Stops the vCPUs, lets devices finish what they have taken (disks are flushed), frees all. NULL is allowed. */
+/* Stops the vCPUs, lets devices finish what they have taken (disks are flushed), frees all. NULL is allowed.
+ */
 void machine_free(struct machine *m);
 
 /* Starts the vCPUs' threads, once; the vCPUs run. The threads inherit the caller's signal mask. */
@@ -44,8 +46,8 @@ void machine_pause(struct machine *m);
 void machine_resume(struct machine *m);
 bool machine_running(const struct machine *m);
 
-/* Power-on again: RAM cleared, chips and devices reset, the kernel loaded anew; the vCPUs run. -1: it cannot be
- * loaded any more, and the machine stays stopped. */
+/* Power-on again: RAM cleared, chips and devices reset, the kernel loaded anew; the vCPUs run. -1: it cannot
+ * be loaded any more, and the machine stays stopped. */
 int machine_reset(struct machine *m, struct error *e);
 
 void machine_power_button(struct machine *m);

@@ -5,29 +5,29 @@
 #include <string.h>
 
 static const char help[] =
-	"usage: insula vmm --kernel FILE [OPTION]...\n"
-	"       insula vmm --firmware FILE [OPTION]...\n"
-	"       insula vmm --api SOCKET [OPTION]...\n"
-	"Runs one virtual machine in this process.\n"
-	"\n"
-	"  --kernel FILE      Linux bzImage, PVH or multiboot ELF\n"
-	"  --initrd FILE      initial RAM disk; multiboot: modules \"FILE ARGS,FILE ARGS...\"\n"
-	"  --cmdline STR      the kernel's command line\n"
-	"  --firmware FILE    ROM image to boot instead of a kernel\n"
-	"  --memory SIZE      such as 512M (the default), 2G\n"
-	"  --cpus N           1 (the default) to 64\n"
-	"  --disk path=FILE[,readonly][,id=ID][,type=nvme|virtio]\n"
-	"  --net tap=IFNAME[,mac=MAC]\n"
-	"  --accel auto|kvm|soft\n"
-	"  --serial stdio|none|file:PATH|unix:PATH\n"
-	"  --api SOCKET       control socket; without a kernel, wait there for one\n"
-	"  --debug-exit       a write to port 0xf4 ends the process\n"
-	"  --no-reboot        a guest's reboot ends the process, with status 0\n"
-	"  --soft-check       check the CPU engine's parts against each other\n"
-	"  --verbose          say what is done\n"
-	"  --help             this text\n"
-	"\n"
-	"On a terminal, Ctrl-A x leaves, and Ctrl-A Ctrl-A sends one Ctrl-A.\n";
+        "usage: insula vmm --kernel FILE [OPTION]...\n"
+        "       insula vmm --firmware FILE [OPTION]...\n"
+        "       insula vmm --api SOCKET [OPTION]...\n"
+        "Runs one virtual machine in this process.\n"
+        "\n"
+        "  --kernel FILE      Linux bzImage, PVH or multiboot ELF\n"
+        "  --initrd FILE      initial RAM disk; multiboot: modules \"FILE ARGS,FILE ARGS...\"\n"
+        "  --cmdline STR      the kernel's command line\n"
+        "  --firmware FILE    ROM image to boot instead of a kernel\n"
+        "  --memory SIZE      such as 512M (the default), 2G\n"
+        "  --cpus N           1 (the default) to 64\n"
+        "  --disk path=FILE[,readonly][,id=ID][,type=nvme|virtio]\n"
+        "  --net tap=IFNAME[,mac=MAC]\n"
+        "  --accel auto|kvm|soft\n"
+        "  --serial stdio|none|file:PATH|unix:PATH\n"
+        "  --api SOCKET       control socket; without a kernel, wait there for one\n"
+        "  --debug-exit       a write to port 0xf4 ends the process\n"
+        "  --no-reboot        a guest's reboot ends the process, with status 0\n"
+        "  --soft-check       check the CPU engine's parts against each other\n"
+        "  --verbose          say what is done\n"
+        "  --help             this text\n"
+        "\n"
+        "On a terminal, Ctrl-A x leaves, and Ctrl-A Ctrl-A sends one Ctrl-A.\n";
 
 const char *options_help(void)
 {
@@ -38,7 +38,7 @@ const char *options_help(void)
 struct option {
 	const char *name;
 	int (*value)(struct vmm_config *c, const char *text, struct error *e); /* NULL: a flag */
-	size_t flag;                                                          /* offset of its bool */
+	size_t flag;                                                           /* offset of its bool */
 };
 
 static int replace(char **to, const char *text, struct error *e)
@@ -95,7 +95,7 @@ static int set_cpus(struct vmm_config *c, const char *text, struct error *e)
 static int set_accel(struct vmm_config *c, const char *text, struct error *e)
 {
 	static const char *const names[] = {
-		[VMM_ACCEL_AUTO] = "auto", [VMM_ACCEL_KVM] = "kvm", [VMM_ACCEL_SOFT] = "soft"};
+	        [VMM_ACCEL_AUTO] = "auto", [VMM_ACCEL_KVM] = "kvm", [VMM_ACCEL_SOFT] = "soft"};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
 		if (!strcmp(text, names[i])) {
@@ -116,7 +116,8 @@ static int set_serial(struct vmm_config *c, const char *text, struct error *e)
 	return replace(&c->serial, text, e);
 }
 
-/* The next "key" or "key=value" of a list; commas within a value are doubled. Owned by the caller; NULL: no memory. */
+/* The next "key" or "key=value" of a list; commas within a value are doubled. Owned by the caller; NULL: no
+ * memory. */
 static char *item_next(const char **list)
 {
 	char *item = malloc(strlen(*list) + 1), *to = item;
@@ -211,11 +212,11 @@ static int disk_type(void *disk, const char *value, struct error *e)
 static int add_disk(struct vmm_config *c, const char *text, struct error *e)
 {
 	static const struct key keys[] = {
-		{"path", false, disk_path},
-		{"readonly", true, disk_readonly},
-		{"id", false, disk_id},
-		{"type", false, disk_type},
-		{0},
+	        {"path", false, disk_path},
+	        {"readonly", true, disk_readonly},
+	        {"id", false, disk_id},
+	        {"type", false, disk_type},
+	        {0},
 	};
 	struct vmm_disk d = {0};
 	int r = list_parse(&d, text, keys, e);
@@ -264,25 +265,22 @@ static int add_net(struct vmm_config *c, const char *text, struct error *e)
 	return r;
 }
 
-#define FLAG(name, field)        {name, NULL, offsetof(struct vmm_config, field)}
-#define VALUE(name, function)    {name, function, 0}
-
 static const struct option options[] = {
-	VALUE("--kernel", set_kernel),
-	VALUE("--initrd", set_initrd),
-	VALUE("--cmdline", set_cmdline),
-	VALUE("--firmware", set_firmware),
-	VALUE("--memory", set_memory),
-	VALUE("--cpus", set_cpus),
-	VALUE("--disk", add_disk),
-	VALUE("--net", add_net),
-	VALUE("--accel", set_accel),
-	VALUE("--serial", set_serial),
-	VALUE("--api", set_api),
-	FLAG("--debug-exit", debug_exit),
-	FLAG("--no-reboot", no_reboot),
-	FLAG("--soft-check", soft_check),
-	FLAG("--verbose", verbose),
+        {"--kernel", set_kernel, 0},
+        {"--initrd", set_initrd, 0},
+        {"--cmdline", set_cmdline, 0},
+        {"--firmware", set_firmware, 0},
+        {"--memory", set_memory, 0},
+        {"--cpus", set_cpus, 0},
+        {"--disk", add_disk, 0},
+        {"--net", add_net, 0},
+        {"--accel", set_accel, 0},
+        {"--serial", set_serial, 0},
+        {"--api", set_api, 0},
+        {"--debug-exit", NULL, offsetof(struct vmm_config, debug_exit)},
+        {"--no-reboot", NULL, offsetof(struct vmm_config, no_reboot)},
+        {"--soft-check", NULL, offsetof(struct vmm_config, soft_check)},
+        {"--verbose", NULL, offsetof(struct vmm_config, verbose)},
 };
 
 static const struct option *option_find(const char *word, size_t len)
@@ -299,7 +297,8 @@ static int check_together(const struct vmm_config *c, struct error *e)
 	if (c->firmware && c->kernel)
 		return error_set(e, 0, "--firmware and --kernel together are not supported");
 	if (c->firmware && (c->initrd || c->cmdline))
-		return error_set(e, 0, "%s goes with --kernel, not with --firmware", c->initrd ? "--initrd" : "--cmdline");
+		return error_set(e, 0, "%s goes with --kernel, not with --firmware",
+		                 c->initrd ? "--initrd" : "--cmdline");
 	if (!c->kernel && !c->firmware && !c->api_socket)
 		return error_set(e, 0, "nothing to boot: --kernel FILE is missing (see --help)");
 	if (!c->kernel && (c->initrd || c->cmdline))

@@ -1,7 +1,7 @@
 /*
- * The command line of `insula vmm`. Its options are fixed: docs/insula-vmm.1 says what each one means. A value
- * follows its option as the next word or behind "="; of an option given twice the last one counts, but for --disk
- * and --net, which add up.
+ * The command line of `insula vmm`. Its options are fixed: docs/insula-vmm.1 says what each one means. A
+ * value follows its option as the next word or behind "="; of an option given twice the last one counts, but
+ * for --disk and --net, which add up.
  */
 #pragma once
 

@@ -8,7 +8,8 @@
 
 #define CTRL_A 0x01
 
-/* Global because signal handlers and atexit() take no context, and a process has but one controlling terminal. */
+/* Global because signal handlers and atexit() take no context, and a process has but one controlling
+ * terminal. */
 static struct termios saved, raw;
 static volatile sig_atomic_t is_raw;
 
@@ -25,7 +26,8 @@ void terminal_restore(void)
 	}
 }
 
-/* The handler was reset to the default action on entry, so raising again ends the process as if we were not there. */
+/* The handler was reset to the default action on entry, so raising again ends the process as if we were not
+ * there. */
 static void on_fatal_signal(int sig)
 {
 	terminal_restore();
@@ -39,8 +41,10 @@ static bool in_foreground(void)
 
 void terminal_raw(void)
 {
-	static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGQUIT, SIGSYS, SIGXCPU, SIGXFSZ};
-	struct sigaction action = {.sa_handler = on_fatal_signal, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER)};
+	static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL,  SIGFPE, SIGABRT,
+	                            SIGQUIT, SIGSYS, SIGXCPU, SIGXFSZ};
+	struct sigaction action = {.sa_handler = on_fatal_signal,
+	                           .sa_flags = (int)(SA_RESETHAND | SA_NODEFER)};
 
 	if (!isatty(STDIN_FILENO) || !in_foreground() || tcgetattr(STDIN_FILENO, &saved))
 		return;
@@ -54,7 +58,8 @@ void terminal_raw(void)
 		struct sigaction old;
 
 		/* An engine may have its own use for some of these. */
-		if (!sigaction(fatal[i], NULL, &old) && !(old.sa_flags & SA_SIGINFO) && old.sa_handler == SIG_DFL)
+		if (!sigaction(fatal[i], NULL, &old) && !(old.sa_flags & SA_SIGINFO) &&
+		    old.sa_handler == SIG_DFL)
 			sigaction(fatal[i], &action, NULL);
 	}
 	atexit(terminal_restore);

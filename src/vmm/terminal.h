@@ -1,13 +1,13 @@
 /*
- * The terminal that a serial console on stdio lives in: raw while the machine runs, as it was before at the end,
- * whatever the end is: return, exit(), or a signal that kills. And the escape key, on a terminal or not:
+ * The terminal that a serial console on stdio lives in: raw while the machine runs, as it was before at the
+ * end, whatever the end is: return, exit(), or a signal that kills. And the escape key, on a terminal or not:
  *
  *   Ctrl-A x       leave
  *   Ctrl-A Ctrl-A  one Ctrl-A for the guest
  *   Ctrl-A other   nothing
  *
- * In raw mode Ctrl-C and the like are bytes for the guest. Without a terminal on standard input, or in a background
- * job, modes are left alone. One terminal per process; loop's thread.
+ * In raw mode Ctrl-C and the like are bytes for the guest. Without a terminal on standard input, or in a
+ * background job, modes are left alone. One terminal per process; loop's thread.
  */
 #pragma once
 

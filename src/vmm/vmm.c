@@ -109,7 +109,8 @@ static void on_signal(void *ctx, u32 events)
 	leave(v, STATUS_OK);
 }
 
-/* Signals that ask us to leave arrive in the loop. Blocked before any thread is made, so that all inherit it. */
+/* Signals that ask us to leave arrive in the loop. Blocked before any thread is made, so that all inherit it.
+ */
 static int signals_open(struct vmm *v, struct error *e)
 {
 	sigset_t set;
@@ -197,8 +198,8 @@ static int console_open(struct vmm *v, struct error *e)
 static int api_open(struct vmm *v, struct error *e)
 {
 	const struct api api = {
-		.config = &v->config,
-		.machine = {api_state, api_start, api_pause, api_resume, api_power_button, v},
+	        .config = &v->config,
+	        .machine = {api_state, api_start, api_pause, api_resume, api_power_button, v},
 	};
 
 	v->api = api_server_new(v->config.api_socket, &api, &v->loop, e);

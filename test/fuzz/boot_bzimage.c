@@ -14,10 +14,10 @@ static struct memory memory;
 static void boot(const u8 *data, size_t size)
 {
 	struct boot_env env = {
-		.memory = &memory,
-		.e820 = {{0, 0x9fc00, 1}, {1 * MiB, 31 * MiB, 1}},
-		.e820_count = 2,
-		.kernel = "kernel",
+	        .memory = &memory,
+	        .e820 = {{0, 0x9fc00, 1}, {1 * MiB, 31 * MiB, 1}},
+	        .e820_count = 2,
+	        .kernel = "kernel",
 	};
 	struct vcpu_state state;
 	struct bzimage b;

@@ -16,10 +16,10 @@ static void boot(const u8 *data, size_t size)
 {
 	static const struct multiboot_modules no_modules;
 	struct boot_env env = {
-		.memory = &memory,
-		.e820 = {{0, 0x9fc00, 1}, {1 * MiB, 3 * MiB, 1}},
-		.e820_count = 2,
-		.kernel = "kernel",
+	        .memory = &memory,
+	        .e820 = {{0, 0x9fc00, 1}, {1 * MiB, 3 * MiB, 1}},
+	        .e820_count = 2,
+	        .kernel = "kernel",
 	};
 	struct vcpu_state state;
 	struct elf_image elf;

@@ -20,12 +20,12 @@ command -v "$CC" >/dev/null || {
 # The rooms, with the coverage that libFuzzer steers by; only targets have its main().
 reconfigure=
 [ ! -e "$BUILD/build.ninja" ] || reconfigure=--reconfigure
+mkdir -p "$BUILD"
 CC=$CC meson setup $reconfigure "$BUILD" -Db_sanitize=address,undefined -Db_lundef=false \
-	-Dc_args='-fsanitize=fuzzer-no-link' >"$BUILD.log" 2>&1 || {
-	cat "$BUILD.log" >&2
+	-Dc_args='-fsanitize=fuzzer-no-link' >"$BUILD/setup.log" 2>&1 || {
+	cat "$BUILD/setup.log" >&2
 	exit 1
 }
-mv "$BUILD.log" "$BUILD/setup.log"
 archives=
 for room in $rooms; do
 	archives="$archives lib$room.a"

@@ -11,9 +11,18 @@
 
 static enum api_state machine_state;
 
-static enum api_state fake_state(void *ctx) { return machine_state; }
-static void fake_pause(void *ctx) { machine_state = API_PAUSED; }
-static void fake_resume(void *ctx) { machine_state = API_RUNNING; }
+static enum api_state fake_state(void *ctx)
+{
+	return machine_state;
+}
+static void fake_pause(void *ctx)
+{
+	machine_state = API_PAUSED;
+}
+static void fake_resume(void *ctx)
+{
+	machine_state = API_RUNNING;
+}
 static void fake_button(void *ctx) {}
 
 static int fake_start(void *ctx, struct error *e)
@@ -49,9 +58,15 @@ static void stream(struct api *api, const u8 *data, size_t size)
 }
 
 static const char *const resources[][2] = {
-	{"PUT", "/machine-config"}, {"PATCH", "/machine-config"},       {"PUT", "/boot-source"},
-	{"PUT", "/drives/a"},       {"PUT", "/network-interfaces/a"},   {"PUT", "/actions"},
-	{"PATCH", "/vm"},           {"GET", "/vm/config"},              {"PUT", "/entropy"},
+        {"PUT", "/machine-config"},
+        {"PATCH", "/machine-config"},
+        {"PUT", "/boot-source"},
+        {"PUT", "/drives/a"},
+        {"PUT", "/network-interfaces/a"},
+        {"PUT", "/actions"},
+        {"PATCH", "/vm"},
+        {"GET", "/vm/config"},
+        {"PUT", "/entropy"},
 };
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);

@@ -63,7 +63,7 @@ tap_case clock-2cpu boot h "$MICRO/vmlinuz" initrd 2 256 clock
 tap_case reboot reboots
 tap_case panic-without-root panics
 
-if newer=$("$ROOT/images/kernel" 6.12 | sed -n 's/^kernel .*: //p') && [ -n "$newer" ]; then
+if newer=$("$ROOT/images/kernel" 6.12 | sed -n 's/^ *kernel .*: //p') && [ -n "$newer" ]; then
 	tap_case bzimage-6.12-initrd-1cpu-256M boot i "$newer/vmlinuz" initrd 1 256
 	tap_case bzimage-6.12-disk-2cpu-512M boot j "$newer/vmlinuz" disk 2 512
 	tap_case pvh-6.12-initrd-4cpu-512M boot k "$newer/vmlinux" initrd 4 512

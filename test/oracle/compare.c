@@ -22,7 +22,8 @@ static void say(struct difference *d, const char *fmt, ...)
 	va_end(ap);
 }
 
-static void say_bytes(struct difference *d, const char *what, unsigned number, const u8 *a, const u8 *b, unsigned len)
+static void say_bytes(struct difference *d, const char *what, unsigned number, const u8 *a, const u8 *b,
+                      unsigned len)
 {
 	if (!memcmp(a, b, len))
 		return;
@@ -102,8 +103,10 @@ static u64 undefined_flags(const struct sample *s, const struct image *native)
 	case ZYDIS_MNEMONIC_ROL:
 	case ZYDIS_MNEMONIC_ROR:
 	case ZYDIS_MNEMONIC_RCL:
-	case ZYDIS_MNEMONIC_RCR: return shift_count(s) > 1 ? FLAG_OF : 0;
-	default: return undefined;
+	case ZYDIS_MNEMONIC_RCR:
+		return shift_count(s) > 1 ? FLAG_OF : 0;
+	default:
+		return undefined;
 	}
 }
 
@@ -116,7 +119,7 @@ static bool is_undefined(const struct sample *s)
 
 static void compare_vectors(const struct image *native, const struct image *soft, struct difference *d)
 {
-	u8 a[1088], b[1088];
+	u8 a[1088] __attribute__((aligned(8))), b[1088] __attribute__((aligned(8)));
 
 	memcpy(a, native->xsave, sizeof(a));
 	memcpy(b, soft->xsave, sizeof(b));
@@ -153,12 +156,15 @@ static bool is_x87_environment(const struct sample *s)
 	case ZYDIS_MNEMONIC_FNSTENV:
 	case ZYDIS_MNEMONIC_FLDENV:
 	case ZYDIS_MNEMONIC_FNSAVE:
-	case ZYDIS_MNEMONIC_FRSTOR: return true;
-	default: return false;
+	case ZYDIS_MNEMONIC_FRSTOR:
+		return true;
+	default:
+		return false;
 	}
 }
 
-static void compare_fault(const struct sample *s, const struct image *native, const struct image *soft, struct difference *d)
+static void compare_fault(const struct sample *s, const struct image *native, const struct image *soft,
+                          struct difference *d)
 {
 	u64 mask = ~0ULL, error = ~0ULL;
 
@@ -177,25 +183,33 @@ static void compare_fault(const struct sample *s, const struct image *native, co
 }
 
 /*
- * Where AMD and Intel differ in what a fault leaves: registers of a POPA that did not get to its end; whether a branch to
- * a non-canonical address faults before it is taken. MXCSR has a bit 17 only with AMD.
+ * Where AMD and Intel differ in what a fault leaves: registers of a POPA that did not get to its end; whether
+ * a branch to a non-canonical address faults before it is taken; which of several stores faults first. MXCSR
+ * has a bit 17 only with AMD.
  */
 static bool is_vendors(const struct sample *s, const struct image *native, const struct image *soft)
 {
 	switch (s->z.mnemonic) {
 	case ZYDIS_MNEMONIC_POPA:
-	case ZYDIS_MNEMONIC_POPAD: return native->vector == EXC_PF && soft->vector == EXC_PF;
+	case ZYDIS_MNEMONIC_POPAD:
+		return native->vector == EXC_PF && soft->vector == EXC_PF;
+	case ZYDIS_MNEMONIC_PUSHA:
+	case ZYDIS_MNEMONIC_PUSHAD:
+	case ZYDIS_MNEMONIC_ENTER:
+		return native->vector == EXC_AC && soft->vector == EXC_PF;
 	case ZYDIS_MNEMONIC_LDMXCSR:
-	case ZYDIS_MNEMONIC_VLDMXCSR: return soft->vector == EXC_GP && *(const u32 *)(native->xsave + 24) & 0x20000;
-	default: return s->form->branch && soft->vector == EXC_GP && soft->rip == s->rip && soft->error == 0;
+	case ZYDIS_MNEMONIC_VLDMXCSR:
+		return soft->vector == EXC_GP && *(const u32 *)(native->xsave + 24) & 0x20000;
+	default:
+		return s->form->branch && soft->vector == EXC_GP && soft->rip == s->rip && soft->error == 0;
 	}
 }
 
-bool compare(const struct sample *s, const struct image *native, const struct image *soft, u8 *native_data, u8 *soft_data,
-	     struct difference *d)
+bool compare(const struct sample *s, const struct image *native, const struct image *soft, u8 *native_data,
+             u8 *soft_data, struct difference *d)
 {
 	static const char *const names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-					      "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+	                                      "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
 	u64 flags = FLAGS_COMPARED;
 
 	d->text[0] = 0;

@@ -1,6 +1,6 @@
 /*
- * The forms: every encoding that the decoder knows, less what the CPU model does not offer, less a short table of those
- * whose result is not a function of what both sides can be given.
+ * The forms: every encoding that the decoder knows, less what the CPU model does not offer, less a short
+ * table of those whose result is not a function of what both sides can be given.
  */
 #include "oracle.h"
 
@@ -14,54 +14,54 @@ static const struct {
 	u16 mnemonic;
 	const char *why;
 } excluded_mnemonics[] = {
-	{ZYDIS_MNEMONIC_CPUID, "differs by design"},
-	{ZYDIS_MNEMONIC_RDTSC, "time"},
-	{ZYDIS_MNEMONIC_RDTSCP, "time"},
-	{ZYDIS_MNEMONIC_RDPID, "the host's CPU number"},
-	{ZYDIS_MNEMONIC_RDPMC, "time"},
-	{ZYDIS_MNEMONIC_RDRAND, "random"},
-	{ZYDIS_MNEMONIC_RDSEED, "random"},
-	{ZYDIS_MNEMONIC_XGETBV, "the host's XCR0 has more"},
-	{ZYDIS_MNEMONIC_INT, "enters the host's kernel"},
-	{ZYDIS_MNEMONIC_INT1, "enters the host's kernel"},
-	{ZYDIS_MNEMONIC_INT3, "how both sides end a case"},
-	{ZYDIS_MNEMONIC_SYSCALL, "enters the host's kernel"},
-	{ZYDIS_MNEMONIC_SYSENTER, "enters the host's kernel"},
-	{ZYDIS_MNEMONIC_SYSRET, "privileged"},
-	{ZYDIS_MNEMONIC_SYSEXIT, "privileged"},
-	{ZYDIS_MNEMONIC_LAR, "the host's descriptor tables"},
-	{ZYDIS_MNEMONIC_LSL, "the host's descriptor tables"},
-	{ZYDIS_MNEMONIC_VERR, "the host's descriptor tables"},
-	{ZYDIS_MNEMONIC_VERW, "the host's descriptor tables"},
-	{ZYDIS_MNEMONIC_SGDT, "the host's descriptor tables"},
-	{ZYDIS_MNEMONIC_SIDT, "the host's descriptor tables"},
-	{ZYDIS_MNEMONIC_SLDT, "the host's descriptor tables"},
-	{ZYDIS_MNEMONIC_STR, "the host's descriptor tables"},
-	{ZYDIS_MNEMONIC_SMSW, "the host's CR0"},
-	{ZYDIS_MNEMONIC_LDS, "the host's descriptor tables"},
-	{ZYDIS_MNEMONIC_LES, "the host's descriptor tables"},
-	{ZYDIS_MNEMONIC_LFS, "the host's descriptor tables"},
-	{ZYDIS_MNEMONIC_LGS, "the host's descriptor tables"},
-	{ZYDIS_MNEMONIC_LSS, "the host's descriptor tables"},
-	{ZYDIS_MNEMONIC_WRFSBASE, "the host's thread pointer"},
-	{ZYDIS_MNEMONIC_WRGSBASE, "stays for the next case"},
-	{ZYDIS_MNEMONIC_RDFSBASE, "the host's thread pointer"},
-	{ZYDIS_MNEMONIC_FXSAVE, "fields that CPUs fill differently"},
-	{ZYDIS_MNEMONIC_FXSAVE64, "fields that CPUs fill differently"},
-	{ZYDIS_MNEMONIC_FXRSTOR, "MXCSR_MASK is the host's own"},
-	{ZYDIS_MNEMONIC_FXRSTOR64, "MXCSR_MASK is the host's own"},
-	{ZYDIS_MNEMONIC_XSAVE, "the host has more components"},
-	{ZYDIS_MNEMONIC_XSAVE64, "the host has more components"},
-	{ZYDIS_MNEMONIC_XSAVEC, "the host has more components"},
-	{ZYDIS_MNEMONIC_XSAVEC64, "the host has more components"},
-	{ZYDIS_MNEMONIC_XSAVEOPT, "the host has more components"},
-	{ZYDIS_MNEMONIC_XSAVEOPT64, "the host has more components"},
-	{ZYDIS_MNEMONIC_XRSTOR, "the host has more components"},
-	{ZYDIS_MNEMONIC_XRSTOR64, "the host has more components"},
-	{ZYDIS_MNEMONIC_IRET, "the host's descriptor tables"},
-	{ZYDIS_MNEMONIC_IRETD, "the host's descriptor tables"},
-	{ZYDIS_MNEMONIC_IRETQ, "the host's descriptor tables"},
-	{ZYDIS_MNEMONIC_UD0, "its length is a matter of vendors"},
+        {ZYDIS_MNEMONIC_CPUID, "differs by design"},
+        {ZYDIS_MNEMONIC_RDTSC, "time"},
+        {ZYDIS_MNEMONIC_RDTSCP, "time"},
+        {ZYDIS_MNEMONIC_RDPID, "the host's CPU number"},
+        {ZYDIS_MNEMONIC_RDPMC, "time"},
+        {ZYDIS_MNEMONIC_RDRAND, "random"},
+        {ZYDIS_MNEMONIC_RDSEED, "random"},
+        {ZYDIS_MNEMONIC_XGETBV, "the host's XCR0 has more"},
+        {ZYDIS_MNEMONIC_INT, "enters the host's kernel"},
+        {ZYDIS_MNEMONIC_INT1, "enters the host's kernel"},
+        {ZYDIS_MNEMONIC_INT3, "how both sides end a case"},
+        {ZYDIS_MNEMONIC_SYSCALL, "enters the host's kernel"},
+        {ZYDIS_MNEMONIC_SYSENTER, "enters the host's kernel"},
+        {ZYDIS_MNEMONIC_SYSRET, "privileged"},
+        {ZYDIS_MNEMONIC_SYSEXIT, "privileged"},
+        {ZYDIS_MNEMONIC_LAR, "the host's descriptor tables"},
+        {ZYDIS_MNEMONIC_LSL, "the host's descriptor tables"},
+        {ZYDIS_MNEMONIC_VERR, "the host's descriptor tables"},
+        {ZYDIS_MNEMONIC_VERW, "the host's descriptor tables"},
+        {ZYDIS_MNEMONIC_SGDT, "the host's descriptor tables"},
+        {ZYDIS_MNEMONIC_SIDT, "the host's descriptor tables"},
+        {ZYDIS_MNEMONIC_SLDT, "the host's descriptor tables"},
+        {ZYDIS_MNEMONIC_STR, "the host's descriptor tables"},
+        {ZYDIS_MNEMONIC_SMSW, "the host's CR0"},
+        {ZYDIS_MNEMONIC_LDS, "the host's descriptor tables"},
+        {ZYDIS_MNEMONIC_LES, "the host's descriptor tables"},
+        {ZYDIS_MNEMONIC_LFS, "the host's descriptor tables"},
+        {ZYDIS_MNEMONIC_LGS, "the host's descriptor tables"},
+        {ZYDIS_MNEMONIC_LSS, "the host's descriptor tables"},
+        {ZYDIS_MNEMONIC_WRFSBASE, "the host's thread pointer"},
+        {ZYDIS_MNEMONIC_WRGSBASE, "stays for the next case"},
+        {ZYDIS_MNEMONIC_RDFSBASE, "the host's thread pointer"},
+        {ZYDIS_MNEMONIC_FXSAVE, "fields that CPUs fill differently"},
+        {ZYDIS_MNEMONIC_FXSAVE64, "fields that CPUs fill differently"},
+        {ZYDIS_MNEMONIC_FXRSTOR, "MXCSR_MASK is the host's own"},
+        {ZYDIS_MNEMONIC_FXRSTOR64, "MXCSR_MASK is the host's own"},
+        {ZYDIS_MNEMONIC_XSAVE, "the host has more components"},
+        {ZYDIS_MNEMONIC_XSAVE64, "the host has more components"},
+        {ZYDIS_MNEMONIC_XSAVEC, "the host has more components"},
+        {ZYDIS_MNEMONIC_XSAVEC64, "the host has more components"},
+        {ZYDIS_MNEMONIC_XSAVEOPT, "the host has more components"},
+        {ZYDIS_MNEMONIC_XSAVEOPT64, "the host has more components"},
+        {ZYDIS_MNEMONIC_XRSTOR, "the host has more components"},
+        {ZYDIS_MNEMONIC_XRSTOR64, "the host has more components"},
+        {ZYDIS_MNEMONIC_IRET, "the host's descriptor tables"},
+        {ZYDIS_MNEMONIC_IRETD, "the host's descriptor tables"},
+        {ZYDIS_MNEMONIC_IRETQ, "the host's descriptor tables"},
+        {ZYDIS_MNEMONIC_UD0, "its length is a matter of vendors"},
 };
 
 /* By meta.category: {category, why}. */
@@ -69,31 +69,37 @@ static const struct {
 	u8 category;
 	const char *why;
 } excluded_categories[] = {
-	{ZYDIS_CATEGORY_IO, "privileged, or the host's ports"},
-	{ZYDIS_CATEGORY_IOSTRINGOP, "privileged, or the host's ports"},
+        {ZYDIS_CATEGORY_IO, "privileged, or the host's ports"},
+        {ZYDIS_CATEGORY_IOSTRINGOP, "privileged, or the host's ports"},
 };
 
 /* Of these the model has one instruction each, which enters the hypervisor. */
 static const u16 excluded_sets[] = {ZYDIS_ISA_SET_VTX, ZYDIS_ISA_SET_SVM};
 
 /*
- * Encodings on which AMD and Intel differ, and the model is Intel's: reserved hints with registers; 16-bit operands of
- * branches, ENTER and MOVSXD; the upper half of a pushed selector; VEX.W for 64-bit registers in 32-bit modes.
+ * Encodings on which AMD and Intel differ, and the model is Intel's: reserved hints with registers; 16-bit
+ * operands of branches, ENTER and MOVSXD; the upper half of a pushed selector; VEX.W for 64-bit registers in
+ * 32-bit modes.
  */
 static bool is_vendors(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operands)
 {
-	bool long64 = z->machine_mode == ZYDIS_MACHINE_MODE_LONG_64, small = z->attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE;
+	bool long64 = z->machine_mode == ZYDIS_MACHINE_MODE_LONG_64,
+	     small = z->attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE;
 
 	switch (z->mnemonic) {
-	case ZYDIS_MNEMONIC_NOP: return z->opcode == 0x0d;
+	case ZYDIS_MNEMONIC_NOP:
+		return z->opcode == 0x0d;
 	case ZYDIS_MNEMONIC_ENTER:
-	case ZYDIS_MNEMONIC_MOVSXD: return small;
+	case ZYDIS_MNEMONIC_MOVSXD:
+		return small;
 	case ZYDIS_MNEMONIC_PUSH:
 		return !long64 && z->operand_width == 32 && operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
 		       ZydisRegisterGetClass(operands[0].reg.value) == ZYDIS_REGCLASS_SEGMENT;
 	case ZYDIS_MNEMONIC_VPEXTRD:
-	case ZYDIS_MNEMONIC_VPINSRD: return z->raw.vex.W;
-	default: return long64 && small && z->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
+	case ZYDIS_MNEMONIC_VPINSRD:
+		return z->raw.vex.W;
+	default:
+		return long64 && small && z->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
 	}
 }
 
@@ -122,7 +128,8 @@ static bool is_excluded(const ZydisDecodedInstruction *z, const ZydisDecodedOper
 		if (class == ZYDIS_REGCLASS_SEGMENT && operands[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
 			return true;
 		if (operands[i].visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN &&
-		    (class == ZYDIS_REGCLASS_CONTROL || class == ZYDIS_REGCLASS_DEBUG || class == ZYDIS_REGCLASS_TEST))
+		    (class == ZYDIS_REGCLASS_CONTROL || class == ZYDIS_REGCLASS_DEBUG ||
+		     class == ZYDIS_REGCLASS_TEST))
 			return true;
 	}
 	return false;
@@ -133,7 +140,7 @@ ZydisDecoder *oracle_decoder(bool compat)
 	static ZydisDecoder decoders[2];
 	static bool ready;
 	static const ZydisDecoderMode off[] = {ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET,
-					       ZYDIS_DECODER_MODE_CLDEMOTE, ZYDIS_DECODER_MODE_KNC};
+	                                       ZYDIS_DECODER_MODE_CLDEMOTE, ZYDIS_DECODER_MODE_KNC};
 
 	if (!ready) {
 		ZydisDecoderInit(&decoders[0], ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
@@ -147,7 +154,8 @@ ZydisDecoder *oracle_decoder(bool compat)
 	return &decoders[compat];
 }
 
-static bool has_encoding(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operands, ZydisOperandEncoding e)
+static bool has_encoding(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operands,
+                         ZydisOperandEncoding e)
 {
 	for (unsigned i = 0; i < z->operand_count; i++)
 		if (operands[i].encoding == e)
@@ -164,12 +172,24 @@ static void operand_name(const ZydisDecodedOperand *p, char *out, size_t room)
 			return;
 		}
 		switch (ZydisRegisterGetClass(p->reg.value)) {
-		case ZYDIS_REGCLASS_X87: snprintf(out, room, "st"); return;
-		case ZYDIS_REGCLASS_MMX: snprintf(out, room, "mm"); return;
-		case ZYDIS_REGCLASS_XMM: snprintf(out, room, "xmm"); return;
-		case ZYDIS_REGCLASS_YMM: snprintf(out, room, "ymm"); return;
-		case ZYDIS_REGCLASS_SEGMENT: snprintf(out, room, "sreg"); return;
-		default: snprintf(out, room, "r%u", p->size); return;
+		case ZYDIS_REGCLASS_X87:
+			snprintf(out, room, "st");
+			return;
+		case ZYDIS_REGCLASS_MMX:
+			snprintf(out, room, "mm");
+			return;
+		case ZYDIS_REGCLASS_XMM:
+			snprintf(out, room, "xmm");
+			return;
+		case ZYDIS_REGCLASS_YMM:
+			snprintf(out, room, "ymm");
+			return;
+		case ZYDIS_REGCLASS_SEGMENT:
+			snprintf(out, room, "sreg");
+			return;
+		default:
+			snprintf(out, room, "r%u", p->size);
+			return;
 		}
 	case ZYDIS_OPERAND_TYPE_MEMORY:
 		snprintf(out, room, "%s%u", p->mem.type == ZYDIS_MEMOP_TYPE_VSIB ? "vm" : "m", p->size);
@@ -182,7 +202,8 @@ static void operand_name(const ZydisDecodedOperand *p, char *out, size_t room)
 	}
 }
 
-void form_name(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operands, bool compat, char name[112])
+void form_name(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operands, bool compat,
+               char name[112])
 {
 	bool vex = z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
 	unsigned n = 0, map = z->opcode_map, opcode = z->opcode;
@@ -194,21 +215,23 @@ void form_name(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *oper
 		if (!has_encoding(z, operands, ZYDIS_OPERAND_ENCODING_MODRM_REG))
 			snprintf(extra, sizeof(extra), "/%u", z->raw.modrm.reg);
 		if (z->raw.modrm.mod == 3 && !has_encoding(z, operands, ZYDIS_OPERAND_ENCODING_MODRM_RM))
-			snprintf(extra + strlen(extra), sizeof(extra) - strlen(extra), "/rm%u", z->raw.modrm.rm);
+			snprintf(extra + strlen(extra), sizeof(extra) - strlen(extra), "/rm%u",
+			         z->raw.modrm.rm);
 	}
 	n += (unsigned)snprintf(name + n, 112 - n, "%s%s%s%s%s", compat ? "32:" : "",
-				z->attributes & ZYDIS_ATTRIB_HAS_LOCK ? "lock_" : "",
-				z->attributes & ZYDIS_ATTRIB_HAS_REPNE ? "repne_" :
-				z->attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE) ? "rep_" : "",
-				ZydisMnemonicGetString(z->mnemonic), z->operand_count_visible ? "." : "");
+	                        z->attributes & ZYDIS_ATTRIB_HAS_LOCK ? "lock_" : "",
+	                        z->attributes & ZYDIS_ATTRIB_HAS_REPNE                           ? "repne_"
+	                        : z->attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE) ? "rep_"
+	                                                                                         : "",
+	                        ZydisMnemonicGetString(z->mnemonic), z->operand_count_visible ? "." : "");
 	for (unsigned i = 0; i < z->operand_count_visible; i++) {
 		char text[24];
 
 		operand_name(&operands[i], text, sizeof(text));
 		n += (unsigned)snprintf(name + n, 112 - n, "%s%s", i ? "," : "", text);
 	}
-	snprintf(name + n, 112 - n, "-%s%u.%02x%s.o%u%s", vex ? "v" : "", map, opcode, extra, z->operand_width,
-		 vex ? (z->raw.vex.W ? ".w1" : ".w0") : "");
+	snprintf(name + n, 112 - n, "-%s%u.%02x%s.o%u%s", vex ? "v" : "", map, opcode, extra,
+	         z->operand_width, vex ? (z->raw.vex.W ? ".w1" : ".w0") : "");
 }
 
 /* Names that are known: index + 1 of the form, by hash. */
@@ -283,7 +306,8 @@ static void try_bytes(struct form_list *l, const u8 *bytes, unsigned len, bool c
 	if (!f.has_modrm)
 		f.disp_size = z.raw.disp.size / 8;
 	for (unsigned i = 0; i < z.operand_count; i++)
-		f.vsib |= operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY && operands[i].mem.type == ZYDIS_MEMOP_TYPE_VSIB;
+		f.vsib |= operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+		          operands[i].mem.type == ZYDIS_MEMOP_TYPE_VSIB;
 	if (f.vex) {
 		f.w = z.raw.vex.W;
 		f.l = z.raw.vex.L;
@@ -305,7 +329,8 @@ static void try_bytes(struct form_list *l, const u8 *bytes, unsigned len, bool c
 
 static void try_modrm(struct form_list *l, u8 *bytes, unsigned n, bool x87, bool compat)
 {
-	/* Any ModRM byte shows all forms of an opcode by reg; mod 3 by rm too where that is part of the opcode. */
+	/* Any ModRM byte shows all forms of an opcode by reg; mod 3 by rm too where that is part of the
+	 * opcode. */
 	for (unsigned reg = 0; reg < 8; reg++) {
 		bytes[n] = (u8)(reg << 3 | 6); /* (rsi) */
 		try_bytes(l, bytes, 16, compat);
@@ -326,7 +351,7 @@ static void find_legacy(struct form_list *l, bool compat)
 
 	for (unsigned map = 0; map < 4; map++)
 		for (unsigned opcode = 0; opcode < 256; opcode++)
-			for (unsigned p = 0; p < 8; p++)       /* 66, F2, F3 */
+			for (unsigned p = 0; p < 8; p++) /* 66, F2, F3 */
 				for (unsigned w = 0; w < (compat ? 1 : 2); w++)
 					for (unsigned lock = 0; lock < 2; lock++) {
 						u8 bytes[32] = {0};
@@ -349,9 +374,11 @@ static void find_legacy(struct form_list *l, bool compat)
 						if (map == 3)
 							bytes[n++] = 0x3a;
 						bytes[n++] = (u8)opcode;
-						if (!map && (bytes[n - 1] == 0x0f || (compat && (opcode == 0xc4 || opcode == 0xc5))))
+						if (!map && (bytes[n - 1] == 0x0f ||
+						             (compat && (opcode == 0xc4 || opcode == 0xc5))))
 							continue;
-						try_modrm(l, bytes, n, !map && (opcode & 0xf8) == 0xd8, compat);
+						try_modrm(l, bytes, n, !map && (opcode & 0xf8) == 0xd8,
+						          compat);
 					}
 }
 
@@ -364,8 +391,9 @@ static void find_vex(struct form_list *l, bool compat)
 					for (unsigned v = 0; v < 2; v++) {
 						/* vvvv: 15 (none) or register 2 */
 						u8 bytes[32] = {0xc4, (u8)(0xe0 | map),
-								(u8)((wl & 1) << 7 | (v ? 0xd : 0xf) << 3 | (wl >> 1) << 2 | pp),
-								(u8)opcode};
+						                (u8)((wl & 1) << 7 | (v ? 0xd : 0xf) << 3 |
+						                     (wl >> 1) << 2 | pp),
+						                (u8)opcode};
 
 						try_modrm(l, bytes, 4, false, compat);
 					}

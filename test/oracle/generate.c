@@ -20,16 +20,38 @@ u64 rng_next(struct rng *r)
 
 u64 rng_integer(struct rng *r)
 {
-	static const u64 special[] = {0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000,
-				      0xffffffff, 0x100000000, 0x7fffffffffffffff, 0x8000000000000000, ~0ULL, 10, 64,
-				      ~0ULL - 1, 0xffffffff80000000};
+	static const u64 special[] = {0,
+	                              1,
+	                              2,
+	                              0x7f,
+	                              0x80,
+	                              0xff,
+	                              0x7fff,
+	                              0x8000,
+	                              0xffff,
+	                              0x7fffffff,
+	                              0x80000000,
+	                              0xffffffff,
+	                              0x100000000,
+	                              0x7fffffffffffffff,
+	                              0x8000000000000000,
+	                              ~0ULL,
+	                              10,
+	                              64,
+	                              ~0ULL - 1,
+	                              0xffffffff80000000};
 
 	switch (rng_below(r, 8)) {
-	case 0: return special[rng_below(r, ARRAY_SIZE(special))];
-	case 1: return rng_below(r, 256);
-	case 2: return 0 - rng_below(r, 256);
-	case 3: return rng_next(r) >> rng_below(r, 64);
-	default: return rng_next(r);
+	case 0:
+		return special[rng_below(r, ARRAY_SIZE(special))];
+	case 1:
+		return rng_below(r, 256);
+	case 2:
+		return 0 - rng_below(r, 256);
+	case 3:
+		return rng_next(r) >> rng_below(r, 64);
+	default:
+		return rng_next(r);
 	}
 }
 
@@ -128,38 +150,45 @@ static unsigned assemble(struct rng *r, const struct form *f, u8 bytes[32])
 
 static u32 random_float(struct rng *r)
 {
-	static const u32 special[] = {0, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001,
-				      0xffc12345, 1, 0x80000001, 0x007fffff, 0x00800000, 0x7f7fffff, 0x4f000000, 0xcf000000};
+	static const u32 special[] = {0,          0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000,
+	                              0x7fc00000, 0x7f800001, 0xffc12345, 1,          0x80000001, 0x007fffff,
+	                              0x00800000, 0x7f7fffff, 0x4f000000, 0xcf000000};
 
 	switch (rng_below(r, 4)) {
-	case 0: return special[rng_below(r, ARRAY_SIZE(special))];
-	case 1: return (u32)(rng_next(r) & 0x80ffffff) | (u32)(112 + rng_below(r, 30)) << 23;
-	default: return (u32)rng_next(r);
+	case 0:
+		return special[rng_below(r, ARRAY_SIZE(special))];
+	case 1:
+		return (u32)(rng_next(r) & 0x80ffffff) | (u32)(112 + rng_below(r, 30)) << 23;
+	default:
+		return (u32)rng_next(r);
 	}
 }
 
 static u64 random_double(struct rng *r)
 {
 	static const u64 special[] = {0,
-				      0x8000000000000000,
-				      0x3ff0000000000000,
-				      0xbff0000000000000,
-				      0x7ff0000000000000,
-				      0xfff0000000000000,
-				      0x7ff8000000000000,
-				      0x7ff0000000000001,
-				      1,
-				      0x000fffffffffffff,
-				      0x0010000000000000,
-				      0x7fefffffffffffff,
-				      0x43e0000000000000,
-				      0xc3e0000000000000,
-				      0x41dfffffffc00000};
+	                              0x8000000000000000,
+	                              0x3ff0000000000000,
+	                              0xbff0000000000000,
+	                              0x7ff0000000000000,
+	                              0xfff0000000000000,
+	                              0x7ff8000000000000,
+	                              0x7ff0000000000001,
+	                              1,
+	                              0x000fffffffffffff,
+	                              0x0010000000000000,
+	                              0x7fefffffffffffff,
+	                              0x43e0000000000000,
+	                              0xc3e0000000000000,
+	                              0x41dfffffffc00000};
 
 	switch (rng_below(r, 4)) {
-	case 0: return special[rng_below(r, ARRAY_SIZE(special))];
-	case 1: return (rng_next(r) & 0x800fffffffffffff) | (1008 + rng_below(r, 80)) << 52;
-	default: return rng_next(r);
+	case 0:
+		return special[rng_below(r, ARRAY_SIZE(special))];
+	case 1:
+		return (rng_next(r) & 0x800fffffffffffff) | (1008 + rng_below(r, 80)) << 52;
+	default:
+		return rng_next(r);
 	}
 }
 
@@ -201,15 +230,25 @@ static void random_x87(struct rng *r, u8 *p)
 		mantissa = rng_next(r);
 		exponent = (u16)rng_next(r);
 		break;
-	case 1: mantissa = 0; break;
-	case 2: mantissa = BIT(63); exponent |= 0x7fff; break; /* infinity */
-	case 3: exponent |= 0x7fff; break;                     /* NaN */
-	case 4: mantissa &= ~BIT(63); break;                   /* denormal */
-	case 5: /* integers and such */
+	case 1:
+		mantissa = 0;
+		break;
+	case 2:
+		mantissa = BIT(63);
+		exponent |= 0x7fff;
+		break; /* infinity */
+	case 3:
+		exponent |= 0x7fff;
+		break; /* NaN */
+	case 4:
+		mantissa &= ~BIT(63);
+		break; /* denormal */
+	case 5:        /* integers and such */
 		mantissa &= ~0ULL << rng_below(r, 63);
 		exponent |= (u16)(16383 + rng_below(r, 70));
 		break;
-	default: exponent |= (u16)(16383 - 40 + rng_below(r, 110));
+	default:
+		exponent |= (u16)(16383 - 40 + rng_below(r, 110));
 	}
 	memcpy(p, &mantissa, 8);
 	memcpy(p + 8, &exponent, 2);
@@ -227,7 +266,7 @@ static void random_vectors(struct rng *r, u8 *x)
 		fcw = (u16)((rng_next(r) & 0xf3f) | 0x40);
 	fsw = (u16)(rng_next(r) & 0x7f7f);
 	if (!rng_one_in(r, 16)) /* mostly nothing pending */
-		fsw &= (u16)~(~fcw & 0x3f);
+		fsw &= (u16) ~(~fcw & 0x3f);
 	if (fsw & ~fcw & 0x3f)
 		fsw |= 0x8080;
 	memcpy(x, &fcw, 2);
@@ -254,13 +293,21 @@ static u64 random_target(struct rng *r, unsigned size)
 	u64 at;
 
 	switch (rng_below(r, 16)) {
-	case 0: at = DATA_BASE + 0x1000 - rng_below(r, size + 1); break;     /* the two writable pages */
-	case 1: at = DATA_BASE + DATA_WRITE - rng_below(r, size + 1); break; /* into the read-only one */
+	case 0:
+		at = DATA_BASE + 0x1000 - rng_below(r, size + 1);
+		break; /* the two writable pages */
+	case 1:
+		at = DATA_BASE + DATA_WRITE - rng_below(r, size + 1);
+		break; /* into the read-only one */
 	case 2:
-		at = rng_one_in(r, 2) ? DATA_BASE + DATA_SIZE - rng_below(r, size + 1) : DATA_BASE - rng_below(r, size + 1);
+		at = rng_one_in(r, 2) ? DATA_BASE + DATA_SIZE - rng_below(r, size + 1)
+		                      : DATA_BASE - rng_below(r, size + 1);
 		break;
-	case 3: at = DATA_BASE + DATA_WRITE + rng_below(r, 0x1000 - size); break;
-	default: at = DATA_BASE + 64 + rng_below(r, DATA_WRITE - 128 - size);
+	case 3:
+		at = DATA_BASE + DATA_WRITE + rng_below(r, 0x1000 - size);
+		break;
+	default:
+		at = DATA_BASE + 64 + rng_below(r, DATA_WRITE - 128 - size);
 	}
 	if (!rng_one_in(r, 3))
 		at &= ~(u64)(size >= 32 ? 31 : size >= 16 ? 15 : size ? size - 1 : 0);
@@ -272,12 +319,18 @@ static int gpr_number(ZydisRegister reg)
 	switch (ZydisRegisterGetClass(reg)) {
 	case ZYDIS_REGCLASS_GPR16:
 	case ZYDIS_REGCLASS_GPR32:
-	case ZYDIS_REGCLASS_GPR64: return ZydisRegisterGetId(reg);
-	default: return -1;
+	case ZYDIS_REGCLASS_GPR64:
+		return ZydisRegisterGetId(reg);
+	default:
+		return -1;
 	}
 }
 
-static u64 width_mask(const struct sample *s) { return MASK(s->z.address_width); }
+/* Of what an address register counts: stack pointers do not follow the address size. */
+static u64 width_mask(const struct sample *s, ZydisRegister r)
+{
+	return MASK((unsigned)ZydisRegisterGetWidth(s->z.machine_mode, r));
+}
 
 static u64 segment_base(const struct sample *s, const ZydisDecodedOperand *p)
 {
@@ -292,10 +345,12 @@ static void set_displacement(struct sample *s, u64 v)
 	put(s->bytes, &n, v, s->z.raw.disp.size / 8);
 }
 
-/* Makes the memory operand lie at target, as far as its addressing mode allows. taken: registers others depend on. */
+/* Makes the memory operand lie at target, as far as its addressing mode allows. taken: registers others
+ * depend on. */
 static void aim(struct sample *s, struct rng *r, const ZydisDecodedOperand *p, u64 target, u32 *taken)
 {
-	int base = gpr_number(p->mem.base), index = p->mem.type == ZYDIS_MEMOP_TYPE_VSIB ? -1 : gpr_number(p->mem.index);
+	int base = gpr_number(p->mem.base),
+	    index = p->mem.type == ZYDIS_MEMOP_TYPE_VSIB ? -1 : gpr_number(p->mem.index);
 	u64 disp = p->mem.disp.has_displacement ? (u64)p->mem.disp.value : 0;
 	u64 *g = s->in.gpr, scale = p->mem.scale;
 
@@ -318,10 +373,12 @@ static void aim(struct sample *s, struct rng *r, const ZydisDecodedOperand *p, u
 		}
 		g[base] = target - disp - rest;
 		/* Bits above the address width do not count. */
-		if (s->z.address_width < 64) {
-			g[base] &= width_mask(s);
+		if (width_mask(s, p->mem.base) != ~0ULL) {
+			u64 mask = width_mask(s, p->mem.base);
+
+			g[base] &= mask;
 			if (!s->form->compat)
-				g[base] |= rng_next(r) & ~width_mask(s);
+				g[base] |= rng_next(r) & ~mask;
 		}
 		*taken |= 1u << base | (index >= 0 ? 1u << index : 0);
 		return;
@@ -349,13 +406,15 @@ static void aim_gather(struct sample *s, struct rng *r, const ZydisDecodedOperan
 
 		if (rng_one_in(r, 40))
 			v = rng_below(r, 0x2000);
-		memcpy(s->in.xsave + (at < 16 ? 160 + 16 * index + at : 576 + 16 * index + at - 16), &v, quad ? 8 : 4);
+		memcpy(s->in.xsave + (at < 16 ? 160 + 16 * index + at : 576 + 16 * index + at - 16), &v,
+		       quad ? 8 : 4);
 	}
 }
 
 static bool is_bit_string(ZydisMnemonic m)
 {
-	return m == ZYDIS_MNEMONIC_BT || m == ZYDIS_MNEMONIC_BTS || m == ZYDIS_MNEMONIC_BTR || m == ZYDIS_MNEMONIC_BTC;
+	return m == ZYDIS_MNEMONIC_BT || m == ZYDIS_MNEMONIC_BTS || m == ZYDIS_MNEMONIC_BTR ||
+	       m == ZYDIS_MNEMONIC_BTC;
 }
 
 static void random_memory(struct rng *r, u8 *data, u64 target, unsigned size)
@@ -418,9 +477,12 @@ static void special_operands(struct sample *s, struct rng *r, u8 *data, u64 targ
 	case ZYDIS_MNEMONIC_POPFD:
 	case ZYDIS_MNEMONIC_POPFQ:
 		if (fits) /* neither TF nor AC nor NT: they would hit what comes after */
-			data[inside + 1] &= (u8)~0x41, data[inside + 2] &= (u8)~0x04;
+			data[inside + 1] &= (u8)~0x41;
+		if (fits && size > 2)
+			data[inside + 2] &= (u8)~0x04;
 		break;
-	default: break;
+	default:
+		break;
 	}
 }
 
@@ -441,7 +503,8 @@ static u64 name_hash(const char *name)
 static bool decode(struct sample *s)
 {
 	/* The decoder calls F3 90 PAUSE with REX.B, too, where it is XCHG. */
-	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(oracle_decoder(s->form->compat), s->bytes, s->len, &s->z, s->operands)) &&
+	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(oracle_decoder(s->form->compat), s->bytes, s->len, &s->z,
+	                                           s->operands)) &&
 	       s->z.length == s->len && !(s->z.mnemonic == ZYDIS_MNEMONIC_PAUSE && s->z.raw.rex.B);
 }
 
@@ -466,7 +529,8 @@ static bool make_bytes(struct sample *s, struct rng *r)
 
 bool sample_make(struct sample *s, const struct form *f, u64 seed, u64 number, u8 *data)
 {
-	struct rng r = {.state = name_hash(f->name) ^ seed * 0x9e3779b97f4a7c15ULL ^ number * 0xd1342543de82ef95ULL};
+	struct rng r = {.state = name_hash(f->name) ^ seed * 0x9e3779b97f4a7c15ULL ^
+	                         number * 0xd1342543de82ef95ULL};
 	u64 *g = s->in.gpr;
 	u32 taken = 0;
 
@@ -485,11 +549,15 @@ bool sample_make(struct sample *s, const struct form *f, u64 seed, u64 number, u
 	s->in.rflags = 0x202 | (rng_next(&r) & FLAG_ARITH);
 	if (rng_one_in(&r, 8))
 		s->in.rflags |= FLAG_DF;
+	if (rng_one_in(&r, 16))
+		s->in.rflags |= FLAG_AC;
 	random_vectors(&r, s->in.xsave);
 	if (is_repeated(s))
-		g[REG_RCX] = (g[REG_RCX] & ~MASK(s->z.address_width == 64 ? 64 : s->z.address_width)) | rng_below(&r, 12);
+		g[REG_RCX] = (g[REG_RCX] & ~MASK(s->z.address_width == 64 ? 64 : s->z.address_width)) |
+		             rng_below(&r, 12);
 	/* A register that names a branch target. */
-	if (f->branch && s->operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_number(s->operands[0].reg.value) >= 0)
+	if (f->branch && s->operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+	    gpr_number(s->operands[0].reg.value) >= 0)
 		g[gpr_number(s->operands[0].reg.value)] = branch_target(s, &r);
 	for (unsigned i = 0; i < s->z.operand_count; i++) {
 		const ZydisDecodedOperand *p = &s->operands[i];

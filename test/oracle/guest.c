@@ -1,6 +1,7 @@
 /*
- * The engine's side: a machine of one vCPU with a kernel of some fifty instructions. It loads a state block, goes to CPL 3
- * by IRET, and on any exception saves the state there and tells this side by OUT, which gives it the next case.
+ * The engine's side: a machine of one vCPU with a kernel of some fifty instructions. It loads a state block,
+ * goes to CPL 3 by IRET, and on any exception saves the state there and tells this side by OUT, which gives
+ * it the next case.
  */
 #include "oracle.h"
 
@@ -31,44 +32,44 @@ extern const u8 kernel_start[], kernel_resume[], kernel_vectors[], kernel_end[];
 
 /* Position-independent but for the state block, at S. */
 __asm__(".section .rodata\n"
-	".set S, 0x37e91000\n"
-	".globl kernel_start, kernel_resume, kernel_vectors, kernel_end\n"
-	"kernel_start:\n"
-	"kernel_common:\n" /* vector, error code, frame */
-	"	mov %rax, S+0; mov %rcx, S+8; mov %rdx, S+16; mov %rbx, S+24\n"
-	"	mov %rbp, S+40; mov %rsi, S+48; mov %rdi, S+56\n"
-	"	mov %r8, S+64; mov %r9, S+72; mov %r10, S+80; mov %r11, S+88\n"
-	"	mov %r12, S+96; mov %r13, S+104; mov %r14, S+112; mov %r15, S+120\n"
-	"	pop S+152; pop S+160; pop S+128; pop S+184; pop S+136; pop S+32; pop S+192\n"
-	"	mov %cr2, %rax\n"
-	"	mov %rax, S+168\n"
-	"	mov $7, %eax; xor %edx, %edx\n"
-	"	xsave64 S+256\n"
-	"	out %al, $0x10\n"
-	"kernel_resume:\n"
-	"	mov $7, %eax; xor %edx, %edx\n"
-	"	xrstor64 S+256\n"
-	"	push S+192; push S+32; push S+136; push S+184; push S+128\n"
-	"	mov S+0, %rax; mov S+8, %rcx; mov S+16, %rdx; mov S+24, %rbx\n"
-	"	mov S+40, %rbp; mov S+48, %rsi; mov S+56, %rdi\n"
-	"	mov S+64, %r8; mov S+72, %r9; mov S+80, %r10; mov S+88, %r11\n"
-	"	mov S+96, %r12; mov S+104, %r13; mov S+112, %r14; mov S+120, %r15\n"
-	"	iretq\n"
-	".balign 16\n"
-	"kernel_vectors:\n"
-	".set v, 0\n"
-	".rept 32\n"
-	".balign 16\n"
-	".if v == 8 || v == 10 || v == 11 || v == 12 || v == 13 || v == 14 || v == 17\n"
-	"	push $v\n"
-	".else\n"
-	"	push $0; push $v\n"
-	".endif\n"
-	"	jmp kernel_common\n"
-	".set v, v + 1\n"
-	".endr\n"
-	"kernel_end:\n"
-	".text\n");
+        ".set S, 0x37e91000\n"
+        ".globl kernel_start, kernel_resume, kernel_vectors, kernel_end\n"
+        "kernel_start:\n"
+        "kernel_common:\n" /* vector, error code, frame */
+        "	mov %rax, S+0; mov %rcx, S+8; mov %rdx, S+16; mov %rbx, S+24\n"
+        "	mov %rbp, S+40; mov %rsi, S+48; mov %rdi, S+56\n"
+        "	mov %r8, S+64; mov %r9, S+72; mov %r10, S+80; mov %r11, S+88\n"
+        "	mov %r12, S+96; mov %r13, S+104; mov %r14, S+112; mov %r15, S+120\n"
+        "	pop S+152; pop S+160; pop S+128; pop S+184; pop S+136; pop S+32; pop S+192\n"
+        "	mov %cr2, %rax\n"
+        "	mov %rax, S+168\n"
+        "	mov $7, %eax; xor %edx, %edx\n"
+        "	xsave64 S+256\n"
+        "	out %al, $0x10\n"
+        "kernel_resume:\n"
+        "	mov $7, %eax; xor %edx, %edx\n"
+        "	xrstor64 S+256\n"
+        "	push S+192; push S+32; push S+136; push S+184; push S+128\n"
+        "	mov S+0, %rax; mov S+8, %rcx; mov S+16, %rdx; mov S+24, %rbx\n"
+        "	mov S+40, %rbp; mov S+48, %rsi; mov S+56, %rdi\n"
+        "	mov S+64, %r8; mov S+72, %r9; mov S+80, %r10; mov S+88, %r11\n"
+        "	mov S+96, %r12; mov S+104, %r13; mov S+112, %r14; mov S+120, %r15\n"
+        "	iretq\n"
+        ".balign 16\n"
+        "kernel_vectors:\n"
+        ".set v, 0\n"
+        ".rept 32\n"
+        ".balign 16\n"
+        ".if v == 8 || v == 10 || v == 11 || v == 12 || v == 13 || v == 14 || v == 17\n"
+        "	push $v\n"
+        ".else\n"
+        "	push $0; push $v\n"
+        ".endif\n"
+        "	jmp kernel_common\n"
+        ".set v, v + 1\n"
+        ".endr\n"
+        "kernel_end:\n"
+        ".text\n");
 
 struct guest {
 	u8 *ram;
@@ -80,7 +81,10 @@ struct guest {
 	bool done;
 };
 
-static struct image *state(struct guest *g) { return (struct image *)(g->ram + KERNEL_GPA); }
+static struct image *state(struct guest *g)
+{
+	return (struct image *)(g->ram + KERNEL_GPA);
+}
 
 static void put_code(struct guest *g, const struct sample *s)
 {
@@ -122,14 +126,35 @@ static void on_out(void *ctx, struct cpu *cpu, u16 port, unsigned size, u32 valu
 	*state(g) = g->sample->in;
 }
 
-static u64 mmio_read(void *ctx, struct cpu *cpu, u64 gpa, unsigned size) { return ~0ULL; }
+static u64 mmio_read(void *ctx, struct cpu *cpu, u64 gpa, unsigned size)
+{
+	return ~0ULL;
+}
 static void mmio_write(void *ctx, struct cpu *cpu, u64 gpa, unsigned size, u64 value) {}
-static u32 pio_read(void *ctx, struct cpu *cpu, u16 port, unsigned size) { return ~0u; }
-static bool msr_read(void *ctx, struct cpu *cpu, u32 msr, u64 *value) { return false; }
-static bool msr_write(void *ctx, struct cpu *cpu, u32 msr, u64 value) { return false; }
-static int interrupt_ack(void *ctx, struct cpu *cpu) { return -1; }
-static bool interrupt_pending(void *ctx, struct cpu *cpu) { return false; }
-static u8 tpr_read(void *ctx, struct cpu *cpu) { return 0; }
+static u32 pio_read(void *ctx, struct cpu *cpu, u16 port, unsigned size)
+{
+	return ~0u;
+}
+static bool msr_read(void *ctx, struct cpu *cpu, u32 msr, u64 *value)
+{
+	return false;
+}
+static bool msr_write(void *ctx, struct cpu *cpu, u32 msr, u64 value)
+{
+	return false;
+}
+static int interrupt_ack(void *ctx, struct cpu *cpu)
+{
+	return -1;
+}
+static bool interrupt_pending(void *ctx, struct cpu *cpu)
+{
+	return false;
+}
+static u8 tpr_read(void *ctx, struct cpu *cpu)
+{
+	return 0;
+}
 static void tpr_write(void *ctx, struct cpu *cpu, u8 value) {}
 static void board_init(void *ctx, struct cpu *cpu) {}
 static void ferr(void *ctx, struct cpu *cpu) {}
@@ -156,7 +181,8 @@ static void gate(struct guest *g, unsigned vector, u64 handler, unsigned dpl)
 {
 	u64 *d = (u64 *)(g->ram + KERNEL_GPA + OFF_IDT) + 2 * vector;
 
-	d[0] = (handler & 0xffff) | 0x08ULL << 16 | (0x8e00ULL | dpl << 13) << 32 | (handler >> 16 & 0xffff) << 48;
+	d[0] = (handler & 0xffff) | 0x08ULL << 16 | (0x8e00ULL | dpl << 13) << 32 |
+	       (handler >> 16 & 0xffff) << 48;
 	d[1] = handler >> 32;
 }
 
@@ -168,31 +194,33 @@ static struct vcpu_segment segment(u16 selector, u32 attr)
 static void fill_memory(struct guest *g)
 {
 	static const u64 gdt[] = {0,
-				  0x00af9b000000ffff, /* 08: kernel code */
-				  0x00cf93000000ffff, /* 10: kernel data */
-				  0,
-				  0x00cffb000000ffff, /* 20: user code, 32 bits */
-				  0x00cff3000000ffff, /* 28: user data */
-				  0x00affb000000ffff, /* 30: user code, 64 bits */
-				  0};
-	u64 *g64 = (u64 *)(g->ram + KERNEL_GPA + OFF_GDT), tss = KERNEL + OFF_TSS;
+	                          0x00af9b000000ffff, /* 08: kernel code */
+	                          0x00cf93000000ffff, /* 10: kernel data */
+	                          0,
+	                          0x00cffb000000ffff, /* 20: user code, 32 bits */
+	                          0x00cff3000000ffff, /* 28: user data */
+	                          0x00affb000000ffff, /* 30: user code, 64 bits */
+	                          0};
+	u64 *g64 = (u64 *)(g->ram + KERNEL_GPA + OFF_GDT), tss = KERNEL + OFF_TSS, stack = KERNEL + OFF_STACK;
 	unsigned tables = 0;
 
 	memcpy(g64, gdt, sizeof(gdt));
 	g64[8] = 0x67 | (tss & 0xffffff) << 16 | 0x8bULL << 40 | (tss >> 24 & 0xff) << 56;
 	g64[9] = tss >> 32;
-	*(u64 *)(g->ram + KERNEL_GPA + OFF_TSS + 4) = KERNEL + OFF_STACK;
+	memcpy(g->ram + KERNEL_GPA + OFF_TSS + 4, &stack, sizeof(stack));
 	*(u16 *)(g->ram + KERNEL_GPA + OFF_TSS + 0x66) = 0x68; /* no I/O bitmap */
 	memcpy(g->ram + KERNEL_GPA + OFF_CODE, kernel_start, (size_t)(kernel_end - kernel_start));
 	for (unsigned v = 0; v < 32; v++)
-		gate(g, v, KERNEL + OFF_CODE + (u64)(kernel_vectors - kernel_start) + 16 * v, v == 3 || v == 4 ? 3 : 0);
+		gate(g, v, KERNEL + OFF_CODE + (u64)(kernel_vectors - kernel_start) + 16 * v,
+		     v == 3 || v == 4 ? 3 : 0);
 	memset(g->ram + CODE_GPA, 0xcc, CODE_SIZE);
 	for (unsigned at = 0; at < KERNEL_SIZE; at += 0x1000)
 		map_page(g, &tables, KERNEL + at, KERNEL_GPA + at, PTE_W);
 	for (unsigned at = 0; at < CODE_SIZE; at += 0x1000)
 		map_page(g, &tables, CODE_BASE + at, CODE_GPA + at, PTE_U);
 	for (unsigned at = 0; at < DATA_SIZE; at += 0x1000)
-		map_page(g, &tables, DATA_BASE + at, DATA_GPA + at, PTE_U | PTE_NX | (at < DATA_WRITE ? PTE_W : 0));
+		map_page(g, &tables, DATA_BASE + at, DATA_GPA + at,
+		         PTE_U | PTE_NX | (at < DATA_WRITE ? PTE_W : 0));
 }
 
 static void set_state(struct guest *g)
@@ -237,19 +265,19 @@ struct guest *guest_new(void)
 	g->mem.count = 1;
 	g->mem.single_vcpu = true;
 	g->board = (struct cpu_board){.ctx = g,
-				      .mem = &g->mem,
-				      .mmio_read = mmio_read,
-				      .mmio_write = mmio_write,
-				      .pio_read = pio_read,
-				      .pio_write = on_out,
-				      .msr_read = msr_read,
-				      .msr_write = msr_write,
-				      .interrupt_ack = interrupt_ack,
-				      .interrupt_pending = interrupt_pending,
-				      .tpr_read = tpr_read,
-				      .tpr_write = tpr_write,
-				      .init = board_init,
-				      .ferr = ferr};
+	                              .mem = &g->mem,
+	                              .mmio_read = mmio_read,
+	                              .mmio_write = mmio_write,
+	                              .pio_read = pio_read,
+	                              .pio_write = on_out,
+	                              .msr_read = msr_read,
+	                              .msr_write = msr_write,
+	                              .interrupt_ack = interrupt_ack,
+	                              .interrupt_pending = interrupt_pending,
+	                              .tpr_read = tpr_read,
+	                              .tpr_write = tpr_write,
+	                              .init = board_init,
+	                              .ferr = ferr};
 	fill_memory(g);
 	config.board = &g->board;
 	g->cpu = soft_cpu_new(&config, &e);
@@ -268,7 +296,10 @@ void guest_free(struct guest *g)
 	free(g);
 }
 
-u8 *guest_data(struct guest *g) { return g->ram + DATA_GPA; }
+u8 *guest_data(struct guest *g)
+{
+	return g->ram + DATA_GPA;
+}
 
 int guest_run(struct guest *g, const struct guest_calls *calls)
 {
@@ -281,7 +312,8 @@ int guest_run(struct guest *g, const struct guest_calls *calls)
 	exit_reason = cpu_run(g->cpu);
 	if (g->done)
 		return 0;
-	fprintf(stderr, "oracle: the guest ended (%s %s)\n", exit_reason == CPU_EXIT_SHUTDOWN ? "triple fault" : "error",
-		exit_reason == CPU_EXIT_ERROR ? g->cpu->error.text : "");
+	fprintf(stderr, "oracle: the guest ended (%s %s)\n",
+	        exit_reason == CPU_EXIT_SHUTDOWN ? "triple fault" : "error",
+	        exit_reason == CPU_EXIT_ERROR ? g->cpu->error.text : "");
 	return -1;
 }

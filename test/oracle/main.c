@@ -31,7 +31,8 @@ static void on_alarm(int sig)
 {
 	static const char text[] = "oracle: no end in sight: ";
 
-	if (write(2, text, sizeof(text) - 1) < 0 || write(2, current, strlen(current)) < 0 || write(2, "\n", 1) < 0)
+	if (write(2, text, sizeof(text) - 1) < 0 || write(2, current, strlen(current)) < 0 ||
+	    write(2, "\n", 1) < 0)
 		_exit(3);
 	_exit(2);
 }
@@ -43,7 +44,8 @@ static bool next(void *ctx, struct sample **s)
 	while (r->number < r->first + r->sets) {
 		if (!sample_make(&r->sample, r->form, r->seed, r->number++, native_data()))
 			continue;
-		snprintf(current, sizeof(current), "%s, case %llu", r->form->name, (unsigned long long)r->number - 1);
+		snprintf(current, sizeof(current), "%s, case %llu", r->form->name,
+		         (unsigned long long)r->number - 1);
 		memcpy(guest_data(r->guest), native_data(), DATA_SIZE);
 		native_run(&r->sample, &r->native);
 		r->cases++;
@@ -60,8 +62,8 @@ static void print_sample(const struct run *r, const struct difference *d)
 	char text[128] = "?";
 
 	ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
-	ZydisFormatterFormatInstruction(&formatter, &s->z, s->operands, s->z.operand_count_visible, text, sizeof(text), s->rip,
-					NULL);
+	ZydisFormatterFormatInstruction(&formatter, &s->z, s->operands, s->z.operand_count_visible, text,
+	                                sizeof(text), s->rip, NULL);
 	printf("MISMATCH %s  --seed %llu, case %llu\n  ", s->form->name, (unsigned long long)r->seed,
 	       (unsigned long long)s->number);
 	for (unsigned i = 0; i < s->len; i++)
@@ -73,8 +75,9 @@ static void print_sample(const struct run *r, const struct difference *d)
 	printf("  in:");
 	for (unsigned i = 0; i < 16; i++)
 		printf(" %llx", (unsigned long long)s->in.gpr[i]);
-	printf("\n  native: exception %llu error %llx cr2 %llx rip %llx rflags %llx\n", (unsigned long long)r->native.vector,
-	       (unsigned long long)r->native.error, (unsigned long long)r->native.cr2, (unsigned long long)r->native.rip,
+	printf("\n  native: exception %llu error %llx cr2 %llx rip %llx rflags %llx\n",
+	       (unsigned long long)r->native.vector, (unsigned long long)r->native.error,
+	       (unsigned long long)r->native.cr2, (unsigned long long)r->native.rip,
 	       (unsigned long long)r->native.rflags);
 	fputs(d->text, stdout);
 }
@@ -123,22 +126,25 @@ static int run_form(struct run *r, const struct form *f)
 	if (r->mismatches) {
 		r->bad_forms++;
 		r->total_mismatches += r->mismatches;
-		printf("FORM %s: %u of %llu cases differ\n", f->name, r->mismatches, (unsigned long long)(r->cases - before));
+		printf("FORM %s: %u of %llu cases differ\n", f->name, r->mismatches,
+		       (unsigned long long)(r->cases - before));
 	}
 	return 0;
 }
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: oracle [--seed N] [--sets N] [--first N] [--form PATTERN] [--compat] [--list] [--show N]\n");
+	fprintf(stderr, "usage: oracle [--seed N] [--sets N] [--first N] [--form PATTERN] [--compat] "
+	                "[--list] [--show N]\n");
 	exit(2);
 }
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {{"seed", 1, NULL, 's'}, {"sets", 1, NULL, 'n'},	  {"form", 1, NULL, 'f'},
-						{"list", 0, NULL, 'l'}, {"compat", 0, NULL, 'c'}, {"show", 1, NULL, 'w'},
-						{"first", 1, NULL, 'i'}, {NULL, 0, NULL, 0}};
+	static const struct option options[] = {{"seed", 1, NULL, 's'},   {"sets", 1, NULL, 'n'},
+	                                        {"form", 1, NULL, 'f'},   {"list", 0, NULL, 'l'},
+	                                        {"compat", 0, NULL, 'c'}, {"show", 1, NULL, 'w'},
+	                                        {"first", 1, NULL, 'i'},  {NULL, 0, NULL, 0}};
 	struct run r = {.seed = 1, .sets = 100, .show = 1};
 	struct form_list l = {0};
 	const char *pattern = NULL;
@@ -149,14 +155,29 @@ int main(int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
-		case 's': r.seed = strtoull(optarg, NULL, 0); break;
-		case 'n': r.sets = strtoull(optarg, NULL, 0); break;
-		case 'i': r.first = strtoull(optarg, NULL, 0); break;
-		case 'f': pattern = optarg; break;
-		case 'w': r.show = (unsigned)strtoul(optarg, NULL, 0); break;
-		case 'l': list = true; break;
-		case 'c': compat = true; break;
-		default: usage();
+		case 's':
+			r.seed = strtoull(optarg, NULL, 0);
+			break;
+		case 'n':
+			r.sets = strtoull(optarg, NULL, 0);
+			break;
+		case 'i':
+			r.first = strtoull(optarg, NULL, 0);
+			break;
+		case 'f':
+			pattern = optarg;
+			break;
+		case 'w':
+			r.show = (unsigned)strtoul(optarg, NULL, 0);
+			break;
+		case 'l':
+			list = true;
+			break;
+		case 'c':
+			compat = true;
+			break;
+		default:
+			usage();
 		}
 	}
 	if (optind < argc)
@@ -177,9 +198,11 @@ int main(int argc, char **argv)
 		ran++;
 		run_form(&r, &l.forms[i]);
 	}
-	printf("%u forms (%u excluded, %u empty), %llu cases, %u forms with %llu mismatches; seed %llu, %ld s\n", ran, l.excluded,
-	       r.empty_forms, (unsigned long long)r.cases, r.bad_forms, (unsigned long long)r.total_mismatches,
-	       (unsigned long long)r.seed, (long)(time(NULL) - start));
+	printf("%u forms (%u excluded, %u empty), %llu cases, %u forms with %llu mismatches; seed %llu, %ld "
+	       "s\n",
+	       ran, l.excluded, r.empty_forms, (unsigned long long)r.cases, r.bad_forms,
+	       (unsigned long long)r.total_mismatches, (unsigned long long)r.seed,
+	       (long)(time(NULL) - start));
 	guest_free(r.guest);
 	forms_release(&l);
 	return r.bad_forms || r.empty_forms ? 1 : 0;

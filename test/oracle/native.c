@@ -1,7 +1,7 @@
 /*
- * The host's side: state is loaded from, and saved to, a struct image at STATE_BASE by code that needs no register; the
- * instruction is followed by a jump to the way out, or by int3 where it may go elsewhere. Faults come as signals on a
- * stack of their own, and leave by the way out, too.
+ * The host's side: state is loaded from, and saved to, a struct image at STATE_BASE by code that needs no
+ * register; the instruction is followed by a jump to the way out, or by int3 where it may go elsewhere.
+ * Faults come as signals on a stack of their own, and leave by the way out, too.
  */
 #include "oracle.h"
 
@@ -22,37 +22,37 @@ void native_enter(void);
 extern const u8 native_exit[], native_exit_end[], native_leave[];
 
 __asm__(".text\n"
-	".set S, 0x37e91000\n"
-	".globl native_enter, native_exit, native_exit_end, native_leave\n"
-	"native_enter:\n"
-	"	push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
-	"	mov %rsp, S+176\n"
-	"	mov $7, %eax; xor %edx, %edx\n"
-	"	xrstor64 S+256\n"
-	"	push S+136; popfq\n"
-	"	mov S+0, %rax; mov S+8, %rcx; mov S+16, %rdx; mov S+24, %rbx\n"
-	"	mov S+32, %rsp; mov S+40, %rbp; mov S+48, %rsi; mov S+56, %rdi\n"
-	"	mov S+64, %r8; mov S+72, %r9; mov S+80, %r10; mov S+88, %r11\n"
-	"	mov S+96, %r12; mov S+104, %r13; mov S+112, %r14; mov S+120, %r15\n"
-	"	ljmp *S+144\n"
-	/* Copied to EXIT_BASE; entered with everything as the instruction left it. */
-	"native_exit:\n"
-	"	mov %rax, S+0; mov %rcx, S+8; mov %rdx, S+16; mov %rbx, S+24\n"
-	"	mov %rsp, S+32; mov %rbp, S+40; mov %rsi, S+48; mov %rdi, S+56\n"
-	"	mov %r8, S+64; mov %r9, S+72; mov %r10, S+80; mov %r11, S+88\n"
-	"	mov %r12, S+96; mov %r13, S+104; mov %r14, S+112; mov %r15, S+120\n"
-	"	mov S+176, %rsp\n"
-	"	pushfq; pop S+136\n"
-	"	mov $7, %eax; xor %edx, %edx\n"
-	"	xsave64 S+256\n"
-	"native_leave:\n"
-	"	mov S+176, %rsp\n"
-	"	mov $7, %eax; xor %edx, %edx\n"
-	"	xrstor64 S+2048\n" /* the host's: initial */
-	"	push $0x202; popfq\n"
-	"	pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
-	"	ret\n"
-	"native_exit_end:\n");
+        ".set S, 0x37e91000\n"
+        ".globl native_enter, native_exit, native_exit_end, native_leave\n"
+        "native_enter:\n"
+        "	push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
+        "	mov %rsp, S+176\n"
+        "	mov $7, %eax; xor %edx, %edx\n"
+        "	xrstor64 S+256\n"
+        "	push S+136; popfq\n"
+        "	mov S+0, %rax; mov S+8, %rcx; mov S+16, %rdx; mov S+24, %rbx\n"
+        "	mov S+32, %rsp; mov S+40, %rbp; mov S+48, %rsi; mov S+56, %rdi\n"
+        "	mov S+64, %r8; mov S+72, %r9; mov S+80, %r10; mov S+88, %r11\n"
+        "	mov S+96, %r12; mov S+104, %r13; mov S+112, %r14; mov S+120, %r15\n"
+        "	ljmp *S+144\n"
+        /* Copied to EXIT_BASE; entered with everything as the instruction left it. */
+        "native_exit:\n"
+        "	mov %rax, S+0; mov %rcx, S+8; mov %rdx, S+16; mov %rbx, S+24\n"
+        "	mov %rsp, S+32; mov %rbp, S+40; mov %rsi, S+48; mov %rdi, S+56\n"
+        "	mov %r8, S+64; mov %r9, S+72; mov %r10, S+80; mov %r11, S+88\n"
+        "	mov %r12, S+96; mov %r13, S+104; mov %r14, S+112; mov %r15, S+120\n"
+        "	mov S+176, %rsp\n"
+        "	pushfq; pop S+136\n"
+        "	mov $7, %eax; xor %edx, %edx\n"
+        "	xsave64 S+256\n"
+        "native_leave:\n"
+        "	mov S+176, %rsp\n"
+        "	mov $7, %eax; xor %edx, %edx\n"
+        "	xrstor64 S+2048\n" /* the host's: initial */
+        "	push $0x202; popfq\n"
+        "	pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
+        "	ret\n"
+        "native_exit_end:\n");
 
 static u8 *code, *data; /* writable aliases of what is at CODE_BASE and DATA_BASE */
 static bool running;
@@ -66,7 +66,7 @@ static void fail(const char *what)
 static void take_state(const ucontext_t *uc)
 {
 	static const u8 order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-				     REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+	                             REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
 	const greg_t *g = uc->uc_mcontext.gregs;
 	const u8 *fp = (const u8 *)uc->uc_mcontext.fpregs;
 	struct image *s = STATE;
@@ -110,8 +110,9 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 static void *map(u32 at, size_t size, int protection, int fd, off_t offset)
 {
 	void *p = mmap((void *)(uintptr_t)at, size, protection,
-		       (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED) | (at ? MAP_FIXED_NOREPLACE : 0) | MAP_POPULATE,
-		       fd, offset);
+	               (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED) | (at ? MAP_FIXED_NOREPLACE : 0) |
+	                       MAP_POPULATE,
+	               fd, offset);
 
 	if (p == MAP_FAILED)
 		fail("mmap");
@@ -123,7 +124,8 @@ void native_init(void)
 	static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
 	static u8 stack[65536];
 	stack_t alternate = {.ss_sp = stack, .ss_size = sizeof(stack)};
-	struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+	struct sigaction action = {.sa_sigaction = on_signal,
+	                           .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
 	int fd = memfd_create("oracle-code", MFD_CLOEXEC);
 
 	if (fd < 0 || ftruncate(fd, 0x3000) < 0)
@@ -154,7 +156,10 @@ void native_init(void)
 	__asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(SEL_DATA));
 }
 
-u8 *native_data(void) { return data; }
+u8 *native_data(void)
+{
+	return data;
+}
 
 void native_run(const struct sample *s, struct image *out)
 {

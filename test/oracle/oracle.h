@@ -1,14 +1,14 @@
 /*
- * The instruction oracle: every user-mode instruction form that CPUID offers is run with random operands on the host CPU
- * and in the soft engine, and what both leave behind is compared.
+ * The instruction oracle: every user-mode instruction form that CPUID offers is run with random operands on
+ * the host CPU and in the soft engine, and what both leave behind is compared.
  *
- * Theory of operation. forms.c walks the whole encoding space through Zydis and keeps one template for each form that the
- * feature table offers. generate.c makes an instruction and a state of it: registers, flags, vector state, memory operands
- * that lie in the data pages, at times across a page end or into pages that are not there. native.c loads that state
- * into the host CPU, in this process, at the same linear addresses that the guest has, and takes faults as signals. guest.c
- * is a machine with a small kernel that does the same at CPL 3 under the engine and asks for the next case by an OUT;
- * compare.c compares. Code, data and the state block are at fixed low addresses, so that absolute and rip-relative
- * operands mean the same on both sides.
+ * Theory of operation. forms.c walks the whole encoding space through Zydis and keeps one template for each
+ * form that the feature table offers. generate.c makes an instruction and a state of it: registers, flags,
+ * vector state, memory operands that lie in the data pages, at times across a page end or into pages that are
+ * not there. native.c loads that state into the host CPU, in this process, at the same linear addresses that
+ * the guest has, and takes faults as signals. guest.c is a machine with a small kernel that does the same at
+ * CPL 3 under the engine and asks for the next case by an OUT; compare.c compares. Code, data and the state
+ * block are at fixed low addresses, so that absolute and rip-relative operands mean the same on both sides.
  */
 #pragma once
 
@@ -16,7 +16,8 @@
 
 #include <Zydis/Zydis.h>
 
-/* Linear addresses, the same in both worlds; at distances that no operand of a bit string instruction favours. */
+/* Linear addresses, the same in both worlds; at distances that no operand of a bit string instruction
+ * favours. */
 #define CODE_BASE  0x12345000u /* two pages, int3 wherever no instruction is */
 #define CODE_SIZE  0x2000u
 #define EXIT_BASE  0x12355000u /* native only: the way out */
@@ -43,7 +44,8 @@ struct image {
 	u8 pad1[56];
 	u8 xsave[1088] __attribute__((aligned(64)));
 };
-_Static_assert(offsetof(struct image, far_rip) == 144 && offsetof(struct image, host_rsp) == 176, "for assembly");
+_Static_assert(offsetof(struct image, far_rip) == 144 && offsetof(struct image, host_rsp) == 176,
+               "for assembly");
 _Static_assert(offsetof(struct image, xsave) == 256, "for assembly");
 
 #define NO_EXCEPTION 256
@@ -53,8 +55,14 @@ struct rng {
 	u64 state;
 };
 u64 rng_next(struct rng *r);
-static inline u64 rng_below(struct rng *r, u64 n) { return rng_next(r) % n; }
-static inline bool rng_one_in(struct rng *r, u64 n) { return rng_below(r, n) == 0; }
+static inline u64 rng_below(struct rng *r, u64 n)
+{
+	return rng_next(r) % n;
+}
+static inline bool rng_one_in(struct rng *r, u64 n)
+{
+	return rng_below(r, n) == 0;
+}
 /* Values that find mistakes: small, all ones, sign bits, random. */
 u64 rng_integer(struct rng *r);
 
@@ -64,7 +72,7 @@ struct form {
 	bool compat;    /* runs in 32-bit compatibility mode */
 	bool vex, has_modrm, memory, reg_fixed, rm_fixed;
 	bool lock, size66;
-	u8 repeat;      /* 0, 0xf2 or 0xf3: part of the form */
+	u8 repeat; /* 0, 0xf2 or 0xf3: part of the form */
 	bool w;
 	u8 map, opcode; /* map 0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A */
 	u8 opcode_free; /* low bits of the opcode that name a register: 0 or 7 */
@@ -88,7 +96,8 @@ struct form_list {
 /* compat: of 32-bit compatibility mode. */
 void forms_find(struct form_list *l, bool compat);
 void forms_release(struct form_list *l);
-void form_name(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operands, bool compat, char name[112]);
+void form_name(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operands, bool compat,
+               char name[112]);
 ZydisDecoder *oracle_decoder(bool compat);
 
 /* ---- cases ---- */
@@ -117,8 +126,8 @@ struct guest *guest_new(void);
 void guest_free(struct guest *g);
 u8 *guest_data(struct guest *g);
 /*
- * Runs samples until next() returns false; done() gets what came out. ctx is for both. Returns 0, or -1 with a message
- * printed if the machine ended otherwise.
+ * Runs samples until next() returns false; done() gets what came out. ctx is for both. Returns 0, or -1 with
+ * a message printed if the machine ended otherwise.
  */
 struct guest_calls {
 	bool (*next)(void *ctx, struct sample **s);
@@ -131,7 +140,7 @@ int guest_run(struct guest *g, const struct guest_calls *calls);
 struct difference {
 	char text[4096];
 };
-/* True if both agree on everything that is defined; else what differs goes to *d. May even out a and b first, the
- * data pages, where an instruction stores what is not defined. */
-bool compare(const struct sample *s, const struct image *native, const struct image *soft, u8 *native_data, u8 *soft_data,
-	     struct difference *d);
+/* True if both agree on everything that is defined; else what differs goes to *d. May even out a and b first,
+ * the data pages, where an instruction stores what is not defined. */
+bool compare(const struct sample *s, const struct image *native, const struct image *soft, u8 *native_data,
+             u8 *soft_data, struct difference *d);

@@ -11,15 +11,15 @@
 #define GPA 0xe0040ULL
 
 static const struct acpi_config config = {
-	.cpus = 4,
-	.lapic_base = 0xfee00000,
-	.ioapic_base = 0xfec00000,
-	.ecam_base = 0xe0000000,
-	.ecam_size = 0x10000000,
-	.pci_mem_base = 0xc0000000,
-	.pci_mem_size = 0x20000000,
-	.pci_mem64_base = 0x140000000,
-	.pci_mem64_size = 0x1000000000,
+        .cpus = 4,
+        .lapic_base = 0xfee00000,
+        .ioapic_base = 0xfec00000,
+        .ecam_base = 0xe0000000,
+        .ecam_size = 0x10000000,
+        .pci_mem_base = 0xc0000000,
+        .pci_mem_size = 0x20000000,
+        .pci_mem64_base = 0x140000000,
+        .pci_mem64_size = 0x1000000000,
 };
 
 static u64 le(const u8 *p, unsigned n)
@@ -152,7 +152,8 @@ static void loader_script_equals_placing(void **state)
 		u64 v;
 
 		switch (le(c, 4)) {
-		case 1: break;
+		case 1:
+			break;
 		case 2:
 			assert_string_equal((char *)c + 60, "etc/acpi/tables");
 			v = le(file + le(c + 116, 4), c[120]) + GPA;
@@ -161,7 +162,8 @@ static void loader_script_equals_placing(void **state)
 		case 3:
 			file[le(c + 60, 4)] -= sum(file + le(c + 64, 4), le(c + 68, 4));
 			break;
-		default: fail();
+		default:
+			fail();
 		}
 	}
 	assert_memory_equal(linked.rsdp, placed.rsdp, ACPI_RSDP_SIZE);
@@ -196,7 +198,8 @@ static void dump(void **state)
 		skip();
 	build(&t);
 	for (unsigned i = 0; i <= ARRAY_SIZE(names); i++) {
-		const u8 *table = i < ARRAY_SIZE(names) ? find(&t, names[i]) : at(&t, le(find(&t, "FACP") + 40, 4));
+		const u8 *table =
+		        i < ARRAY_SIZE(names) ? find(&t, names[i]) : at(&t, le(find(&t, "FACP") + 40, 4));
 		snprintf(path, sizeof(path), "%s/%.4s.dat", dir, (const char *)table);
 		FILE *f = fopen(path, "wb");
 		assert_non_null(f);
@@ -209,9 +212,9 @@ static void dump(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(fadt_names_the_ports),	  cmocka_unit_test(madt_lists_apics),
-		cmocka_unit_test(mcfg_covers_all_buses),  cmocka_unit_test(loader_script_equals_placing),
-		cmocka_unit_test(most_cpus_fit),	  cmocka_unit_test(dump),
+	        cmocka_unit_test(fadt_names_the_ports),  cmocka_unit_test(madt_lists_apics),
+	        cmocka_unit_test(mcfg_covers_all_buses), cmocka_unit_test(loader_script_equals_placing),
+	        cmocka_unit_test(most_cpus_fit),         cmocka_unit_test(dump),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -146,9 +146,12 @@ static void timer_carry_sets_status(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(smi_command_switches_acpi_mode), cmocka_unit_test(power_button_is_an_sci),
-		cmocka_unit_test(s5_powers_off),		  cmocka_unit_test(gpe_is_an_sci),
-		cmocka_unit_test(timer_runs_at_its_rate),	  cmocka_unit_test(timer_carry_sets_status),
+	        cmocka_unit_test(smi_command_switches_acpi_mode),
+	        cmocka_unit_test(power_button_is_an_sci),
+	        cmocka_unit_test(s5_powers_off),
+	        cmocka_unit_test(gpe_is_an_sci),
+	        cmocka_unit_test(timer_runs_at_its_rate),
+	        cmocka_unit_test(timer_carry_sets_status),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /*
- * What the APIC tests share: a few local APICs and an I/O APIC on one bus, with vCPUs that only collect events.
+ * What the APIC tests share: a few local APICs and an I/O APIC on one bus, with vCPUs that only collect
+ * events.
  */
 #pragma once
 
@@ -54,8 +55,14 @@ static inline void apics_free(struct apics *a)
 	free(a);
 }
 
-static inline u32 rd(struct lapic *l, u32 reg) { return (u32)lapic_read(l, reg, 4); }
-static inline void wr(struct lapic *l, u32 reg, u32 v) { lapic_write(l, reg, 4, v); }
+static inline u32 rd(struct lapic *l, u32 reg)
+{
+	return (u32)lapic_read(l, reg, 4);
+}
+static inline void wr(struct lapic *l, u32 reg, u32 v)
+{
+	lapic_write(l, reg, 4, v);
+}
 
 static inline void enable_all(struct apics *a)
 {

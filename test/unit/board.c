@@ -222,8 +222,8 @@ static void bad_configurations_are_refused(void **state)
 {
 	struct error e;
 	struct board_config none = {.memory = 64 * MiB, .cpus = 0}, many = {.memory = 64 * MiB, .cpus = 65},
-			    small = {.memory = 1 * MiB, .cpus = 1},
-			    uuid = {.memory = 64 * MiB, .cpus = 1, .smbios_uuid = "nonsense"};
+	                    small = {.memory = 1 * MiB, .cpus = 1},
+	                    uuid = {.memory = 64 * MiB, .cpus = 1, .smbios_uuid = "nonsense"};
 
 	assert_null(board_new(&none, &loop, &e));
 	assert_null(board_new(&many, &loop, &e));
@@ -235,8 +235,8 @@ static void bad_configurations_are_refused(void **state)
 /* Every port and much of MMIO, written at random by a hostile guest. */
 static void random_accesses_do_no_harm(void **state)
 {
-	static const u64 places[] = {BOARD_LAPIC_BASE, BOARD_IOAPIC_BASE, BOARD_ECAM_BASE, BOARD_PCI_BASE, BOARD_TESTDEV_MEM,
-				     0xa0000};
+	static const u64 places[] = {BOARD_LAPIC_BASE, BOARD_IOAPIC_BASE, BOARD_ECAM_BASE,
+	                             BOARD_PCI_BASE,   BOARD_TESTDEV_MEM, 0xa0000};
 	u64 seed = 5, v;
 
 	for (int i = 0; i < 400000; i++) {
@@ -246,14 +246,27 @@ static void random_accesses_do_no_harm(void **state)
 		u64 gpa = places[(seed >> 20) % ARRAY_SIZE(places)] + (seed >> 40 & 0xfff);
 		u16 port = (u16)(seed >> 30 & (seed & BIT(29) ? 0xffff : 0xff));
 		switch (seed >> 54 & 7) {
-		case 0: io->mmio_read(io->ctx, c, gpa, size); break;
-		case 1: io->mmio_write(io->ctx, c, gpa, size, seed * 3); break;
+		case 0:
+			io->mmio_read(io->ctx, c, gpa, size);
+			break;
+		case 1:
+			io->mmio_write(io->ctx, c, gpa, size, seed * 3);
+			break;
 		case 2:
-		case 3: io->pio_write(io->ctx, c, port, min(size, 4u), (u32)(seed * 5)); break;
-		case 4: io->pio_read(io->ctx, c, port, min(size, 4u)); break;
-		case 5: io->interrupt_ack(io->ctx, c); break;
-		case 6: io->msr_write(io->ctx, c, 0x800 + (seed >> 40 & 0x3f), seed * 7 >> 40); break;
-		default: io->msr_read(io->ctx, c, 0x4b564d00 + (seed >> 40 & 3), &v);
+		case 3:
+			io->pio_write(io->ctx, c, port, min(size, 4u), (u32)(seed * 5));
+			break;
+		case 4:
+			io->pio_read(io->ctx, c, port, min(size, 4u));
+			break;
+		case 5:
+			io->interrupt_ack(io->ctx, c);
+			break;
+		case 6:
+			io->msr_write(io->ctx, c, 0x800 + (seed >> 40 & 0x3f), seed * 7 >> 40);
+			break;
+		default:
+			io->msr_read(io->ctx, c, 0x4b564d00 + (seed >> 40 & 3), &v);
 		}
 	}
 }
@@ -261,19 +274,19 @@ static void random_accesses_do_no_harm(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(each_cpu_sees_its_own_apic, setup, teardown),
-		cmocka_unit_test_setup_teardown(unknown_msrs_are_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(pic_interrupt_through_lint0, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_device_line_to_ioapic, setup, teardown),
-		cmocka_unit_test_setup_teardown(timer_is_pin_2, setup, teardown),
-		cmocka_unit_test_setup_teardown(ferr_is_irq_13, setup, teardown),
-		cmocka_unit_test_setup_teardown(events_are_told_once, setup, teardown),
-		cmocka_unit_test_setup_teardown(e820_is_sorted_and_covers_ram, setup, teardown),
-		cmocka_unit_test_setup_teardown(tables_are_where_systems_look, setup, teardown),
-		cmocka_unit_test_setup_teardown(fw_cfg_tells_cpus_and_memory, setup, teardown),
-		cmocka_unit_test_setup_teardown(power_button_reaches_the_cpu, setup, teardown),
-		cmocka_unit_test_setup_teardown(bad_configurations_are_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(random_accesses_do_no_harm, setup, teardown),
+	        cmocka_unit_test_setup_teardown(each_cpu_sees_its_own_apic, setup, teardown),
+	        cmocka_unit_test_setup_teardown(unknown_msrs_are_refused, setup, teardown),
+	        cmocka_unit_test_setup_teardown(pic_interrupt_through_lint0, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_device_line_to_ioapic, setup, teardown),
+	        cmocka_unit_test_setup_teardown(timer_is_pin_2, setup, teardown),
+	        cmocka_unit_test_setup_teardown(ferr_is_irq_13, setup, teardown),
+	        cmocka_unit_test_setup_teardown(events_are_told_once, setup, teardown),
+	        cmocka_unit_test_setup_teardown(e820_is_sorted_and_covers_ram, setup, teardown),
+	        cmocka_unit_test_setup_teardown(tables_are_where_systems_look, setup, teardown),
+	        cmocka_unit_test_setup_teardown(fw_cfg_tells_cpus_and_memory, setup, teardown),
+	        cmocka_unit_test_setup_teardown(power_button_reaches_the_cpu, setup, teardown),
+	        cmocka_unit_test_setup_teardown(bad_configurations_are_refused, setup, teardown),
+	        cmocka_unit_test_setup_teardown(random_accesses_do_no_harm, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

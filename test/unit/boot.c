@@ -29,12 +29,16 @@ static void machine_make(u64 size)
 
 	assert_int_equal(memory_init(&memory, size, &e), 0);
 	env = (struct boot_env){
-		.memory = &memory,
-		.e820 = {{0, 0x9fc00, 1}, {0x9fc00, 0x400, 2}, {0xe0000, 0x20000, 2}, {1 * MiB, low - 2 * MiB, 1},
-	                 {low - 1 * MiB, 1 * MiB, 3}, {4 * GiB, size - low, 1}},
-		.e820_count = size > low ? 6 : 5,
-		.rsdp = 0xe0010,
-		.kernel = "KERNEL",
+	        .memory = &memory,
+	        .e820 = {{0, 0x9fc00, 1},
+	                 {0x9fc00, 0x400, 2},
+	                 {0xe0000, 0x20000, 2},
+	                 {1 * MiB, low - 2 * MiB, 1},
+	                 {low - 1 * MiB, 1 * MiB, 3},
+	                 {4 * GiB, size - low, 1}},
+	        .e820_count = size > low ? 6 : 5,
+	        .rsdp = 0xe0010,
+	        .kernel = "KERNEL",
 	};
 	vcpu_state_reset(&state, true);
 }
@@ -117,7 +121,8 @@ static struct image vmlinux_make(void)
 static struct image lz4_make(const struct image *plain)
 {
 	struct image i = {calloc(1, plain->size + 4096), 0};
-	int n = LZ4_compress_default((char *)plain->data, (char *)i.data + 8, (int)plain->size, (int)plain->size + 4000);
+	int n = LZ4_compress_default((char *)plain->data, (char *)i.data + 8, (int)plain->size,
+	                             (int)plain->size + 4000);
 
 	image_put32(&i, 0, 0x184c2102);
 	image_put32(&i, 4, (u32)n);
@@ -128,7 +133,8 @@ static struct image lz4_make(const struct image *plain)
 
 static struct image bzimage_make(void)
 {
-	struct image vmlinux = vmlinux_make(), payload = lz4_make(&vmlinux), i = image_bzimage(payload.data, payload.size);
+	struct image vmlinux = vmlinux_make(), payload = lz4_make(&vmlinux),
+	             i = image_bzimage(payload.data, payload.size);
 
 	image_release(&vmlinux);
 	image_release(&payload);
@@ -229,7 +235,8 @@ static u64 initrd_at(u64 memory_size, u32 initrd_max, u16 xloadflags, u64 size)
 	if (r)
 		assert_non_null(strstr(e.text, "does not fit in memory"));
 	else
-		assert_int_equal(read32(BOOT_ZERO_PAGE + 0x21c) | (u64)read32(BOOT_ZERO_PAGE + 0xc4) << 32, size);
+		assert_int_equal(read32(BOOT_ZERO_PAGE + 0x21c) | (u64)read32(BOOT_ZERO_PAGE + 0xc4) << 32,
+		                 size);
 	memory_release(&memory);
 	boot_file_release(&initrd);
 	bzimage_release(&b);
@@ -315,18 +322,18 @@ static void bzimage_refuses_nonsense(void **unused)
 		u32 value;
 		const char *says;
 	} spoil[] = {
-		{0x206, 0x20b, "too old"},
-		{0x206, 0, "too old"},
-		{0x236, 0, "32-bit kernel"},
-		{0x201, 0x53726400, "header"}, /* length 0; the magic's first bytes stay */
-		{0x248, 0xffffffff, "payload"},
-		{0x24c, 0xffffffff, "payload"},
-		{0x24c, 3, "no payload"},
-		{0x24c, 40, "lz4"},
-		{0x1f1, 0xff, "setup code"},
-		{0x700, 0x184c2102, NULL}, /* the magic it has: all is well */
-		{0x704, 0x7fffffff, "truncated"},
-		{0x704, 0x00000010, "lz4"},
+	        {0x206, 0x20b, "too old"},
+	        {0x206, 0, "too old"},
+	        {0x236, 0, "32-bit kernel"},
+	        {0x201, 0x53726400, "header"}, /* length 0; the magic's first bytes stay */
+	        {0x248, 0xffffffff, "payload"},
+	        {0x24c, 0xffffffff, "payload"},
+	        {0x24c, 3, "no payload"},
+	        {0x24c, 40, "lz4"},
+	        {0x1f1, 0xff, "setup code"},
+	        {0x700, 0x184c2102, NULL}, /* the magic it has: all is well */
+	        {0x704, 0x7fffffff, "truncated"},
+	        {0x704, 0x00000010, "lz4"},
 	};
 
 	for (unsigned n = 0; n < ARRAY_SIZE(spoil); n++) {
@@ -354,9 +361,9 @@ static void bzimage_refuses_nonsense(void **unused)
 static void payload_that_is_no_kernel(void **unused)
 {
 	struct image bad[] = {
-		{(u8 *)strdup("just text, and rather much of it so that it packs"), 49},
-		image_elf32(0x1000000, 0x1000000, 0x1000000, 64, 0),
-		image_elf64(0x8000, 0x8000, 0x8000, 64, 0, 0), /* where the zero page lies */
+	        {(u8 *)strdup("just text, and rather much of it so that it packs"), 49},
+	        image_elf32(0x1000000, 0x1000000, 0x1000000, 64, 0),
+	        image_elf64(0x8000, 0x8000, 0x8000, 64, 0, 0), /* where the zero page lies */
 	};
 
 	for (unsigned n = 0; n < ARRAY_SIZE(bad); n++) {
@@ -514,7 +521,8 @@ static void multiboot_modules_lie_behind_it(void **unused)
 	image_multiboot(&f, 0x200, 3, 0, 0, 0, 0, 0);
 	machine_make(16 * MiB);
 	snprintf(first, sizeof(first), "%s with, comma", file_make("one", "module 1", 8));
-	snprintf(list, sizeof(list), "%s with,, comma,%s", file_make("one", "module 1", 8), file_make("two", "m2", 2));
+	snprintf(list, sizeof(list), "%s with,, comma,%s", file_make("one", "module 1", 8),
+	         file_make("two", "m2", 2));
 	multiboot_start_ok(&f, list, "");
 
 	u64 mods = read32(0x9518);
@@ -559,11 +567,11 @@ static void multiboot_flat_image(void **unused)
 static void multiboot_refuses_nonsense(void **unused)
 {
 	static const u32 bad[][5] = {
-		{0x1fffff, 0x200000, 0, 0, 0},        /* header before the load address */
-		{0x200101, 0x200000, 0, 0, 0},        /* load begins before the file */
-		{0x200000, 0x200000, 0x1fffff, 0, 0}, /* ends before it begins */
-		{0x200000, 0x200000, 0x200f01, 0, 0}, /* longer than the file */
-		{0x200000, 0x200000, 0, 0x200100, 0}, /* .bss ends within */
+	        {0x1fffff, 0x200000, 0, 0, 0},        /* header before the load address */
+	        {0x200101, 0x200000, 0, 0, 0},        /* load begins before the file */
+	        {0x200000, 0x200000, 0x1fffff, 0, 0}, /* ends before it begins */
+	        {0x200000, 0x200000, 0x200f01, 0, 0}, /* longer than the file */
+	        {0x200000, 0x200000, 0, 0x200100, 0}, /* .bss ends within */
 	};
 
 	for (unsigned n = 0; n < ARRAY_SIZE(bad); n++) {
@@ -657,9 +665,11 @@ static void load_says_what_is_wrong(void **unused)
 	REFUSED(64 * MiB, "Is a directory", .kernel = "/tmp");
 	REFUSED(64 * MiB, "/empty: empty file", .kernel = file_make("empty", "", 0));
 	REFUSED(64 * MiB, "/text: not a kernel image", .kernel = file_make("text", "hello\n", 6));
-	REFUSED(64 * MiB, "not a kernel image that can be booted: truncated", .kernel = file_make("cut", bz.data, 0x700));
+	REFUSED(64 * MiB, "not a kernel image that can be booted: truncated",
+	        .kernel = file_make("cut", bz.data, 0x700));
 	REFUSED(64 * MiB, "neither a PVH entry nor", .kernel = file_make("elf", elf.data, elf.size));
-	REFUSED(64 * MiB, "/large: does not fit in memory", .kernel = file_make("large", large.data, large.size));
+	REFUSED(64 * MiB, "/large: does not fit in memory",
+	        .kernel = file_make("large", large.data, large.size));
 	REFUSED(64 * MiB, "/none: No such file", .kernel = kernel, .initrd = "/none");
 	REFUSED(64 * MiB, "/initrd: an initrd of 65 MiB does not fit", .kernel = kernel,
 	        .initrd = file_sparse("initrd", 64 * MiB + 1));
@@ -680,9 +690,9 @@ static void load_knows_the_kinds(void **unused)
 		struct boot_config config;
 		enum boot_kind kind;
 	} cases[] = {
-		{{.kernel = file_make("bzImage", bz.data, bz.size)}, BOOT_BZIMAGE},
-		{{.kernel = file_make("pvh", elf.data, elf.size)}, BOOT_PVH},
-		{{.firmware = file_sparse("rom", 128 * KiB)}, BOOT_FIRMWARE},
+	        {{.kernel = file_make("bzImage", bz.data, bz.size)}, BOOT_BZIMAGE},
+	        {{.kernel = file_make("pvh", elf.data, elf.size)}, BOOT_PVH},
+	        {{.firmware = file_sparse("rom", 128 * KiB)}, BOOT_FIRMWARE},
 	};
 
 	for (unsigned n = 0; n < ARRAY_SIZE(cases); n++) {
@@ -705,9 +715,7 @@ static void load_knows_the_kinds(void **unused)
 	image_release(&elf);
 }
 
-static void no_event(void *ctx, enum board_event event, int code)
-{
-}
+static void no_event(void *ctx, enum board_event event, int code) {}
 
 /* The second boot reads the file again; a file that has become another is a fault of the host's. */
 static void boots_again_on_a_board(void **unused)
@@ -784,28 +792,28 @@ static void firmware_is_a_rom_with_an_alias(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_teardown(bzimage_enters_the_vmlinux, memory_drop),
-		cmocka_unit_test_teardown(long_mode_is_as_the_protocol_says, memory_drop),
-		cmocka_unit_test(initrd_lies_as_high_as_it_may),
-		cmocka_unit_test_teardown(initrd_content_is_loaded, memory_drop),
-		cmocka_unit_test_teardown(unknown_packing_unpacks_itself, memory_drop),
-		cmocka_unit_test(bzimage_refuses_every_truncation),
-		cmocka_unit_test(bzimage_refuses_nonsense),
-		cmocka_unit_test(payload_that_is_no_kernel),
-		cmocka_unit_test_teardown(pvh_gets_its_start_info, memory_drop),
-		cmocka_unit_test(pvh_refuses_a_kernel_on_boot_data),
-		cmocka_unit_test_teardown(multiboot_elf_as_qemu_does_it, memory_drop),
-		cmocka_unit_test_teardown(multiboot_without_cmdline_ends_in_a_space, memory_drop),
-		cmocka_unit_test_teardown(multiboot_takes_64_bit_files, memory_drop),
-		cmocka_unit_test_teardown(multiboot_modules_lie_behind_it, memory_drop),
-		cmocka_unit_test_teardown(multiboot_flat_image, memory_drop),
-		cmocka_unit_test(multiboot_refuses_nonsense),
-		cmocka_unit_test(multiboot_refuses_every_truncation),
-		cmocka_unit_test_teardown(multiboot_too_large_for_memory, memory_drop),
-		cmocka_unit_test(load_says_what_is_wrong),
-		cmocka_unit_test(load_knows_the_kinds),
-		cmocka_unit_test(boots_again_on_a_board),
-		cmocka_unit_test(firmware_is_a_rom_with_an_alias),
+	        cmocka_unit_test_teardown(bzimage_enters_the_vmlinux, memory_drop),
+	        cmocka_unit_test_teardown(long_mode_is_as_the_protocol_says, memory_drop),
+	        cmocka_unit_test(initrd_lies_as_high_as_it_may),
+	        cmocka_unit_test_teardown(initrd_content_is_loaded, memory_drop),
+	        cmocka_unit_test_teardown(unknown_packing_unpacks_itself, memory_drop),
+	        cmocka_unit_test(bzimage_refuses_every_truncation),
+	        cmocka_unit_test(bzimage_refuses_nonsense),
+	        cmocka_unit_test(payload_that_is_no_kernel),
+	        cmocka_unit_test_teardown(pvh_gets_its_start_info, memory_drop),
+	        cmocka_unit_test(pvh_refuses_a_kernel_on_boot_data),
+	        cmocka_unit_test_teardown(multiboot_elf_as_qemu_does_it, memory_drop),
+	        cmocka_unit_test_teardown(multiboot_without_cmdline_ends_in_a_space, memory_drop),
+	        cmocka_unit_test_teardown(multiboot_takes_64_bit_files, memory_drop),
+	        cmocka_unit_test_teardown(multiboot_modules_lie_behind_it, memory_drop),
+	        cmocka_unit_test_teardown(multiboot_flat_image, memory_drop),
+	        cmocka_unit_test(multiboot_refuses_nonsense),
+	        cmocka_unit_test(multiboot_refuses_every_truncation),
+	        cmocka_unit_test_teardown(multiboot_too_large_for_memory, memory_drop),
+	        cmocka_unit_test(load_says_what_is_wrong),
+	        cmocka_unit_test(load_knows_the_kinds),
+	        cmocka_unit_test(boots_again_on_a_board),
+	        cmocka_unit_test(firmware_is_a_rom_with_an_alias),
 	};
 
 	return cmocka_run_group_tests(tests, dir_make, dir_remove);

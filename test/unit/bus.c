@@ -174,7 +174,8 @@ static void region_can_move_itself(void **state)
 	static const struct bus_ops ops = {mover_read, mover_write};
 	struct mover m = {.bus = bus_new()};
 
-	m.region = (struct bus_region){.name = "mover", .base = 0x1000, .size = 0x100, .ops = &ops, .ctx = &m};
+	m.region =
+	        (struct bus_region){.name = "mover", .base = 0x1000, .size = 0x100, .ops = &ops, .ctx = &m};
 	bus_add(m.bus, &m.region);
 	bus_write(m.bus, 0x1010, 4, 0x8000);
 	assert_int_equal(bus_read(m.bus, 0x1010, 1), 0xff);
@@ -216,7 +217,8 @@ static void removed_region_is_quiet(void **state)
 	for (int i = 0; i < 2; i++)
 		pthread_create(&t[i], NULL, race_reader, &r);
 	for (int i = 0; i < 2000; i++) {
-		struct bus_region region = {.name = "race", .base = 0x1000, .size = 16, .ops = &ops, .ctx = &r};
+		struct bus_region region = {
+		        .name = "race", .base = 0x1000, .size = 16, .ops = &ops, .ctx = &r};
 
 		region.lock = &r.lock;
 		r.alive = true;
@@ -233,10 +235,14 @@ static void removed_region_is_quiet(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(nobody_reads_as_ones),       cmocka_unit_test(access_reaches_its_region_only),
-		cmocka_unit_test(straddling_access_is_split), cmocka_unit_test(narrow_region_gets_narrow_accesses),
-		cmocka_unit_test(overlap_is_refused),         cmocka_unit_test(many_regions_are_found),
-		cmocka_unit_test(region_can_move_itself),     cmocka_unit_test(removed_region_is_quiet),
+	        cmocka_unit_test(nobody_reads_as_ones),
+	        cmocka_unit_test(access_reaches_its_region_only),
+	        cmocka_unit_test(straddling_access_is_split),
+	        cmocka_unit_test(narrow_region_gets_narrow_accesses),
+	        cmocka_unit_test(overlap_is_refused),
+	        cmocka_unit_test(many_regions_are_found),
+	        cmocka_unit_test(region_can_move_itself),
+	        cmocka_unit_test(removed_region_is_quiet),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,19 +70,19 @@ static void refuses_nonsense(void **state)
 		size_t offset;
 		u8 byte;
 	} spoil[] = {
-		{0, 0x7e},                                           /* magic */
-		{EI_CLASS, 3},                                       /* class */
-		{EI_DATA, ELFDATA2MSB},                              /* big endian */
-		{offsetof(Elf64_Ehdr, e_type), ET_REL},              /* object file */
-		{offsetof(Elf64_Ehdr, e_machine), EM_ARM},           /* another machine */
-		{offsetof(Elf64_Ehdr, e_phnum), 0},                  /* no segments */
-		{offsetof(Elf64_Ehdr, e_phentsize), 8},              /* entries too small */
-		{offsetof(Elf64_Ehdr, e_phoff) + 7, 0xff},           /* table outside */
-		{64 + offsetof(Elf64_Phdr, p_type), 9},              /* nothing to load */
-		{64 + offsetof(Elf64_Phdr, p_offset) + 7, 0xff},     /* data outside */
-		{64 + offsetof(Elf64_Phdr, p_filesz) + 7, 0xff},     /* too long */
-		{64 + offsetof(Elf64_Phdr, p_memsz), 1},             /* less memory than file */
-		{64 + offsetof(Elf64_Phdr, p_memsz) + 7, 0xff},      /* address wraps, with the next */
+	        {0, 0x7e},                                       /* magic */
+	        {EI_CLASS, 3},                                   /* class */
+	        {EI_DATA, ELFDATA2MSB},                          /* big endian */
+	        {offsetof(Elf64_Ehdr, e_type), ET_REL},          /* object file */
+	        {offsetof(Elf64_Ehdr, e_machine), EM_ARM},       /* another machine */
+	        {offsetof(Elf64_Ehdr, e_phnum), 0},              /* no segments */
+	        {offsetof(Elf64_Ehdr, e_phentsize), 8},          /* entries too small */
+	        {offsetof(Elf64_Ehdr, e_phoff) + 7, 0xff},       /* table outside */
+	        {64 + offsetof(Elf64_Phdr, p_type), 9},          /* nothing to load */
+	        {64 + offsetof(Elf64_Phdr, p_offset) + 7, 0xff}, /* data outside */
+	        {64 + offsetof(Elf64_Phdr, p_filesz) + 7, 0xff}, /* too long */
+	        {64 + offsetof(Elf64_Phdr, p_memsz), 1},         /* less memory than file */
+	        {64 + offsetof(Elf64_Phdr, p_memsz) + 7, 0xff},  /* address wraps, with the next */
 	};
 
 	for (unsigned n = 0; n < ARRAY_SIZE(spoil); n++) {
@@ -102,7 +102,8 @@ static void refuses_nonsense(void **state)
 static void ignores_notes_that_overrun(void **state)
 {
 	/* name size, description size */
-	static const u32 sizes[][2] = {{0xffffffff, 4}, {4, 0xffffffff}, {0xfffffffd, 0xfffffffd}, {4, 24}, {40, 0}};
+	static const u32 sizes[][2] = {
+	        {0xffffffff, 4}, {4, 0xffffffff}, {0xfffffffd, 0xfffffffd}, {4, 24}, {40, 0}};
 
 	for (unsigned n = 0; n < ARRAY_SIZE(sizes); n++) {
 		struct image f = image_elf64(0x100000, 0x100000, 0x100000, 64, 0, 0x1234);
@@ -137,7 +138,8 @@ static void loads_into_memory(void **state)
 
 static void refuses_what_does_not_fit(void **state)
 {
-	static const u64 places[] = {4 * MiB, 4 * MiB - 0x1000, 0xa0000, 0x9f000, MEMORY_HOLE_START, ~0ULL - 0x10000};
+	static const u64 places[] = {4 * MiB, 4 * MiB - 0x1000,  0xa0000,
+	                             0x9f000, MEMORY_HOLE_START, ~0ULL - 0x10000};
 
 	for (unsigned n = 0; n < ARRAY_SIZE(places); n++) {
 		struct image f = image_elf64(places[n], 0, 0, 16, 0x1800, 0);
@@ -157,14 +159,14 @@ static void refuses_what_does_not_fit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(parses_64),
-		cmocka_unit_test(parses_32),
-		cmocka_unit_test(translates_a_virtual_entry),
-		cmocka_unit_test(refuses_every_truncation),
-		cmocka_unit_test(refuses_nonsense),
-		cmocka_unit_test(ignores_notes_that_overrun),
-		cmocka_unit_test(loads_into_memory),
-		cmocka_unit_test(refuses_what_does_not_fit),
+	        cmocka_unit_test(parses_64),
+	        cmocka_unit_test(parses_32),
+	        cmocka_unit_test(translates_a_virtual_entry),
+	        cmocka_unit_test(refuses_every_truncation),
+	        cmocka_unit_test(refuses_nonsense),
+	        cmocka_unit_test(ignores_notes_that_overrun),
+	        cmocka_unit_test(loads_into_memory),
+	        cmocka_unit_test(refuses_what_does_not_fit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

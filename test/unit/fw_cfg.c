@@ -114,10 +114,10 @@ static void dma_reads_and_pads(void **state)
 
 static void dma_refuses_nonsense(void **state)
 {
-	assert_int_equal(dma(8 | 2, 8, 0xa0000), 1);	       /* no RAM there */
-	assert_int_equal(dma(8 | 2, 0xffffffff, 0x100000), 1);   /* more than there is */
-	assert_int_equal(dma(8 | 2, 16, ~0ULL - 7), 1);	       /* wraps */
-	assert_int_equal(dma(8 | 16, 4, 0x9000), 1);	       /* write */
+	assert_int_equal(dma(8 | 2, 8, 0xa0000), 1);           /* no RAM there */
+	assert_int_equal(dma(8 | 2, 0xffffffff, 0x100000), 1); /* more than there is */
+	assert_int_equal(dma(8 | 2, 16, ~0ULL - 7), 1);        /* wraps */
+	assert_int_equal(dma(8 | 16, 4, 0x9000), 1);           /* write */
 	bus_write(bus, 0x514, 4, 0xffffffff);
 	bus_write(bus, 0x518, 4, 0xffffffff); /* the request itself is nowhere */
 }
@@ -125,8 +125,9 @@ static void dma_refuses_nonsense(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(signature_and_id),   cmocka_unit_test(items_by_port),	cmocka_unit_test(directory_lists_files),
-		cmocka_unit_test(dma_reads_and_pads), cmocka_unit_test(dma_refuses_nonsense),
+	        cmocka_unit_test(signature_and_id),      cmocka_unit_test(items_by_port),
+	        cmocka_unit_test(directory_lists_files), cmocka_unit_test(dma_reads_and_pads),
+	        cmocka_unit_test(dma_refuses_nonsense),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

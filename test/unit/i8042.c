@@ -82,9 +82,9 @@ static void a20_reads_back(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reset_commands),
-		cmocka_unit_test(controller_answers_and_nothing_is_plugged_in),
-		cmocka_unit_test(a20_reads_back),
+	        cmocka_unit_test(reset_commands),
+	        cmocka_unit_test(controller_answers_and_nothing_is_plugged_in),
+	        cmocka_unit_test(a20_reads_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -213,17 +213,17 @@ static void pins_out_of_range_do_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(registers),
-		cmocka_unit_test(edge_comes_once_per_edge),
-		cmocka_unit_test(masked_edge_is_lost),
-		cmocka_unit_test(level_comes_again_after_eoi),
-		cmocka_unit_test(masked_level_waits),
-		cmocka_unit_test(eoi_register_and_edge_trick_clear_remote_irr),
-		cmocka_unit_test(unaccepted_level_is_not_in_service),
-		cmocka_unit_test(delivery_modes),
-		cmocka_unit_test(logical_destination),
-		cmocka_unit_test(reset_masks_all),
-		cmocka_unit_test(pins_out_of_range_do_nothing),
+	        cmocka_unit_test(registers),
+	        cmocka_unit_test(edge_comes_once_per_edge),
+	        cmocka_unit_test(masked_edge_is_lost),
+	        cmocka_unit_test(level_comes_again_after_eoi),
+	        cmocka_unit_test(masked_level_waits),
+	        cmocka_unit_test(eoi_register_and_edge_trick_clear_remote_irr),
+	        cmocka_unit_test(unaccepted_level_is_not_in_service),
+	        cmocka_unit_test(delivery_modes),
+	        cmocka_unit_test(logical_destination),
+	        cmocka_unit_test(reset_masks_all),
+	        cmocka_unit_test(pins_out_of_range_do_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

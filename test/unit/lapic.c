@@ -237,6 +237,20 @@ static void nmi_init_sipi_are_events(void **state)
 	apics_free(a);
 }
 
+/* The CPU can hold one NMI in service and one pending, so two that come at once must not become one. */
+static void second_nmi_is_told(void **state)
+{
+	struct apics *a = apics_new();
+	struct apic_message m = {.dest = 1, .mode = APIC_DM_NMI};
+
+	for (int i = 0; i < 5; i++)
+		apic_send(&a->bus, &m, APIC_TO_DEST, NULL);
+	assert_int_equal(events(a, 1), CPU_EV_NMI | CPU_EV_NMI_AGAIN);
+	apic_send(&a->bus, &m, APIC_TO_DEST, NULL);
+	assert_int_equal(events(a, 1), CPU_EV_NMI);
+	apics_free(a);
+}
+
 static void disabled_takes_no_fixed_but_keeps_pending(void **state)
 {
 	struct apics *a = apics_new();
@@ -335,16 +349,17 @@ static void hardware_disable_loses_all_but_cr8(void **state)
 
 static void x2apic_registers_are_checked(void **state)
 {
-	static const u32 no_read[] = {0x800, 0x801, 0x804, 0x809, 0x80b, 0x80c, 0x80e, 0x82f, 0x831, 0x83a, 0x83f, 0x840,
-				      0x8ff};
-	static const u32 no_write[] = {0x802, 0x803, 0x80a, 0x80d, 0x80e, 0x810, 0x818, 0x820, 0x827, 0x831, 0x839, 0x840};
+	static const u32 no_read[] = {0x800, 0x801, 0x804, 0x809, 0x80b, 0x80c, 0x80e,
+	                              0x82f, 0x831, 0x83a, 0x83f, 0x840, 0x8ff};
+	static const u32 no_write[] = {0x802, 0x803, 0x80a, 0x80d, 0x80e, 0x810,
+	                               0x818, 0x820, 0x827, 0x831, 0x839, 0x840};
 	static const struct {
 		u32 msr;
 		u64 value;
-	} reserved[] = {{0x808, 0x100},	 {0x80b, 1},	   {0x80f, 0x1000}, {0x828, 1},
-			{0x830, 0x1000}, {0x830, 0x2000},  {0x830, BIT(20)}, {0x832, BIT(32)},
-			{0x832, 0x100},	 {0x835, BIT(17)}, {0x838, BIT(32)}, {0x83e, 4},
-			{0x83f, 0x100},	 {0x837, 0x400}};
+	} reserved[] = {{0x808, 0x100},  {0x80b, 1},       {0x80f, 0x1000},  {0x828, 1},
+	                {0x830, 0x1000}, {0x830, 0x2000},  {0x830, BIT(20)}, {0x832, BIT(32)},
+	                {0x832, 0x100},  {0x835, BIT(17)}, {0x838, BIT(32)}, {0x83e, 4},
+	                {0x83f, 0x100},  {0x837, 0x400}};
 	struct apics *a = apics_new();
 	struct lapic *l = &a->lapic[3];
 	u64 v;
@@ -669,13 +684,26 @@ static void random_accesses_do_no_harm(void **state)
 		seed ^= seed << 17;
 		u32 value = (u32)(seed >> 32), reg = (u32)seed & 0xfff;
 		switch (seed >> 29 & 7) {
-		case 0: lapic_read(l, reg, 1u << (value & 3)); break;
-		case 1: lapic_msr_write(l, 0x800 + (reg & 0x3f), seed >> 20); break;
-		case 2: lapic_msr_read(l, 0x800 + (reg & 0xff), &v); break;
-		case 3: lapic_msr_write(l, MSR_APIC_BASE, 0xfee00000 | (reg & 0xd00)); break;
-		case 4: lapic_ack(l); break;
-		case 5: lapic_msr_write(l, MSR_TSC_DEADLINE, seed); break;
-		default: wr(l, reg & 0xff0, value);
+		case 0:
+			lapic_read(l, reg, 1u << (value & 3));
+			break;
+		case 1:
+			lapic_msr_write(l, 0x800 + (reg & 0x3f), seed >> 20);
+			break;
+		case 2:
+			lapic_msr_read(l, 0x800 + (reg & 0xff), &v);
+			break;
+		case 3:
+			lapic_msr_write(l, MSR_APIC_BASE, 0xfee00000 | (reg & 0xd00));
+			break;
+		case 4:
+			lapic_ack(l);
+			break;
+		case 5:
+			lapic_msr_write(l, MSR_TSC_DEADLINE, seed);
+			break;
+		default:
+			wr(l, reg & 0xff0, value);
 		}
 	}
 	apics_free(a);
@@ -684,35 +712,36 @@ static void random_accesses_do_no_harm(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(power_on_state),
-		cmocka_unit_test(only_aligned_dwords_write),
-		cmocka_unit_test(software_disable_masks_lvt),
-		cmocka_unit_test(self_ipi_goes_through_irr_and_isr),
-		cmocka_unit_test(priority_classes_nest),
-		cmocka_unit_test(tpr_holds_back_and_lets_go),
-		cmocka_unit_test(destinations_physical),
-		cmocka_unit_test(destinations_shorthand),
-		cmocka_unit_test(destinations_logical_flat),
-		cmocka_unit_test(destinations_logical_cluster),
-		cmocka_unit_test(lowest_priority_picks_one),
-		cmocka_unit_test(nmi_init_sipi_are_events),
-		cmocka_unit_test(disabled_takes_no_fixed_but_keeps_pending),
-		cmocka_unit_test(errors_show_after_a_write),
-		cmocka_unit_test(base_follows_figure_10_27),
-		cmocka_unit_test(hardware_disable_loses_all_but_cr8),
-		cmocka_unit_test(x2apic_registers_are_checked),
-		cmocka_unit_test(x2apic_ids_have_clusters),
-		cmocka_unit_test(x2apic_ipis),
-		cmocka_unit_test(msi_reaches_both_modes),
-		cmocka_unit_test(lint_modes),
-		cmocka_unit_test(init_keeps_id_and_base),
-		cmocka_unit_test(one_shot_counts_once),
-		cmocka_unit_test(periodic_comes_again),
-		cmocka_unit_test(expiry_is_seen_without_the_loop),
-		cmocka_unit_test(divisor_scales),
-		cmocka_unit_test(tsc_deadline),
-		cmocka_unit_test(masked_timer_counts_silently),
-		cmocka_unit_test(random_accesses_do_no_harm),
+	        cmocka_unit_test(power_on_state),
+	        cmocka_unit_test(only_aligned_dwords_write),
+	        cmocka_unit_test(software_disable_masks_lvt),
+	        cmocka_unit_test(self_ipi_goes_through_irr_and_isr),
+	        cmocka_unit_test(priority_classes_nest),
+	        cmocka_unit_test(tpr_holds_back_and_lets_go),
+	        cmocka_unit_test(destinations_physical),
+	        cmocka_unit_test(destinations_shorthand),
+	        cmocka_unit_test(destinations_logical_flat),
+	        cmocka_unit_test(destinations_logical_cluster),
+	        cmocka_unit_test(lowest_priority_picks_one),
+	        cmocka_unit_test(nmi_init_sipi_are_events),
+	        cmocka_unit_test(second_nmi_is_told),
+	        cmocka_unit_test(disabled_takes_no_fixed_but_keeps_pending),
+	        cmocka_unit_test(errors_show_after_a_write),
+	        cmocka_unit_test(base_follows_figure_10_27),
+	        cmocka_unit_test(hardware_disable_loses_all_but_cr8),
+	        cmocka_unit_test(x2apic_registers_are_checked),
+	        cmocka_unit_test(x2apic_ids_have_clusters),
+	        cmocka_unit_test(x2apic_ipis),
+	        cmocka_unit_test(msi_reaches_both_modes),
+	        cmocka_unit_test(lint_modes),
+	        cmocka_unit_test(init_keeps_id_and_base),
+	        cmocka_unit_test(one_shot_counts_once),
+	        cmocka_unit_test(periodic_comes_again),
+	        cmocka_unit_test(expiry_is_seen_without_the_loop),
+	        cmocka_unit_test(divisor_scales),
+	        cmocka_unit_test(tsc_deadline),
+	        cmocka_unit_test(masked_timer_counts_silently),
+	        cmocka_unit_test(random_accesses_do_no_harm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -137,7 +137,8 @@ static void a_callback_may_rearm_itself(void **state)
 
 static void calls_run_oldest_first_and_once(void **state)
 {
-	struct loop_call a = {.fn = note, .ctx = "a"}, b = {.fn = note, .ctx = "b"}, end = {.fn = note, .ctx = "."};
+	struct loop_call a = {.fn = note, .ctx = "a"}, b = {.fn = note, .ctx = "b"},
+	                 end = {.fn = note, .ctx = "."};
 
 	loop_post(&loop, &a);
 	loop_post(&loop, &b);
@@ -207,14 +208,14 @@ static void another_thread_can_arm(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(timers_fire_in_order_of_deadline, setup, teardown),
-		cmocka_unit_test_setup_teardown(disarmed_timers_do_not_fire, setup, teardown),
-		cmocka_unit_test_setup_teardown(arming_again_moves, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_deadline_in_the_past_fires_at_once, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_callback_may_rearm_itself, setup, teardown),
-		cmocka_unit_test_setup_teardown(calls_run_oldest_first_and_once, setup, teardown),
-		cmocka_unit_test_setup_teardown(descriptors_are_told, setup, teardown),
-		cmocka_unit_test_setup_teardown(another_thread_can_arm, setup, teardown),
+	        cmocka_unit_test_setup_teardown(timers_fire_in_order_of_deadline, setup, teardown),
+	        cmocka_unit_test_setup_teardown(disarmed_timers_do_not_fire, setup, teardown),
+	        cmocka_unit_test_setup_teardown(arming_again_moves, setup, teardown),
+	        cmocka_unit_test_setup_teardown(a_deadline_in_the_past_fires_at_once, setup, teardown),
+	        cmocka_unit_test_setup_teardown(a_callback_may_rearm_itself, setup, teardown),
+	        cmocka_unit_test_setup_teardown(calls_run_oldest_first_and_once, setup, teardown),
+	        cmocka_unit_test_setup_teardown(descriptors_are_told, setup, teardown),
+	        cmocka_unit_test_setup_teardown(another_thread_can_arm, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -156,7 +156,8 @@ static void write_kills_code_of_each_page_touched(void **state)
 		atomic_fetch_or(physmem_page(&m.phys, s, 0x200000 + i * PAGE_SIZE), PHYSMEM_PAGE_CODE);
 	memory_write(&m, 0x200fff, buf, sizeof(buf)); /* last byte of page 0, all of 1, first of 2 */
 	for (int i = 0; i < 3; i++)
-		assert_int_equal(atomic_load(physmem_page(&m.phys, s, 0x200000 + i * PAGE_SIZE)), PHYSMEM_PAGE_STEP);
+		assert_int_equal(atomic_load(physmem_page(&m.phys, s, 0x200000 + i * PAGE_SIZE)),
+		                 PHYSMEM_PAGE_STEP);
 	assert_int_equal(atomic_load(physmem_page(&m.phys, s, 0x203000)), PHYSMEM_PAGE_CODE);
 	memory_release(&m);
 }
@@ -164,15 +165,15 @@ static void write_kills_code_of_each_page_touched(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sizes_are_checked),
-		cmocka_unit_test(largest_memory_costs_nothing),
-		cmocka_unit_test(holes_are_no_memory),
-		cmocka_unit_test(refused_write_changes_nothing),
-		cmocka_unit_test(memory_goes_on_above_4g),
-		cmocka_unit_test(rom_can_be_read_only),
-		cmocka_unit_test(rom_next_to_ram_is_read_across),
-		cmocka_unit_test(zero_forgets_all_and_code_dies),
-		cmocka_unit_test(write_kills_code_of_each_page_touched),
+	        cmocka_unit_test(sizes_are_checked),
+	        cmocka_unit_test(largest_memory_costs_nothing),
+	        cmocka_unit_test(holes_are_no_memory),
+	        cmocka_unit_test(refused_write_changes_nothing),
+	        cmocka_unit_test(memory_goes_on_above_4g),
+	        cmocka_unit_test(rom_can_be_read_only),
+	        cmocka_unit_test(rom_next_to_ram_is_read_across),
+	        cmocka_unit_test(zero_forgets_all_and_code_dies),
+	        cmocka_unit_test(write_kills_code_of_each_page_touched),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,18 +42,18 @@ static int setup(void **state)
 	mmio = bus_new();
 	resets = sends = lines = 0;
 	struct pci_host_config c = {
-		.pio = pio,
-		.mmio = mmio,
-		.ecam_base = ECAM,
-		.ecam_size = 0x10000000,
-		.mem_base = MEM,
-		.mem_size = 0x20000000,
-		.mem64_base = 0x100000000,
-		.mem64_size = 64 * GiB,
-		.io_base = 0xc000,
-		.io_size = 0x4000,
-		.msi = {send, NULL},
-		.reset = reset,
+	        .pio = pio,
+	        .mmio = mmio,
+	        .ecam_base = ECAM,
+	        .ecam_size = 0x10000000,
+	        .mem_base = MEM,
+	        .mem_size = 0x20000000,
+	        .mem64_base = 0x100000000,
+	        .mem64_size = 64 * GiB,
+	        .io_base = 0xc000,
+	        .io_size = 0x4000,
+	        .msi = {send, NULL},
+	        .reset = reset,
 	};
 	for (unsigned i = 0; i < 8; i++)
 		c.intx[i] = (struct irq_line){set_line, NULL, i};
@@ -111,23 +111,23 @@ static struct toy *toy_new(void)
 	struct error e;
 
 	t->pci = (struct pci_device){
-		.name = "toy",
-		.vendor = 0x1234,
-		.device = 0x5678,
-		.subvendor = 0x9abc,
-		.subdevice = 0xdef0,
-		.class_code = 0x010802,
-		.revision = 3,
-		.ctx = t,
-		.bar = {[0] = {.size = 16 * KiB, .is64 = true, .ops = &toy_ops},
-			[2] = {.size = 1 * GiB, .is64 = true, .prefetch = true, .ops = &toy_ops},
-			[4] = {.size = 32, .io = true, .ops = &toy_ops}},
-		.msix_vectors = 5,
-		.msix_bar = 0,
-		.msix_offset = 0x2000,
-		.msix_pba = 0x3000,
-		.config_written = toy_written,
-		.reset = toy_reset,
+	        .name = "toy",
+	        .vendor = 0x1234,
+	        .device = 0x5678,
+	        .subvendor = 0x9abc,
+	        .subdevice = 0xdef0,
+	        .class_code = 0x010802,
+	        .revision = 3,
+	        .ctx = t,
+	        .bar = {[0] = {.size = 16 * KiB, .is64 = true, .ops = &toy_ops},
+	                [2] = {.size = 1 * GiB, .is64 = true, .prefetch = true, .ops = &toy_ops},
+	                [4] = {.size = 32, .io = true, .ops = &toy_ops}},
+	        .msix_vectors = 5,
+	        .msix_bar = 0,
+	        .msix_offset = 0x2000,
+	        .msix_pba = 0x3000,
+	        .config_written = toy_written,
+	        .reset = toy_reset,
 	};
 	assert_int_equal(pci_add(host, &t->pci, &e), 0);
 	return t;
@@ -283,7 +283,7 @@ static void msix_sends(void **state)
 	struct toy *t = toy_new();
 
 	assert_int_equal(bus_read(mmio, MEM + 0x200c, 4), 1); /* masked after reset */
-	pci_msix_notify(&t->pci, 2);			       /* not enabled: gone */
+	pci_msix_notify(&t->pci, 2);                          /* not enabled: gone */
 	write_msix(2, 0xfee01003, 0x41, 0);
 	assert_true(bus_read(mmio, MEM + 0x2020, 8) == 0xfee01000);
 	ecam_set(1, 0x42, 2, 0x8000);
@@ -370,13 +370,15 @@ static void bad_devices_are_refused(void **state)
 {
 	static struct pci_device d;
 	struct error e;
-	const struct pci_bar bad[] = {{.size = 3000}, {.size = 8}, {.size = 4 * GiB}, {.size = 512 * MiB, .io = true}};
+	const struct pci_bar bad[] = {
+	        {.size = 3000}, {.size = 8}, {.size = 4 * GiB}, {.size = 512 * MiB, .io = true}};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
 		d = (struct pci_device){.name = "bad", .bar = {bad[i]}};
 		assert_int_equal(pci_add(host, &d, &e), -1);
 	}
-	d = (struct pci_device){.name = "bad", .bar = {{.size = 4096}}, .msix_vectors = 5, .msix_offset = 4090};
+	d = (struct pci_device){
+	        .name = "bad", .bar = {{.size = 4096}}, .msix_vectors = 5, .msix_offset = 4090};
 	assert_int_equal(pci_add(host, &d, &e), -1);
 	d = (struct pci_device){.name = "bad", .slot = 32};
 	assert_int_equal(pci_add(host, &d, &e), -1);
@@ -398,13 +400,26 @@ static void random_accesses_do_no_harm(void **state)
 		seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
 		unsigned size = 1u << (seed >> 60 & 3), reg = seed >> 20 & 0x7f;
 		switch (seed >> 57 & 7) {
-		case 0: bus_read(mmio, ECAM + (seed >> 20 & 0x1ffff), size); break;
-		case 1: bus_write(mmio, MEM + (seed >> 20 & 0x7fff), size, seed); break;
-		case 2: bus_write(pio, 0xcf8, 4, 0x80000000 | (seed >> 20 & 0x1ffc)); break;
-		case 3: bus_write(pio, 0xcfc + (seed >> 20 & 3), size & 7, seed >> 30); break;
-		case 4: pci_msix_notify(&t->pci, seed >> 20 & 7); break;
-		case 5: pci_intx_set(&u->pci, seed >> 20 & 1); break;
-		default: bus_write(mmio, ECAM + 0x8000 * (1 + (seed >> 40 & 1)) + reg, size, seed >> 25);
+		case 0:
+			bus_read(mmio, ECAM + (seed >> 20 & 0x1ffff), size);
+			break;
+		case 1:
+			bus_write(mmio, MEM + (seed >> 20 & 0x7fff), size, seed);
+			break;
+		case 2:
+			bus_write(pio, 0xcf8, 4, 0x80000000 | (seed >> 20 & 0x1ffc));
+			break;
+		case 3:
+			bus_write(pio, 0xcfc + (seed >> 20 & 3), size & 7, seed >> 30);
+			break;
+		case 4:
+			pci_msix_notify(&t->pci, seed >> 20 & 7);
+			break;
+		case 5:
+			pci_intx_set(&u->pci, seed >> 20 & 1);
+			break;
+		default:
+			bus_write(mmio, ECAM + 0x8000 * (1 + (seed >> 40 & 1)) + reg, size, seed >> 25);
 		}
 	}
 	toy_free(t);
@@ -414,18 +429,18 @@ static void random_accesses_do_no_harm(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(bridge_answers_on_both_ways, setup, teardown),
-		cmocka_unit_test_setup_teardown(port_cf9_resets, setup, teardown),
-		cmocka_unit_test_setup_teardown(header_and_chain, setup, teardown),
-		cmocka_unit_test_setup_teardown(bars_have_addresses_and_sizes, setup, teardown),
-		cmocka_unit_test_setup_teardown(bars_decode_and_move, setup, teardown),
-		cmocka_unit_test_setup_teardown(bar_on_top_of_another_waits, setup, teardown),
-		cmocka_unit_test_setup_teardown(msix_sends, setup, teardown),
-		cmocka_unit_test_setup_teardown(msix_masks_pend, setup, teardown),
-		cmocka_unit_test_setup_teardown(intx_is_shared_and_gated, setup, teardown),
-		cmocka_unit_test_setup_teardown(reset_restores, setup, teardown),
-		cmocka_unit_test_setup_teardown(bad_devices_are_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(random_accesses_do_no_harm, setup, teardown),
+	        cmocka_unit_test_setup_teardown(bridge_answers_on_both_ways, setup, teardown),
+	        cmocka_unit_test_setup_teardown(port_cf9_resets, setup, teardown),
+	        cmocka_unit_test_setup_teardown(header_and_chain, setup, teardown),
+	        cmocka_unit_test_setup_teardown(bars_have_addresses_and_sizes, setup, teardown),
+	        cmocka_unit_test_setup_teardown(bars_decode_and_move, setup, teardown),
+	        cmocka_unit_test_setup_teardown(bar_on_top_of_another_waits, setup, teardown),
+	        cmocka_unit_test_setup_teardown(msix_sends, setup, teardown),
+	        cmocka_unit_test_setup_teardown(msix_masks_pend, setup, teardown),
+	        cmocka_unit_test_setup_teardown(intx_is_shared_and_gated, setup, teardown),
+	        cmocka_unit_test_setup_teardown(reset_restores, setup, teardown),
+	        cmocka_unit_test_setup_teardown(bad_devices_are_refused, setup, teardown),
+	        cmocka_unit_test_setup_teardown(random_accesses_do_no_harm, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

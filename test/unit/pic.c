@@ -240,7 +240,7 @@ static void icw1_starts_anew(void **state)
 	pic_set(&p, 4, true);
 	out(&p, 0x20, 0x11);
 	assert_int_equal(pic_read(&p, 0x20), 0); /* edges are forgotten */
-	out(&p, 0x21, 0x47);			  /* low bits of ICW2 do not count */
+	out(&p, 0x21, 0x47);                     /* low bits of ICW2 do not count */
 	out(&p, 0x21, 0x04);
 	out(&p, 0x21, 0x01);
 	assert_int_equal(pic_read(&p, 0x21), 0);
@@ -259,10 +259,17 @@ static void random_ports_do_no_harm(void **state)
 		seed = seed * 1664525 + 1013904223;
 		u16 port = ports[(seed >> 8) % 6];
 		switch (seed >> 30) {
-		case 0: pic_read(&p, port); break;
-		case 1: pic_set(&p, seed >> 16 & 15, seed & 0x4000); break;
-		case 2: pic_ack(&p); break;
-		default: pic_write(&p, port, (u8)(seed >> 16));
+		case 0:
+			pic_read(&p, port);
+			break;
+		case 1:
+			pic_set(&p, seed >> 16 & 15, seed & 0x4000);
+			break;
+		case 2:
+			pic_ack(&p);
+			break;
+		default:
+			pic_write(&p, port, (u8)(seed >> 16));
 		}
 	}
 }
@@ -270,19 +277,19 @@ static void random_ports_do_no_harm(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(edge_is_latched_until_ack),
-		cmocka_unit_test(higher_priority_interrupts),
-		cmocka_unit_test(slave_comes_through_irq2),
-		cmocka_unit_test(masks_hold_and_release),
-		cmocka_unit_test(vanished_request_is_spurious),
-		cmocka_unit_test(level_line_repeats),
-		cmocka_unit_test(auto_eoi_needs_no_eoi),
-		cmocka_unit_test(rotation_makes_served_lowest),
-		cmocka_unit_test(special_mask_lets_lower_through),
-		cmocka_unit_test(special_nested_slave_interrupts_itself),
-		cmocka_unit_test(poll_is_an_ack),
-		cmocka_unit_test(icw1_starts_anew),
-		cmocka_unit_test(random_ports_do_no_harm),
+	        cmocka_unit_test(edge_is_latched_until_ack),
+	        cmocka_unit_test(higher_priority_interrupts),
+	        cmocka_unit_test(slave_comes_through_irq2),
+	        cmocka_unit_test(masks_hold_and_release),
+	        cmocka_unit_test(vanished_request_is_spurious),
+	        cmocka_unit_test(level_line_repeats),
+	        cmocka_unit_test(auto_eoi_needs_no_eoi),
+	        cmocka_unit_test(rotation_makes_served_lowest),
+	        cmocka_unit_test(special_mask_lets_lower_through),
+	        cmocka_unit_test(special_nested_slave_interrupts_itself),
+	        cmocka_unit_test(poll_is_an_ack),
+	        cmocka_unit_test(icw1_starts_anew),
+	        cmocka_unit_test(random_ports_do_no_harm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -208,7 +208,7 @@ static void read_back_latches_status_and_count(void **state)
 
 	setup(&p);
 	pit_write(&p, 0x43, 0x34, T0);
-	pit_write(&p, 0x43, 0xe2, T0); /* status of channel 0 */
+	pit_write(&p, 0x43, 0xe2, T0);                  /* status of channel 0 */
 	assert_int_equal(pit_read(&p, 0x40, T0), 0xf4); /* OUT, null count, both bytes, mode 2 */
 	program(&p, 0, 2, 1000, T0);
 	pit_write(&p, 0x43, 0xc2, tick(T0, 250)); /* both */
@@ -278,18 +278,18 @@ static void random_ports_do_no_harm(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(mode2_divides),
-		cmocka_unit_test(mode3_is_a_square_wave),
-		cmocka_unit_test(mode0_ends_once_and_counts_on),
-		cmocka_unit_test(count_of_zero_is_65536),
-		cmocka_unit_test(bcd_counts_decimal),
-		cmocka_unit_test(gate_drives_channel_2),
-		cmocka_unit_test(port61_keeps_and_toggles),
-		cmocka_unit_test(latch_holds_until_read),
-		cmocka_unit_test(read_back_latches_status_and_count),
-		cmocka_unit_test(single_byte_access),
-		cmocka_unit_test(channel_0_interrupts),
-		cmocka_unit_test(random_ports_do_no_harm),
+	        cmocka_unit_test(mode2_divides),
+	        cmocka_unit_test(mode3_is_a_square_wave),
+	        cmocka_unit_test(mode0_ends_once_and_counts_on),
+	        cmocka_unit_test(count_of_zero_is_65536),
+	        cmocka_unit_test(bcd_counts_decimal),
+	        cmocka_unit_test(gate_drives_channel_2),
+	        cmocka_unit_test(port61_keeps_and_toggles),
+	        cmocka_unit_test(latch_holds_until_read),
+	        cmocka_unit_test(read_back_latches_status_and_count),
+	        cmocka_unit_test(single_byte_access),
+	        cmocka_unit_test(channel_0_interrupts),
+	        cmocka_unit_test(random_ports_do_no_harm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,8 +44,8 @@ static u64 scale(const struct pvclock_time *t, u64 tsc)
 
 static void factor_is_exact_and_normal(void **state)
 {
-	static const u64 rates[] = {1000000, 500000000, 1000000000, 1000000001, 1999999999, 2000000000, 2100000000,
-				    2995200000, 5000000000};
+	static const u64 rates[] = {1000000,    500000000,  1000000000, 1000000001, 1999999999,
+	                            2000000000, 2100000000, 2995200000, 5000000000};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(rates); i++) {
 		struct pvclock_time t = {0};
@@ -121,11 +121,11 @@ static void wall_clock_is_boot_time(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(factor_is_exact_and_normal),
-		cmocka_unit_test(both_cpus_have_one_clock),
-		cmocka_unit_test(rewriting_bumps_the_version),
-		cmocka_unit_test(disabled_or_nowhere_writes_nothing),
-		cmocka_unit_test(wall_clock_is_boot_time),
+	        cmocka_unit_test(factor_is_exact_and_normal),
+	        cmocka_unit_test(both_cpus_have_one_clock),
+	        cmocka_unit_test(rewriting_bumps_the_version),
+	        cmocka_unit_test(disabled_or_nowhere_writes_nothing),
+	        cmocka_unit_test(wall_clock_is_boot_time),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

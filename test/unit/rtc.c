@@ -24,11 +24,13 @@ static struct loop loop;
 static void setup(struct rtc *r)
 {
 	struct error e;
-	struct tm tm = {.tm_year = 126, .tm_mon = 10, .tm_mday = 21, .tm_hour = 14, .tm_min = 5, .tm_sec = 59};
+	struct tm tm = {
+	        .tm_year = 126, .tm_mon = 10, .tm_mday = 21, .tm_hour = 14, .tm_min = 5, .tm_sec = 59};
 
 	loop_init(&loop, &e);
 	line = false;
-	assert_int_equal(rtc_init(r, (struct irq_line){set_line, NULL, 8}, &loop, 3 * GiB, 1 * GiB, 2, &e), 0);
+	assert_int_equal(rtc_init(r, (struct irq_line){set_line, NULL, 8}, &loop, 3 * GiB, 1 * GiB, 2, &e),
+	                 0);
 	rtc_set_time(r, (u64)timegm(&tm) * NS, T0);
 }
 
@@ -261,17 +263,17 @@ static void random_ports_do_no_harm(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(time_in_bcd),
-		cmocka_unit_test(time_in_binary_and_12_hours),
-		cmocka_unit_test(set_stops_the_clock),
-		cmocka_unit_test(divider_reset_delays_half_a_second),
-		cmocka_unit_test(update_in_progress_ends_each_second),
-		cmocka_unit_test(update_interrupt),
-		cmocka_unit_test(flags_come_without_enables),
-		cmocka_unit_test(alarm_matches),
-		cmocka_unit_test(periodic_interrupt_comes_by_itself),
-		cmocka_unit_test(memory_cells),
-		cmocka_unit_test(random_ports_do_no_harm),
+	        cmocka_unit_test(time_in_bcd),
+	        cmocka_unit_test(time_in_binary_and_12_hours),
+	        cmocka_unit_test(set_stops_the_clock),
+	        cmocka_unit_test(divider_reset_delays_half_a_second),
+	        cmocka_unit_test(update_in_progress_ends_each_second),
+	        cmocka_unit_test(update_interrupt),
+	        cmocka_unit_test(flags_come_without_enables),
+	        cmocka_unit_test(alarm_matches),
+	        cmocka_unit_test(periodic_interrupt_comes_by_itself),
+	        cmocka_unit_test(memory_cells),
+	        cmocka_unit_test(random_ports_do_no_harm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

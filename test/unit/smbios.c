@@ -36,11 +36,11 @@ static const char *string(const u8 *structure, unsigned n)
 static void names_and_uuid(void **state)
 {
 	static const u8 uuid[16] = {0x33, 0x22, 0x11, 0xec, 0x55, 0x44, 0x77, 0x66,
-				    0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff};
+	                            0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff};
 	struct smbios_config c = {.product = "t3.micro",
-				  .uuid = "ec112233-4455-6677-8899-aabbccddeeff",
-				  .memory = 512 * MiB,
-				  .cpus = 2};
+	                          .uuid = "ec112233-4455-6677-8899-aabbccddeeff",
+	                          .memory = 512 * MiB,
+	                          .cpus = 2};
 	struct smbios s;
 	struct error e;
 
@@ -93,8 +93,12 @@ static void anchor_sums_to_zero(void **state)
 
 static void bad_uuids_are_refused(void **state)
 {
-	static const char *const bad[] = {"", "ec2", "ec112233-4455-6677-8899-aabbccddeef", "ec112233-4455-6677-8899-aabbccddeegg",
-					  "ec112233-4455-6677-8899-aabbccddeeff00", "ec11223-34455-6677-8899-aabbccddeeff"};
+	static const char *const bad[] = {"",
+	                                  "ec2",
+	                                  "ec112233-4455-6677-8899-aabbccddeef",
+	                                  "ec112233-4455-6677-8899-aabbccddeegg",
+	                                  "ec112233-4455-6677-8899-aabbccddeeff00",
+	                                  "ec11223-34455-6677-8899-aabbccddeeff"};
 	struct smbios s;
 	struct error e;
 
@@ -107,10 +111,10 @@ static void bad_uuids_are_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(names_and_uuid),
-		cmocka_unit_test(chain_ends_with_127),
-		cmocka_unit_test(anchor_sums_to_zero),
-		cmocka_unit_test(bad_uuids_are_refused),
+	        cmocka_unit_test(names_and_uuid),
+	        cmocka_unit_test(chain_ends_with_127),
+	        cmocka_unit_test(anchor_sums_to_zero),
+	        cmocka_unit_test(bad_uuids_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,8 @@
  */
 #include "soft_guest.h"
 
+#include <pthread.h>
+
 /* ---- 64-bit ---- */
 
 GUEST(sum, R"(
@@ -456,22 +458,67 @@ static void test_step(void **state)
 	assert_int_equal(s.regs[8], 5);
 }
 
+/* ---- two vCPUs on the same memory ---- */
+
+GUEST(smp, R"(
+1:	lock incl 0x20000
+2:	pause
+	mov $1, %eax
+	xchg %eax, 0x20010            /* a lock around a plain count, which crosses pages */
+	test %eax, %eax
+	jnz 2b
+	incq 0x21ffc
+	movl $0, 0x20010
+	lock incl 0x22ffe             /* a locked one that does */
+	dec %rbx
+	jnz 1b
+	movabs %eax, 0xfed00000
+)")
+static void *smp_thread(void *arg)
+{
+	cpu_run(arg);
+	return NULL;
+}
+static void test_smp(void **state)
+{
+	struct cpu_config config = {.index = 1, .count = 2, .board = &board, .tsc_hz = clock_tsc_hz()};
+	struct vcpu_state s;
+	struct error e;
+	struct cpu *other = soft_cpu_new(&config, &e);
+	pthread_t thread;
+
+	mem.single_vcpu = false;
+	LOAD(smp, CODE);
+	flat(*state, &s, true);
+	s.regs[REG_RBX] = 200000;
+	cpu_set_state(other, &s);
+	cpu_set_state(*state, &s);
+	pthread_create(&thread, NULL, smp_thread, other);
+	cpu_run(*state);
+	pthread_join(thread, NULL);
+	cpu_free(other);
+	assert_int_equal(get64(0x20000), 400000);
+	assert_int_equal(get64(0x21ffc), 400000);
+	assert_int_equal(get64(0x22ffe), 400000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_sum, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_arith, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_page_fault, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_smc, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_cross_page, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_strings, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_rep_fault, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_exceptions, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_mmio, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_interrupt, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_code32, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_code16, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_step, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_sum, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_arith, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_page_fault, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_smc, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_cross_page, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_strings, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_rep_fault, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_exceptions, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_mmio, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_interrupt, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_code32, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_code16, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_step, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_smp, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

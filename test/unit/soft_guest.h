@@ -36,7 +36,10 @@ static _Atomic u32 words[(MEM_SIZE + 0x10000) / PAGE_SIZE];
 static u64 mmio_last;
 static int irq_vector = -1;
 
-static u64 mmio_read(void *ctx, struct cpu *cpu, u64 gpa, unsigned size) { return gpa; }
+static u64 mmio_read(void *ctx, struct cpu *cpu, u64 gpa, unsigned size)
+{
+	return gpa;
+}
 static void mmio_write(void *ctx, struct cpu *cpu, u64 gpa, unsigned size, u64 value)
 {
 	if (gpa == STOP_GPA)
@@ -44,14 +47,23 @@ static void mmio_write(void *ctx, struct cpu *cpu, u64 gpa, unsigned size, u64 v
 	else
 		mmio_last = value;
 }
-static u32 pio_read(void *ctx, struct cpu *cpu, u16 port, unsigned size) { return 0; }
+static u32 pio_read(void *ctx, struct cpu *cpu, u16 port, unsigned size)
+{
+	return 0;
+}
 static void pio_write(void *ctx, struct cpu *cpu, u16 port, unsigned size, u32 value)
 {
 	if (port == 0xf4)
 		cpu_raise(cpu, CPU_EV_STOP);
 }
-static bool msr_read(void *ctx, struct cpu *cpu, u32 msr, u64 *value) { return false; }
-static bool msr_write(void *ctx, struct cpu *cpu, u32 msr, u64 value) { return false; }
+static bool msr_read(void *ctx, struct cpu *cpu, u32 msr, u64 *value)
+{
+	return false;
+}
+static bool msr_write(void *ctx, struct cpu *cpu, u32 msr, u64 value)
+{
+	return false;
+}
 static int interrupt_ack(void *ctx, struct cpu *cpu)
 {
 	int v = irq_vector;
@@ -59,28 +71,37 @@ static int interrupt_ack(void *ctx, struct cpu *cpu)
 	irq_vector = -1;
 	return v;
 }
-static bool interrupt_pending(void *ctx, struct cpu *cpu) { return irq_vector >= 0; }
-static u8 tpr_read(void *ctx, struct cpu *cpu) { return 0; }
+static bool interrupt_pending(void *ctx, struct cpu *cpu)
+{
+	return irq_vector >= 0;
+}
+static u8 tpr_read(void *ctx, struct cpu *cpu)
+{
+	return 0;
+}
 static void tpr_write(void *ctx, struct cpu *cpu, u8 value) {}
 static void init(void *ctx, struct cpu *cpu) {}
 
 static const struct cpu_board board = {
-	.mem = &mem,
-	.mmio_read = mmio_read,
-	.mmio_write = mmio_write,
-	.pio_read = pio_read,
-	.pio_write = pio_write,
-	.msr_read = msr_read,
-	.msr_write = msr_write,
-	.interrupt_ack = interrupt_ack,
-	.interrupt_pending = interrupt_pending,
-	.tpr_read = tpr_read,
-	.tpr_write = tpr_write,
-	.init = init,
-	.ferr = init,
+        .mem = &mem,
+        .mmio_read = mmio_read,
+        .mmio_write = mmio_write,
+        .pio_read = pio_read,
+        .pio_write = pio_write,
+        .msr_read = msr_read,
+        .msr_write = msr_write,
+        .interrupt_ack = interrupt_ack,
+        .interrupt_pending = interrupt_pending,
+        .tpr_read = tpr_read,
+        .tpr_write = tpr_write,
+        .init = init,
+        .ferr = init,
 };
 
-static void put64(u64 gpa, u64 v) { memcpy(ram + gpa, &v, 8); }
+static void put64(u64 gpa, u64 v)
+{
+	memcpy(ram + gpa, &v, 8);
+}
 static inline u64 get64(u64 gpa)
 {
 	u64 v;
@@ -99,8 +120,11 @@ static int setup(void **state)
 	memset((void *)words, 0, sizeof(words));
 	mem = (struct physmem){.count = 2, .page = words, .single_vcpu = true};
 	mem.slots[0] = (struct physmem_slot){.gpa = 0, .size = MEM_SIZE, .hva = ram};
-	mem.slots[1] = (struct physmem_slot){
-		.gpa = ROM_GPA, .size = 0x10000, .hva = rom, .first_page = MEM_SIZE / PAGE_SIZE, .readonly = true};
+	mem.slots[1] = (struct physmem_slot){.gpa = ROM_GPA,
+	                                     .size = 0x10000,
+	                                     .hva = rom,
+	                                     .first_page = MEM_SIZE / PAGE_SIZE,
+	                                     .readonly = true};
 	irq_vector = -1;
 	mmio_last = 0;
 
@@ -122,18 +146,20 @@ static int teardown(void **state)
 
 static void gate64(unsigned vector, u64 handler)
 {
-	put64(IDT + vector * 16, (handler & 0xffff) | 0x8 << 16 | 0x8e00ULL << 32 | (handler >> 16 & 0xffff) << 48);
+	put64(IDT + vector * 16,
+	      (handler & 0xffff) | 0x8 << 16 | 0x8e00ULL << 32 | (handler >> 16 & 0xffff) << 48);
 	put64(IDT + vector * 16 + 8, handler >> 32);
 }
 
-/* Flat modes, paging as for 64-bit: identity for 1 GiB by 2 MiB pages, and 3–4 GiB; PT maps the 2 MiB at 8 MiB. */
+/* Flat modes, paging as for 64-bit: identity for 1 GiB by 2 MiB pages, and 3–4 GiB; PT maps the 2 MiB at 8
+ * MiB. */
 static void flat(struct cpu *c, struct vcpu_state *s, bool wide)
 {
 	vcpu_state_reset(s, true);
 	for (unsigned i = 0; i < SEG_COUNT; i++)
 		s->seg[i] = (struct vcpu_segment){.selector = 0x10, .limit = 0xffffffff, .attr = SEG_DATA};
 	s->seg[SEG_CS] = (struct vcpu_segment){
-		.selector = 8, .limit = 0xffffffff, .attr = wide ? SEG64_CODE : SEG32_CODE};
+	        .selector = 8, .limit = 0xffffffff, .attr = wide ? SEG64_CODE : SEG32_CODE};
 	put64(GDT + 8, wide ? 0x00af9b000000ffff : 0x00cf9b000000ffff);
 	put64(GDT + 16, 0x00cf93000000ffff);
 	s->gdtr = (struct vcpu_table){.base = GDT, .limit = 0x1f};
@@ -159,8 +185,8 @@ static void flat(struct cpu *c, struct vcpu_state *s, bool wide)
 }
 
 /* Code as the assembler made it: GUEST(name, "…") gives name_start, name_end. */
-#define GUEST(name, text)                                                                                    \
-	__asm__(".pushsection .rodata\n" #name "_start:\n" text "\n" #name "_end:\n.code64\n.popsection");   \
+#define GUEST(name, text)                                                                                  \
+	__asm__(".pushsection .rodata\n" #name "_start:\n" text "\n" #name "_end:\n.code64\n.popsection"); \
 	extern const u8 name##_start[], name##_end[];
 #define LOAD(name, gpa) memcpy(ram + (gpa), name##_start, (size_t)(name##_end - name##_start))
 

@@ -1,7 +1,7 @@
 /*
- * Integer instructions of the soft engine against the host's CPU: random instructions with random registers, flags and
- * memory are run by both, and everything they can change is compared. SOFT_INT_ROUNDS sets how many, SOFT_INT_SEED where
- * to begin.
+ * Integer instructions of the soft engine against the host's CPU: random instructions with random registers,
+ * flags and memory are run by both, and everything they can change is compared. SOFT_INT_ROUNDS sets how
+ * many, SOFT_INT_SEED where to begin.
  */
 #undef _GNU_SOURCE /* <ucontext.h> would take our names of registers */
 #define _DEFAULT_SOURCE
@@ -30,13 +30,30 @@ static u64 rnd(void)
 /* Values that matter more often than they would by chance. */
 static u64 value(void)
 {
-	static const u64 special[] = {0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff,
-				      0x7fffffffffffffff, 0x8000000000000000, ~0ULL, ~1ULL};
+	static const u64 special[] = {0,
+	                              1,
+	                              2,
+	                              0x7f,
+	                              0x80,
+	                              0xff,
+	                              0x7fff,
+	                              0x8000,
+	                              0xffff,
+	                              0x7fffffff,
+	                              0x80000000,
+	                              0xffffffff,
+	                              0x7fffffffffffffff,
+	                              0x8000000000000000,
+	                              ~0ULL,
+	                              ~1ULL};
 
 	switch (rnd() % 4) {
-	case 0: return special[rnd() % ARRAY_SIZE(special)];
-	case 1: return rnd() & 0xff;
-	default: return rnd();
+	case 0:
+		return special[rnd() % ARRAY_SIZE(special)];
+	case 1:
+		return rnd() & 0xff;
+	default:
+		return rnd();
 	}
 }
 
@@ -121,9 +138,10 @@ static void host_setup(void)
 	sigaction(SIGFPE, &sa, NULL);
 	sigaction(SIGSEGV, &sa, NULL);
 	sigaction(SIGILL, &sa, NULL);
-	host_code = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	host_code =
+	        mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	void *p = mmap((void *)DATA, DATA_SIZE, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 	assert_ptr_equal(p, (void *)DATA);
 }
 
@@ -132,35 +150,112 @@ static void host_setup(void)
 static bool wanted(const ZydisDecodedInstruction *z)
 {
 	switch (z->mnemonic) {
-	case ZYDIS_MNEMONIC_ADD: case ZYDIS_MNEMONIC_OR: case ZYDIS_MNEMONIC_ADC: case ZYDIS_MNEMONIC_SBB:
-	case ZYDIS_MNEMONIC_AND: case ZYDIS_MNEMONIC_SUB: case ZYDIS_MNEMONIC_XOR: case ZYDIS_MNEMONIC_CMP:
-	case ZYDIS_MNEMONIC_TEST: case ZYDIS_MNEMONIC_INC: case ZYDIS_MNEMONIC_DEC: case ZYDIS_MNEMONIC_NEG:
-	case ZYDIS_MNEMONIC_NOT: case ZYDIS_MNEMONIC_MUL: case ZYDIS_MNEMONIC_IMUL: case ZYDIS_MNEMONIC_DIV:
-	case ZYDIS_MNEMONIC_IDIV: case ZYDIS_MNEMONIC_MULX: case ZYDIS_MNEMONIC_MOVZX: case ZYDIS_MNEMONIC_MOVSX:
-	case ZYDIS_MNEMONIC_MOVSXD: case ZYDIS_MNEMONIC_LEA: case ZYDIS_MNEMONIC_XCHG: case ZYDIS_MNEMONIC_BSWAP:
-	case ZYDIS_MNEMONIC_MOVBE: case ZYDIS_MNEMONIC_MOVNTI: case ZYDIS_MNEMONIC_CBW: case ZYDIS_MNEMONIC_CWDE:
-	case ZYDIS_MNEMONIC_CDQE: case ZYDIS_MNEMONIC_CWD: case ZYDIS_MNEMONIC_CDQ: case ZYDIS_MNEMONIC_CQO:
-	case ZYDIS_MNEMONIC_SHL: case ZYDIS_MNEMONIC_SHR: case ZYDIS_MNEMONIC_SAR: case ZYDIS_MNEMONIC_ROL:
-	case ZYDIS_MNEMONIC_ROR: case ZYDIS_MNEMONIC_RCL: case ZYDIS_MNEMONIC_RCR: case ZYDIS_MNEMONIC_SHLD:
-	case ZYDIS_MNEMONIC_SHRD: case ZYDIS_MNEMONIC_SHLX: case ZYDIS_MNEMONIC_SHRX: case ZYDIS_MNEMONIC_SARX:
-	case ZYDIS_MNEMONIC_RORX: case ZYDIS_MNEMONIC_BT: case ZYDIS_MNEMONIC_BTS: case ZYDIS_MNEMONIC_BTR:
-	case ZYDIS_MNEMONIC_BTC: case ZYDIS_MNEMONIC_BSF: case ZYDIS_MNEMONIC_BSR: case ZYDIS_MNEMONIC_TZCNT:
-	case ZYDIS_MNEMONIC_LZCNT: case ZYDIS_MNEMONIC_POPCNT: case ZYDIS_MNEMONIC_BLSI: case ZYDIS_MNEMONIC_BLSMSK:
-	case ZYDIS_MNEMONIC_BLSR: case ZYDIS_MNEMONIC_ANDN: case ZYDIS_MNEMONIC_BEXTR: case ZYDIS_MNEMONIC_BZHI:
-	case ZYDIS_MNEMONIC_PDEP: case ZYDIS_MNEMONIC_PEXT: case ZYDIS_MNEMONIC_ADCX: case ZYDIS_MNEMONIC_ADOX:
-	case ZYDIS_MNEMONIC_CRC32: case ZYDIS_MNEMONIC_CMPXCHG: case ZYDIS_MNEMONIC_CMPXCHG8B:
-	case ZYDIS_MNEMONIC_CMPXCHG16B: case ZYDIS_MNEMONIC_XADD: case ZYDIS_MNEMONIC_CLC: case ZYDIS_MNEMONIC_STC:
-	case ZYDIS_MNEMONIC_CMC: case ZYDIS_MNEMONIC_CLD: case ZYDIS_MNEMONIC_STD: case ZYDIS_MNEMONIC_LAHF:
-	case ZYDIS_MNEMONIC_SAHF: case ZYDIS_MNEMONIC_PUSH: case ZYDIS_MNEMONIC_POP:
-	case ZYDIS_MNEMONIC_PUSHFQ: case ZYDIS_MNEMONIC_PUSHF: case ZYDIS_MNEMONIC_ENTER: case ZYDIS_MNEMONIC_LEAVE:
-	case ZYDIS_MNEMONIC_XLAT: case ZYDIS_MNEMONIC_MOVSB: case ZYDIS_MNEMONIC_MOVSW: case ZYDIS_MNEMONIC_MOVSQ:
-	case ZYDIS_MNEMONIC_STOSB: case ZYDIS_MNEMONIC_STOSW: case ZYDIS_MNEMONIC_STOSD: case ZYDIS_MNEMONIC_STOSQ:
-	case ZYDIS_MNEMONIC_LODSB: case ZYDIS_MNEMONIC_LODSW: case ZYDIS_MNEMONIC_LODSD: case ZYDIS_MNEMONIC_LODSQ:
-	case ZYDIS_MNEMONIC_SCASB: case ZYDIS_MNEMONIC_SCASW: case ZYDIS_MNEMONIC_SCASD: case ZYDIS_MNEMONIC_SCASQ:
-	case ZYDIS_MNEMONIC_CMPSB: case ZYDIS_MNEMONIC_CMPSW: case ZYDIS_MNEMONIC_CMPSQ: return true;
+	case ZYDIS_MNEMONIC_ADD:
+	case ZYDIS_MNEMONIC_OR:
+	case ZYDIS_MNEMONIC_ADC:
+	case ZYDIS_MNEMONIC_SBB:
+	case ZYDIS_MNEMONIC_AND:
+	case ZYDIS_MNEMONIC_SUB:
+	case ZYDIS_MNEMONIC_XOR:
+	case ZYDIS_MNEMONIC_CMP:
+	case ZYDIS_MNEMONIC_TEST:
+	case ZYDIS_MNEMONIC_INC:
+	case ZYDIS_MNEMONIC_DEC:
+	case ZYDIS_MNEMONIC_NEG:
+	case ZYDIS_MNEMONIC_NOT:
+	case ZYDIS_MNEMONIC_MUL:
+	case ZYDIS_MNEMONIC_IMUL:
+	case ZYDIS_MNEMONIC_DIV:
+	case ZYDIS_MNEMONIC_IDIV:
+	case ZYDIS_MNEMONIC_MULX:
+	case ZYDIS_MNEMONIC_MOVZX:
+	case ZYDIS_MNEMONIC_MOVSX:
+	case ZYDIS_MNEMONIC_MOVSXD:
+	case ZYDIS_MNEMONIC_LEA:
+	case ZYDIS_MNEMONIC_XCHG:
+	case ZYDIS_MNEMONIC_BSWAP:
+	case ZYDIS_MNEMONIC_MOVBE:
+	case ZYDIS_MNEMONIC_MOVNTI:
+	case ZYDIS_MNEMONIC_CBW:
+	case ZYDIS_MNEMONIC_CWDE:
+	case ZYDIS_MNEMONIC_CDQE:
+	case ZYDIS_MNEMONIC_CWD:
+	case ZYDIS_MNEMONIC_CDQ:
+	case ZYDIS_MNEMONIC_CQO:
+	case ZYDIS_MNEMONIC_SHL:
+	case ZYDIS_MNEMONIC_SHR:
+	case ZYDIS_MNEMONIC_SAR:
+	case ZYDIS_MNEMONIC_ROL:
+	case ZYDIS_MNEMONIC_ROR:
+	case ZYDIS_MNEMONIC_RCL:
+	case ZYDIS_MNEMONIC_RCR:
+	case ZYDIS_MNEMONIC_SHLD:
+	case ZYDIS_MNEMONIC_SHRD:
+	case ZYDIS_MNEMONIC_SHLX:
+	case ZYDIS_MNEMONIC_SHRX:
+	case ZYDIS_MNEMONIC_SARX:
+	case ZYDIS_MNEMONIC_RORX:
+	case ZYDIS_MNEMONIC_BT:
+	case ZYDIS_MNEMONIC_BTS:
+	case ZYDIS_MNEMONIC_BTR:
+	case ZYDIS_MNEMONIC_BTC:
+	case ZYDIS_MNEMONIC_BSF:
+	case ZYDIS_MNEMONIC_BSR:
+	case ZYDIS_MNEMONIC_TZCNT:
+	case ZYDIS_MNEMONIC_LZCNT:
+	case ZYDIS_MNEMONIC_POPCNT:
+	case ZYDIS_MNEMONIC_BLSI:
+	case ZYDIS_MNEMONIC_BLSMSK:
+	case ZYDIS_MNEMONIC_BLSR:
+	case ZYDIS_MNEMONIC_ANDN:
+	case ZYDIS_MNEMONIC_BEXTR:
+	case ZYDIS_MNEMONIC_BZHI:
+	case ZYDIS_MNEMONIC_PDEP:
+	case ZYDIS_MNEMONIC_PEXT:
+	case ZYDIS_MNEMONIC_ADCX:
+	case ZYDIS_MNEMONIC_ADOX:
+	case ZYDIS_MNEMONIC_CRC32:
+	case ZYDIS_MNEMONIC_CMPXCHG:
+	case ZYDIS_MNEMONIC_CMPXCHG8B:
+	case ZYDIS_MNEMONIC_CMPXCHG16B:
+	case ZYDIS_MNEMONIC_XADD:
+	case ZYDIS_MNEMONIC_CLC:
+	case ZYDIS_MNEMONIC_STC:
+	case ZYDIS_MNEMONIC_CMC:
+	case ZYDIS_MNEMONIC_CLD:
+	case ZYDIS_MNEMONIC_STD:
+	case ZYDIS_MNEMONIC_LAHF:
+	case ZYDIS_MNEMONIC_SAHF:
+	case ZYDIS_MNEMONIC_PUSH:
+	case ZYDIS_MNEMONIC_POP:
+	case ZYDIS_MNEMONIC_PUSHFQ:
+	case ZYDIS_MNEMONIC_PUSHF:
+	case ZYDIS_MNEMONIC_ENTER:
+	case ZYDIS_MNEMONIC_LEAVE:
+	case ZYDIS_MNEMONIC_XLAT:
+	case ZYDIS_MNEMONIC_MOVSB:
+	case ZYDIS_MNEMONIC_MOVSW:
+	case ZYDIS_MNEMONIC_MOVSQ:
+	case ZYDIS_MNEMONIC_STOSB:
+	case ZYDIS_MNEMONIC_STOSW:
+	case ZYDIS_MNEMONIC_STOSD:
+	case ZYDIS_MNEMONIC_STOSQ:
+	case ZYDIS_MNEMONIC_LODSB:
+	case ZYDIS_MNEMONIC_LODSW:
+	case ZYDIS_MNEMONIC_LODSD:
+	case ZYDIS_MNEMONIC_LODSQ:
+	case ZYDIS_MNEMONIC_SCASB:
+	case ZYDIS_MNEMONIC_SCASW:
+	case ZYDIS_MNEMONIC_SCASD:
+	case ZYDIS_MNEMONIC_SCASQ:
+	case ZYDIS_MNEMONIC_CMPSB:
+	case ZYDIS_MNEMONIC_CMPSW:
+	case ZYDIS_MNEMONIC_CMPSQ:
+		return true;
 	case ZYDIS_MNEMONIC_MOV:
 	case ZYDIS_MNEMONIC_MOVSD:
-	case ZYDIS_MNEMONIC_CMPSD: return z->meta.isa_set == ZYDIS_ISA_SET_I86 || z->meta.isa_set == ZYDIS_ISA_SET_I386;
+	case ZYDIS_MNEMONIC_CMPSD:
+		return z->meta.isa_set == ZYDIS_ISA_SET_I86 || z->meta.isa_set == ZYDIS_ISA_SET_I386;
 	default:
 		return z->meta.category == ZYDIS_CATEGORY_CMOV || z->meta.category == ZYDIS_CATEGORY_SETCC;
 	}
@@ -204,18 +299,23 @@ static unsigned generate(const ZydisDecoder *d, u8 *buf, ZydisDecodedInstruction
 			if (o->type == ZYDIS_OPERAND_TYPE_MEMORY) {
 				/* rip-relative, segments, absolute addresses: tested elsewhere */
 				ok &= o->mem.base != ZYDIS_REGISTER_RIP && o->mem.base != ZYDIS_REGISTER_EIP;
-				ok &= o->mem.segment != ZYDIS_REGISTER_FS && o->mem.segment != ZYDIS_REGISTER_GS;
+				ok &= o->mem.segment != ZYDIS_REGISTER_FS &&
+				      o->mem.segment != ZYDIS_REGISTER_GS;
 				ok &= o->mem.base != ZYDIS_REGISTER_NONE;
+				/* Zydis 4.0 names a base where there is none. */
+				ok &= !(z->raw.sib.offset && z->raw.modrm.mod == 0 && z->raw.sib.base == 5);
 			}
 			if (o->type == ZYDIS_OPERAND_TYPE_REGISTER &&
-			    ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_SEGMENT && k < z->operand_count_visible)
+			    ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_SEGMENT &&
+			    k < z->operand_count_visible)
 				ok = false;
 			if (o->type == ZYDIS_OPERAND_TYPE_REGISTER &&
 			    (ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_CONTROL ||
 			     ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_DEBUG))
 				ok = false;
 		}
-		if (z->mnemonic == ZYDIS_MNEMONIC_ENTER && (z->raw.imm[0].value.u > 256 || z->raw.imm[1].value.u > 3))
+		if (z->mnemonic == ZYDIS_MNEMONIC_ENTER &&
+		    (z->raw.imm[0].value.u > 256 || z->raw.imm[1].value.u > 3))
 			ok = false;
 		if (ok)
 			return z->length;
@@ -266,8 +366,8 @@ static void prepare(const ZydisDecodedInstruction *z, const ZydisDecodedOperand 
 			r[3] = (u32)r[3];
 	}
 	/* Bit numbers reach beyond the operand. */
-	if (z->mnemonic == ZYDIS_MNEMONIC_BT || z->mnemonic == ZYDIS_MNEMONIC_BTS || z->mnemonic == ZYDIS_MNEMONIC_BTR ||
-	    z->mnemonic == ZYDIS_MNEMONIC_BTC)
+	if (z->mnemonic == ZYDIS_MNEMONIC_BT || z->mnemonic == ZYDIS_MNEMONIC_BTS ||
+	    z->mnemonic == ZYDIS_MNEMONIC_BTR || z->mnemonic == ZYDIS_MNEMONIC_BTC)
 		if (ops[0].type == ZYDIS_OPERAND_TYPE_MEMORY && ops[1].type == ZYDIS_OPERAND_TYPE_REGISTER) {
 			unsigned bit = (unsigned)ZydisRegisterGetId(ops[1].reg.value);
 
@@ -280,7 +380,8 @@ static void prepare(const ZydisDecodedInstruction *z, const ZydisDecodedOperand 
 		r[2] = z->mnemonic == ZYDIS_MNEMONIC_DIV || rnd() % 2 ? 0 : ~0ULL;
 }
 
-/* Do the memory operands lie in the data? Else the two may fault differently: there is more at low addresses in the guest. */
+/* Do the memory operands lie in the data? Else the two may fault differently: there is more at low addresses
+ * in the guest. */
 static bool inside(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *ops, const u64 *r)
 {
 	for (unsigned k = 0; k < z->operand_count; k++) {
@@ -294,12 +395,16 @@ static bool inside(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *
 			at += r[ZydisRegisterGetId(m->index)] * m->scale;
 		if (z->address_width == 32)
 			at = (u32)at;
-		if (k == 0 && z->meta.isa_set != ZYDIS_ISA_SET_I86 && ops[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		if (k == 0 && z->meta.isa_set != ZYDIS_ISA_SET_I86 &&
+		    ops[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
 		    (z->mnemonic == ZYDIS_MNEMONIC_BT || z->mnemonic == ZYDIS_MNEMONIC_BTS ||
 		     z->mnemonic == ZYDIS_MNEMONIC_BTR || z->mnemonic == ZYDIS_MNEMONIC_BTC)) {
 			u64 bit = r[ZydisRegisterGetId(ops[1].reg.value)];
 
-			at += (u64)((ops[1].size == 16 ? (s16)bit : ops[1].size == 32 ? (s32)bit : (s64)bit) >> 3);
+			at += (u64)((ops[1].size == 16   ? (s16)bit
+			             : ops[1].size == 32 ? (s32)bit
+			                                 : (s64)bit) >>
+			            3);
 		}
 		if (at < DATA + 0x400 || at > DATA + DATA_SIZE - 0x400)
 			return false;
@@ -387,12 +492,13 @@ static void test_against_host(void **state)
 			if (!!host_fault != fault) {
 				describe(code, len, r);
 				print_error("  fault: host signal %d, guest rip %llx cr2 %llx\n", host_fault,
-					    (unsigned long long)s.rip, (unsigned long long)s.cr2);
+				            (unsigned long long)s.rip, (unsigned long long)s.cr2);
 				bad++;
 			}
 			continue;
 		}
-		u64 host_flags = host.flags & (FLAG_ARITH | FLAG_DF), guest_flags = s.rflags & (FLAG_ARITH | FLAG_DF);
+		u64 host_flags = host.flags & (FLAG_ARITH | FLAG_DF),
+		    guest_flags = s.rflags & (FLAG_ARITH | FLAG_DF);
 		same = !memcmp(host.r, s.regs, sizeof(host.r)) && host_flags == guest_flags &&
 		       !memcmp((void *)DATA, ram + DATA_GPA, DATA_SIZE);
 		if (!same) {
@@ -400,13 +506,14 @@ static void test_against_host(void **state)
 			for (unsigned i = 0; i < 16; i++)
 				if (host.r[i] != s.regs[i])
 					print_error("  r%u: host %016llx guest %016llx\n", i,
-						    (unsigned long long)host.r[i], (unsigned long long)s.regs[i]);
+					            (unsigned long long)host.r[i],
+					            (unsigned long long)s.regs[i]);
 			print_error("  flags: before %llx host %llx guest %llx\n", (unsigned long long)flags,
-				    (unsigned long long)host_flags, (unsigned long long)guest_flags);
+			            (unsigned long long)host_flags, (unsigned long long)guest_flags);
 			for (unsigned i = 0; i < DATA_SIZE; i++)
 				if (((u8 *)DATA)[i] != ram[DATA_GPA + i]) {
 					print_error("  data %x: host %02x guest %02x\n", i, ((u8 *)DATA)[i],
-						    ram[DATA_GPA + i]);
+					            ram[DATA_GPA + i]);
 					break;
 				}
 			bad++;
@@ -418,7 +525,7 @@ static void test_against_host(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_against_host, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_against_host, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

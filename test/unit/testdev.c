@@ -91,10 +91,10 @@ static void memory_is_mmio(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(exit_status_is_2v_plus_1),
-		cmocka_unit_test(latch_in_all_sizes),
-		cmocka_unit_test(lines_follow),
-		cmocka_unit_test(memory_is_mmio),
+	        cmocka_unit_test(exit_status_is_2v_plus_1),
+	        cmocka_unit_test(latch_in_all_sizes),
+	        cmocka_unit_test(lines_follow),
+	        cmocka_unit_test(memory_is_mmio),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -33,9 +33,11 @@ static struct image pack(enum unpack_format f)
 	struct image i = {malloc(room), 0};
 
 	if (f == UNPACK_GZIP) {
-		z_stream z = {.next_in = plain, .avail_in = PLAIN, .next_out = i.data, .avail_out = (uInt)room};
+		z_stream z = {
+		        .next_in = plain, .avail_in = PLAIN, .next_out = i.data, .avail_out = (uInt)room};
 
-		assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
+		assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY),
+		                 Z_OK);
 		assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
 		i.size = z.total_out;
 		deflateEnd(&z);
@@ -44,10 +46,11 @@ static struct image pack(enum unpack_format f)
 		lzma_options_lzma lzma;
 
 		lzma_lzma_preset(&lzma, 6);
-		lzma_filter filters[] = {{LZMA_FILTER_X86, NULL}, {LZMA_FILTER_LZMA2, &lzma}, {LZMA_VLI_UNKNOWN, NULL}};
+		lzma_filter filters[] = {
+		        {LZMA_FILTER_X86, NULL}, {LZMA_FILTER_LZMA2, &lzma}, {LZMA_VLI_UNKNOWN, NULL}};
 
-		assert_int_equal(lzma_stream_buffer_encode(filters, LZMA_CHECK_CRC32, NULL, plain, PLAIN, i.data,
-		                                           &i.size, room),
+		assert_int_equal(lzma_stream_buffer_encode(filters, LZMA_CHECK_CRC32, NULL, plain, PLAIN,
+		                                           i.data, &i.size, room),
 		                 LZMA_OK);
 	} else if (f == UNPACK_ZSTD) {
 		i.size = ZSTD_compress(i.data, room, plain, PLAIN, 19);
@@ -56,8 +59,8 @@ static struct image pack(enum unpack_format f)
 		image_put32(&i, 0, 0x184c2102);
 		i.size = 4;
 		for (in = 0; in < PLAIN; in += PLAIN / 2) {
-			int n = LZ4_compress_default((char *)plain + in, (char *)i.data + i.size + 4, PLAIN / 2,
-			                             (int)(room - i.size - 4));
+			int n = LZ4_compress_default((char *)plain + in, (char *)i.data + i.size + 4,
+			                             PLAIN / 2, (int)(room - i.size - 4));
 
 			image_put32(&i, i.size, (u32)n);
 			i.size += 4 + (size_t)n;
@@ -95,7 +98,8 @@ static void refuses_another_length(void **state)
 		struct unpacked out;
 		struct error e;
 
-		assert_int_equal(unpack(&out, f, i.data, i.size, lengths[n % ARRAY_SIZE(lengths)], MiB, &e), -1);
+		assert_int_equal(unpack(&out, f, i.data, i.size, lengths[n % ARRAY_SIZE(lengths)], MiB, &e),
+		                 -1);
 		assert_null(out.data);
 		image_release(&i);
 	}
@@ -161,7 +165,10 @@ static void knows_the_formats(void **state)
 	assert_int_equal(unpack_detect((const u8 *)"BZh9", 4), UNPACK_BZIP2);
 	assert_int_equal(unpack_detect((const u8 *)"\x5d\0\0\0", 4), UNPACK_LZMA);
 	assert_int_equal(unpack_detect((const u8 *)"\x89LZO\0\r\n\x1a\n", 9), UNPACK_LZO);
-	assert_int_equal(unpack_detect((const u8 *)"\x7f" "ELF", 4), UNPACK_NONE);
+	assert_int_equal(unpack_detect((const u8 *)"\x7f"
+	                                           "ELF",
+	                               4),
+	                 UNPACK_NONE);
 	assert_int_equal(unpack_detect((const u8 *)"\x1f", 1), UNPACK_NONE);
 	assert_int_equal(unpack_detect(NULL, 0), UNPACK_NONE);
 }
@@ -169,12 +176,9 @@ static void knows_the_formats(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(unpacks_what_was_packed),
-		cmocka_unit_test(refuses_another_length),
-		cmocka_unit_test(refuses_every_truncation),
-		cmocka_unit_test(survives_spoilt_bytes),
-		cmocka_unit_test(refuses_what_is_over_the_limit),
-		cmocka_unit_test(knows_the_formats),
+	        cmocka_unit_test(unpacks_what_was_packed),        cmocka_unit_test(refuses_another_length),
+	        cmocka_unit_test(refuses_every_truncation),       cmocka_unit_test(survives_spoilt_bytes),
+	        cmocka_unit_test(refuses_what_is_over_the_limit), cmocka_unit_test(knows_the_formats),
 	};
 
 	return cmocka_run_group_tests(tests, plain_make, NULL);

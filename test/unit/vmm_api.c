@@ -127,12 +127,13 @@ static void assert_gets(const char *path, const char *expected)
 
 static void says_what_it_is(void **state)
 {
-	assert_gets("/", "{\"id\": \"anonymous-instance\", \"state\": \"Not started\", \"vmm_version\": \"" INSULA_VERSION
-	                 "\", \"app_name\": \"Insula\"}");
-	assert_gets("/version", "{\"firecracker_version\": \"" INSULA_VERSION "\", \"insula_version\": \"" INSULA_VERSION
-	                        "\"}");
-	assert_gets("/machine-config",
-	            "{\"vcpu_count\": 1, \"mem_size_mib\": 512, \"smt\": false, \"track_dirty_pages\": false}");
+	assert_gets("/", "{\"id\": \"anonymous-instance\", \"state\": \"Not started\", \"vmm_version\": "
+	                 "\"" INSULA_VERSION "\", \"app_name\": \"Insula\"}");
+	assert_gets("/version", "{\"firecracker_version\": \"" INSULA_VERSION
+	                        "\", \"insula_version\": \"" INSULA_VERSION "\"}");
+	assert_gets(
+	        "/machine-config",
+	        "{\"vcpu_count\": 1, \"mem_size_mib\": 512, \"smt\": false, \"track_dirty_pages\": false}");
 }
 
 static void a_machine_is_described_and_started(void **state)
@@ -140,7 +141,8 @@ static void a_machine_is_described_and_started(void **state)
 	assert_done("PUT", "/machine-config", "{\"vcpu_count\": 4, \"mem_size_mib\": 1024}");
 	assert_done("PATCH", "/machine-config", "{\"vcpu_count\": 2}");
 	assert_done("PUT", "/boot-source",
-	            "{\"kernel_image_path\": \"/dev/null\", \"boot_args\": \"console=ttyS0\", \"initrd_path\": null}");
+	            "{\"kernel_image_path\": \"/dev/null\", \"boot_args\": \"console=ttyS0\", "
+	            "\"initrd_path\": null}");
 	assert_done("PUT", "/drives/data",
 	            "{\"drive_id\": \"data\", \"path_on_host\": \"/dev/null\", \"is_root_device\": false, "
 	            "\"is_read_only\": true}");
@@ -148,18 +150,23 @@ static void a_machine_is_described_and_started(void **state)
 	            "{\"drive_id\": \"rootfs\", \"path_on_host\": \"/dev/zero\", \"is_root_device\": true, "
 	            "\"partuuid\": \"12-01\", \"cache_type\": \"Unsafe\", \"io_engine\": \"Sync\"}");
 	assert_done("PUT", "/network-interfaces/eth0",
-	            "{\"iface_id\": \"eth0\", \"host_dev_name\": \"tap0\", \"guest_mac\": \"02:00:00:00:00:01\"}");
-	assert_gets("/vm/config",
-	            "{\"boot-source\": {\"kernel_image_path\": \"/dev/null\", \"boot_args\": \"console=ttyS0\", "
-	            "\"initrd_path\": null}, "
-	            "\"drives\": [{\"drive_id\": \"rootfs\", \"path_on_host\": \"/dev/zero\", \"is_root_device\": true, "
-	            "\"is_read_only\": false, \"partuuid\": \"12-01\", \"cache_type\": \"Writeback\", \"type\": \"nvme\"}, "
-	            "{\"drive_id\": \"data\", \"path_on_host\": \"/dev/null\", \"is_root_device\": false, "
-	            "\"is_read_only\": true, \"partuuid\": null, \"cache_type\": \"Writeback\", \"type\": \"nvme\"}], "
-	            "\"machine-config\": {\"vcpu_count\": 2, \"mem_size_mib\": 1024, \"smt\": false, "
-	            "\"track_dirty_pages\": false}, "
-	            "\"network-interfaces\": [{\"iface_id\": \"eth0\", \"host_dev_name\": \"tap0\", "
-	            "\"guest_mac\": \"02:00:00:00:00:01\"}]}");
+	            "{\"iface_id\": \"eth0\", \"host_dev_name\": \"tap0\", \"guest_mac\": "
+	            "\"02:00:00:00:00:01\"}");
+	assert_gets(
+	        "/vm/config",
+	        "{\"boot-source\": {\"kernel_image_path\": \"/dev/null\", \"boot_args\": \"console=ttyS0\", "
+	        "\"initrd_path\": null}, "
+	        "\"drives\": [{\"drive_id\": \"rootfs\", \"path_on_host\": \"/dev/zero\", "
+	        "\"is_root_device\": true, "
+	        "\"is_read_only\": false, \"partuuid\": \"12-01\", \"cache_type\": \"Writeback\", \"type\": "
+	        "\"nvme\"}, "
+	        "{\"drive_id\": \"data\", \"path_on_host\": \"/dev/null\", \"is_root_device\": false, "
+	        "\"is_read_only\": true, \"partuuid\": null, \"cache_type\": \"Writeback\", \"type\": "
+	        "\"nvme\"}], "
+	        "\"machine-config\": {\"vcpu_count\": 2, \"mem_size_mib\": 1024, \"smt\": false, "
+	        "\"track_dirty_pages\": false}, "
+	        "\"network-interfaces\": [{\"iface_id\": \"eth0\", \"host_dev_name\": \"tap0\", "
+	        "\"guest_mac\": \"02:00:00:00:00:01\"}]}");
 	assert_int_equal(config.cpus, 2);
 	assert_int_equal(config.memory, 1 * GiB);
 	assert_string_equal(config.disk[0].path, "/dev/zero");
@@ -176,10 +183,13 @@ static void a_machine_is_described_and_started(void **state)
 
 static void what_is_put_again_is_replaced(void **state)
 {
-	assert_done("PUT", "/drives/a", "{\"drive_id\":\"a\",\"path_on_host\":\"/dev/null\",\"is_root_device\":false}");
-	assert_done("PUT", "/drives/b", "{\"drive_id\":\"b\",\"path_on_host\":\"/dev/null\",\"is_root_device\":false}");
+	assert_done("PUT", "/drives/a",
+	            "{\"drive_id\":\"a\",\"path_on_host\":\"/dev/null\",\"is_root_device\":false}");
 	assert_done("PUT", "/drives/b",
-	            "{\"drive_id\":\"b\",\"path_on_host\":\"/dev/zero\",\"is_root_device\":true,\"type\":\"virtio\"}");
+	            "{\"drive_id\":\"b\",\"path_on_host\":\"/dev/null\",\"is_root_device\":false}");
+	assert_done("PUT", "/drives/b",
+	            "{\"drive_id\":\"b\",\"path_on_host\":\"/dev/"
+	            "zero\",\"is_root_device\":true,\"type\":\"virtio\"}");
 	assert_int_equal(config.disk_count, 2);
 	assert_string_equal(config.disk[0].id, "b");
 	assert_string_equal(config.disk[0].path, "/dev/zero");
@@ -201,44 +211,56 @@ static void bad_requests_say_why(void **state)
 	static const struct {
 		const char *method, *path, *body, *says;
 	} cases[] = {
-		{"GET", "/none", "", "no such method and path: GET /none"},
-		{"POST", "/", "", "no such method"},
-		{"PUT", "/drives", "{}", "no such method"},
-		{"PUT", "/drives/a/b", "{}", "no such method"},
-		{"PUT", "/actions", "", "the request's body"},
-		{"PUT", "/actions", "{", "the request's body"},
-		{"PUT", "/actions", "[]", "not an object"},
-		{"PUT", "/actions", "{}", "action_type"},
-		{"PUT", "/actions", "{\"action_type\": 1}", "string"},
-		{"PUT", "/actions", "{\"action_type\": \"Explode\"}", "not one of"},
-		{"PUT", "/actions", "{\"action_type\": \"InstanceStart\", \"x\": 1}", "x"},
-		{"PUT", "/actions", "{\"action_type\": \"InstanceStart\"}", "no boot-source"},
-		{"PUT", "/actions", "{\"action_type\": \"SendCtrlAltDel\"}", "has not started"},
-		{"PATCH", "/vm", "{\"state\": \"Paused\"}", "has not started"},
-		{"PUT", "/machine-config", "{\"vcpu_count\": 1}", "mem_size_mib"},
-		{"PUT", "/machine-config", "{\"vcpu_count\": 0, \"mem_size_mib\": 128}", "vcpu_count"},
-		{"PUT", "/machine-config", "{\"vcpu_count\": 65, \"mem_size_mib\": 128}", "vcpu_count"},
-		{"PUT", "/machine-config", "{\"vcpu_count\": 1, \"mem_size_mib\": 1}", "too little memory"},
-		{"PUT", "/machine-config", "{\"vcpu_count\": 1, \"mem_size_mib\": -1}", "out of range"},
-		{"PUT", "/machine-config", "{\"vcpu_count\": 1, \"mem_size_mib\": 9223372036854775807}", "out of range"},
-		{"PUT", "/machine-config", "{\"vcpu_count\": 1, \"mem_size_mib\": 128, \"smt\": true}", "not built yet"},
-		{"PUT", "/boot-source", "{\"kernel_image_path\": \"/none\"}", "/none: No such file"},
-		{"PUT", "/boot-source", "{\"kernel_image_path\": \"\"}", "empty"},
-		{"PUT", "/boot-source", "{\"kernel_image_path\": \"/dev/null\", \"initrd_path\": \"/none\"}", "/none"},
-		{"PUT", "/drives/a", "{\"drive_id\":\"b\",\"path_on_host\":\"/dev/null\",\"is_root_device\":false}", "id"},
-		{"PUT", "/drives/", "{\"drive_id\":\"\",\"path_on_host\":\"/dev/null\",\"is_root_device\":false}", "id"},
-		{"PUT", "/drives/%41", "{\"drive_id\":\"%41\",\"path_on_host\":\"/dev/null\",\"is_root_device\":false}", "id"},
-		{"PUT", "/drives/a", "{\"drive_id\":\"a\",\"path_on_host\":\"/none\",\"is_root_device\":false}", "/none"},
-		{"PUT", "/drives/a",
-	         "{\"drive_id\":\"a\",\"path_on_host\":\"/dev/null\",\"is_root_device\":false,\"rate_limiter\":{}}",
+	        {"GET", "/none", "", "no such method and path: GET /none"},
+	        {"POST", "/", "", "no such method"},
+	        {"PUT", "/drives", "{}", "no such method"},
+	        {"PUT", "/drives/a/b", "{}", "no such method"},
+	        {"PUT", "/actions", "", "the request's body"},
+	        {"PUT", "/actions", "{", "the request's body"},
+	        {"PUT", "/actions", "[]", "not an object"},
+	        {"PUT", "/actions", "{}", "action_type"},
+	        {"PUT", "/actions", "{\"action_type\": 1}", "string"},
+	        {"PUT", "/actions", "{\"action_type\": \"Explode\"}", "not one of"},
+	        {"PUT", "/actions", "{\"action_type\": \"InstanceStart\", \"x\": 1}", "x"},
+	        {"PUT", "/actions", "{\"action_type\": \"InstanceStart\"}", "no boot-source"},
+	        {"PUT", "/actions", "{\"action_type\": \"SendCtrlAltDel\"}", "has not started"},
+	        {"PATCH", "/vm", "{\"state\": \"Paused\"}", "has not started"},
+	        {"PUT", "/machine-config", "{\"vcpu_count\": 1}", "mem_size_mib"},
+	        {"PUT", "/machine-config", "{\"vcpu_count\": 0, \"mem_size_mib\": 128}", "vcpu_count"},
+	        {"PUT", "/machine-config", "{\"vcpu_count\": 65, \"mem_size_mib\": 128}", "vcpu_count"},
+	        {"PUT", "/machine-config", "{\"vcpu_count\": 1, \"mem_size_mib\": 1}", "too little memory"},
+	        {"PUT", "/machine-config", "{\"vcpu_count\": 1, \"mem_size_mib\": -1}", "out of range"},
+	        {"PUT", "/machine-config", "{\"vcpu_count\": 1, \"mem_size_mib\": 9223372036854775807}",
+	         "out of range"},
+	        {"PUT", "/machine-config", "{\"vcpu_count\": 1, \"mem_size_mib\": 128, \"smt\": true}",
+	         "not built yet"},
+	        {"PUT", "/boot-source", "{\"kernel_image_path\": \"/none\"}", "/none: No such file"},
+	        {"PUT", "/boot-source", "{\"kernel_image_path\": \"\"}", "empty"},
+	        {"PUT", "/boot-source", "{\"kernel_image_path\": \"/dev/null\", \"initrd_path\": \"/none\"}",
+	         "/none"},
+	        {"PUT", "/drives/a",
+	         "{\"drive_id\":\"b\",\"path_on_host\":\"/dev/null\",\"is_root_device\":false}", "id"},
+	        {"PUT", "/drives/",
+	         "{\"drive_id\":\"\",\"path_on_host\":\"/dev/null\",\"is_root_device\":false}", "id"},
+	        {"PUT", "/drives/%41",
+	         "{\"drive_id\":\"%41\",\"path_on_host\":\"/dev/null\",\"is_root_device\":false}", "id"},
+	        {"PUT", "/drives/a",
+	         "{\"drive_id\":\"a\",\"path_on_host\":\"/none\",\"is_root_device\":false}", "/none"},
+	        {"PUT", "/drives/a",
+	         "{\"drive_id\":\"a\",\"path_on_host\":\"/dev/"
+	         "null\",\"is_root_device\":false,\"rate_limiter\":{}}",
 	         "rate_limiter"},
-		{"PUT", "/drives/a",
-	         "{\"drive_id\":\"a\",\"path_on_host\":\"/dev/null\",\"is_root_device\":false,\"type\":\"ide\"}", "type"},
-		{"PUT", "/network-interfaces/a", "{\"iface_id\":\"a\",\"host_dev_name\":\"\"}", "network interface"},
-		{"PUT", "/network-interfaces/a", "{\"iface_id\":\"a\",\"host_dev_name\":\"t\",\"guest_mac\":\"x\"}", "MAC"},
-		{"PUT", "/snapshot/create", "{}", "snapshots are not built yet"},
-		{"PUT", "/snapshot/load", "", "snapshots are not built yet"},
-		{"PUT", "/balloon", "{}", "not built yet"},
+	        {"PUT", "/drives/a",
+	         "{\"drive_id\":\"a\",\"path_on_host\":\"/dev/"
+	         "null\",\"is_root_device\":false,\"type\":\"ide\"}",
+	         "type"},
+	        {"PUT", "/network-interfaces/a", "{\"iface_id\":\"a\",\"host_dev_name\":\"\"}",
+	         "network interface"},
+	        {"PUT", "/network-interfaces/a",
+	         "{\"iface_id\":\"a\",\"host_dev_name\":\"t\",\"guest_mac\":\"x\"}", "MAC"},
+	        {"PUT", "/snapshot/create", "{}", "snapshots are not built yet"},
+	        {"PUT", "/snapshot/load", "", "snapshots are not built yet"},
+	        {"PUT", "/balloon", "{}", "not built yet"},
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++)
@@ -249,20 +271,25 @@ static void bad_requests_say_why(void **state)
 
 static void a_second_root_is_refused(void **state)
 {
-	assert_done("PUT", "/drives/a", "{\"drive_id\":\"a\",\"path_on_host\":\"/dev/null\",\"is_root_device\":true}");
-	assert_fault("PUT", "/drives/b", "{\"drive_id\":\"b\",\"path_on_host\":\"/dev/null\",\"is_root_device\":true}",
-	             "root");
-	assert_done("PUT", "/drives/a", "{\"drive_id\":\"a\",\"path_on_host\":\"/dev/zero\",\"is_root_device\":true}");
+	assert_done("PUT", "/drives/a",
+	            "{\"drive_id\":\"a\",\"path_on_host\":\"/dev/null\",\"is_root_device\":true}");
+	assert_fault("PUT", "/drives/b",
+	             "{\"drive_id\":\"b\",\"path_on_host\":\"/dev/null\",\"is_root_device\":true}", "root");
+	assert_done("PUT", "/drives/a",
+	            "{\"drive_id\":\"a\",\"path_on_host\":\"/dev/zero\",\"is_root_device\":true}");
 }
 
 static void after_the_start_nothing_is_described(void **state)
 {
 	fake.state = API_RUNNING;
-	assert_fault("PUT", "/machine-config", "{\"vcpu_count\": 1, \"mem_size_mib\": 128}", "started already");
+	assert_fault("PUT", "/machine-config", "{\"vcpu_count\": 1, \"mem_size_mib\": 128}",
+	             "started already");
 	assert_fault("PUT", "/boot-source", "{\"kernel_image_path\": \"/dev/null\"}", "started already");
 	assert_fault("PUT", "/actions", "{\"action_type\": \"InstanceStart\"}", "started already");
-	assert_gets("/", "{\"id\": \"anonymous-instance\", \"state\": \"Running\", \"vmm_version\": \"" INSULA_VERSION
-	                 "\", \"app_name\": \"Insula\"}");
+	assert_gets(
+	        "/",
+	        "{\"id\": \"anonymous-instance\", \"state\": \"Running\", \"vmm_version\": \"" INSULA_VERSION
+	        "\", \"app_name\": \"Insula\"}");
 }
 
 static void a_failed_start_can_be_tried_again(void **state)
@@ -284,7 +311,8 @@ static enum http_result parse(const char *text, struct http_request *r)
 static void http_takes_requests(void **state)
 {
 	struct http_request r;
-	const char *two = "PUT /a/b?q=1 HTTP/1.1\r\nHost: x\r\ncontent-length:  3 \r\n\r\nabcGET / HTTP/1.1\r\n\r\n";
+	const char *two =
+	        "PUT /a/b?q=1 HTTP/1.1\r\nHost: x\r\ncontent-length:  3 \r\n\r\nabcGET / HTTP/1.1\r\n\r\n";
 
 	assert_int_equal(parse(two, &r), HTTP_OK);
 	assert_string_equal(r.method, "PUT");
@@ -298,8 +326,10 @@ static void http_takes_requests(void **state)
 	assert_false(r.keep_alive);
 	assert_int_equal(parse("GET / HTTP/1.1\r\nConnection: Close\r\n\r\n", &r), HTTP_OK);
 	assert_false(r.keep_alive);
-	assert_int_equal(parse("PUT / HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n", &r), HTTP_CONTINUE);
-	assert_int_equal(parse("PUT / HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n{", &r), HTTP_MORE);
+	assert_int_equal(parse("PUT / HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n", &r),
+	                 HTTP_CONTINUE);
+	assert_int_equal(parse("PUT / HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n{", &r),
+	                 HTTP_MORE);
 }
 
 static void http_waits_for_the_rest(void **state)
@@ -319,24 +349,24 @@ static void http_waits_for_the_rest(void **state)
 static void http_refuses_nonsense(void **state)
 {
 	static const char *const bad[] = {
-		"\r\n\r\n",
-		"GET\r\n\r\n",
-		"GET /\r\n\r\n",
-		"GET / HTTP/2.0\r\n\r\n",
-		"GET / HTTP/1.1 \r\n\r\n",
-		"GET  / HTTP/1.1\r\n\r\n",
-		"GET x HTTP/1.1\r\n\r\n",
-		"VERYLONG / HTTP/1.1\r\n\r\n",
-		"G(T / HTTP/1.1\r\n\r\n",
-		"GET / HTTP/1.1\r\nno colon\r\n\r\n",
-		"GET / HTTP/1.1\r\n: x\r\n\r\n",
-		"GET / HTTP/1.1\r\nbad name: x\r\n\r\n",
-		"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-		"GET / HTTP/1.1\r\nContent-Length: 0x10\r\n\r\n",
-		"GET / HTTP/1.1\r\nContent-Length:\r\n\r\n",
-		"GET / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n",
-		"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-		"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+	        "\r\n\r\n",
+	        "GET\r\n\r\n",
+	        "GET /\r\n\r\n",
+	        "GET / HTTP/2.0\r\n\r\n",
+	        "GET / HTTP/1.1 \r\n\r\n",
+	        "GET  / HTTP/1.1\r\n\r\n",
+	        "GET x HTTP/1.1\r\n\r\n",
+	        "VERYLONG / HTTP/1.1\r\n\r\n",
+	        "G(T / HTTP/1.1\r\n\r\n",
+	        "GET / HTTP/1.1\r\nno colon\r\n\r\n",
+	        "GET / HTTP/1.1\r\n: x\r\n\r\n",
+	        "GET / HTTP/1.1\r\nbad name: x\r\n\r\n",
+	        "GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+	        "GET / HTTP/1.1\r\nContent-Length: 0x10\r\n\r\n",
+	        "GET / HTTP/1.1\r\nContent-Length:\r\n\r\n",
+	        "GET / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n",
+	        "GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+	        "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
 	};
 	struct http_request r;
 	u8 head[HTTP_MAX_HEAD];
@@ -479,18 +509,18 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(says_what_it_is),
-		TEST(a_machine_is_described_and_started),
-		TEST(what_is_put_again_is_replaced),
-		TEST(bad_requests_say_why),
-		TEST(a_second_root_is_refused),
-		TEST(after_the_start_nothing_is_described),
-		TEST(a_failed_start_can_be_tried_again),
-		TEST(http_takes_requests),
-		TEST(http_waits_for_the_rest),
-		TEST(http_refuses_nonsense),
-		TEST(serves_clients_on_a_socket),
-		TEST(takes_over_a_stale_socket_only),
+	        TEST(says_what_it_is),
+	        TEST(a_machine_is_described_and_started),
+	        TEST(what_is_put_again_is_replaced),
+	        TEST(bad_requests_say_why),
+	        TEST(a_second_root_is_refused),
+	        TEST(after_the_start_nothing_is_described),
+	        TEST(a_failed_start_can_be_tried_again),
+	        TEST(http_takes_requests),
+	        TEST(http_waits_for_the_rest),
+	        TEST(http_refuses_nonsense),
+	        TEST(serves_clients_on_a_socket),
+	        TEST(takes_over_a_stale_socket_only),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

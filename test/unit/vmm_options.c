@@ -53,13 +53,14 @@ static void every_option(void **state)
 	struct vmm_config c;
 	struct error e;
 
-	assert_int_equal(parse(&c,
-	                       "--kernel|k|--initrd|i|--cmdline|root=/dev/x --help|--memory|2G|--cpus|64|"
-	                       "--disk|path=a,,b,readonly,id=vol-1,type=virtio|--disk=path=c=d|"
-	                       "--net|tap=t0,mac=02:00:5E:00:00:0f|--net|tap=t1|--accel|soft|--serial|file:log|"
-	                       "--api|sock|--debug-exit|--no-reboot|--verbose|--soft-check",
-	                       &e),
-	                 OPTIONS_RUN);
+	assert_int_equal(
+	        parse(&c,
+	              "--kernel|k|--initrd|i|--cmdline|root=/dev/x --help|--memory|2G|--cpus|64|"
+	              "--disk|path=a,,b,readonly,id=vol-1,type=virtio|--disk=path=c=d|"
+	              "--net|tap=t0,mac=02:00:5E:00:00:0f|--net|tap=t1|--accel|soft|--serial|file:log|"
+	              "--api|sock|--debug-exit|--no-reboot|--verbose|--soft-check",
+	              &e),
+	        OPTIONS_RUN);
 	assert_string_equal(c.cmdline, "root=/dev/x --help");
 	assert_int_equal(c.memory, 2 * GiB);
 	assert_int_equal(c.cpus, 64);
@@ -87,7 +88,8 @@ static void the_last_one_counts(void **state)
 	struct vmm_config c;
 	struct error e;
 
-	assert_int_equal(parse(&c, "--kernel|a|--kernel=b|--memory|1G|--memory=64M|--cmdline=a=b", &e), OPTIONS_RUN);
+	assert_int_equal(parse(&c, "--kernel|a|--kernel=b|--memory|1G|--memory=64M|--cmdline=a=b", &e),
+	                 OPTIONS_RUN);
 	assert_string_equal(c.kernel, "b");
 	assert_int_equal(c.memory, 64 * MiB);
 	assert_string_equal(c.cmdline, "a=b");
@@ -100,8 +102,9 @@ static void good_sizes(void **state)
 		const char *text;
 		u64 bytes;
 	} sizes[] = {
-		{"512M", 512 * MiB}, {"2G", 2 * GiB},     {"512m", 512 * MiB},      {"1g", GiB},         {"128", 128 * MiB},
-		{"2M", 2 * MiB},     {"2052K", 2052 * KiB}, {"512G", 512 * GiB}, {"0512M", 512 * MiB},
+	        {"512M", 512 * MiB},   {"2G", 2 * GiB},     {"512m", 512 * MiB},
+	        {"1g", GiB},           {"128", 128 * MiB},  {"2M", 2 * MiB},
+	        {"2052K", 2052 * KiB}, {"512G", 512 * GiB}, {"0512M", 512 * MiB},
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
@@ -118,74 +121,74 @@ static void bad_input_names_what_is_wrong(void **state)
 	static const struct {
 		const char *line, *says;
 	} cases[] = {
-		{"", "nothing to boot"},
-		{"--memory|1G", "nothing to boot"},
-		{"--kernel", "--kernel needs a value"},
-		{"--kernel=", "--kernel : an empty file name"},
-		{"--kernel|", "--kernel : an empty file name"},
-		{"--kernal|k", "unknown option '--kernal'"},
-		{"--kernal=k", "unknown option '--kernal'"},
-		{"-k|k", "unknown option '-k'"},
-		{"-|k", "unknown option '-'"},
-		{"--kernel|k|extra", "unknown word 'extra'"},
-		{"--kernel|k|extra=1", "unknown word 'extra=1'"},
-		{"--kernel|k|", "unknown word ''"},
-		{"--kernel|k|--verbose=1", "--verbose takes no value"},
-		{"--kernel|k|--memory|", "--memory : not a size"},
-		{"--kernel|k|--memory|abc", "--memory abc: not a size"},
-		{"--kernel|k|--memory|512X", "not a size"},
-		{"--kernel|k|--memory|512MB", "not a size"},
-		{"--kernel|k|--memory|-1", "not a size"},
-		{"--kernel|k|--memory|+1", "not a size"},
-		{"--kernel|k|--memory| 1G", "not a size"},
-		{"--kernel|k|--memory|1.5G", "not a size"},
-		{"--kernel|k|--memory|M", "not a size"},
-		{"--kernel|k|--memory|0", "too little memory"},
-		{"--kernel|k|--memory|1M", "--memory 1M: too little memory: at least 2 MiB"},
-		{"--kernel|k|--memory|2049K", "multiple of 4 KiB"},
-		{"--kernel|k|--memory|1T", "too much memory"},
-		{"--kernel|k|--memory|18446744073709551615T", "too much memory"},
-		{"--kernel|k|--memory|17592186044416M", "too much memory"},
-		{"--kernel|k|--memory|99999999999999999999", "not a size"},
-		{"--kernel|k|--cpus|0", "--cpus 0: not a number of CPUs from 1 to 64"},
-		{"--kernel|k|--cpus|65", "--cpus 65: not a number"},
-		{"--kernel|k|--cpus|-1", "not a number"},
-		{"--kernel|k|--cpus|two", "not a number"},
-		{"--kernel|k|--cpus|2x", "not a number"},
-		{"--kernel|k|--cpus|", "not a number"},
-		{"--kernel|k|--cpus|4294967297", "not a number"},
-		{"--kernel|k|--disk|", "--disk : empty"},
-		{"--kernel|k|--disk|a.img", "unknown key 'a.img'"},
-		{"--kernel|k|--disk|path", "'path' needs a value"},
-		{"--kernel|k|--disk|path=", "an empty file name"},
-		{"--kernel|k|--disk|readonly", "path=FILE is missing"},
-		{"--kernel|k|--disk|path=a,readonly=yes", "'readonly' takes no value"},
-		{"--kernel|k|--disk|path=a,type=ide", "type=ide: not one of nvme, virtio"},
-		{"--kernel|k|--disk|path=a,id=", "1 to 20 characters"},
-		{"--kernel|k|--disk|path=a,id=123456789012345678901", "1 to 20 characters"},
-		{"--kernel|k|--disk|path=a,id=a b", "printable"},
-		{"--kernel|k|--disk|path=a,id=x|--disk|path=b,id=x", "another disk has this id"},
-		{"--kernel|k|--disk|path=a,size=3", "unknown key 'size'"},
-		{"--kernel|k|--net|", "--net : empty"},
-		{"--kernel|k|--net|tap0", "unknown key 'tap0'"},
-		{"--kernel|k|--net|mac=02:00:00:00:00:01", "tap=IFNAME is missing"},
-		{"--kernel|k|--net|tap=", "not the name of a network interface"},
-		{"--kernel|k|--net|tap=a/b", "not the name of a network interface"},
-		{"--kernel|k|--net|tap=1234567890123456", "not the name of a network interface"},
-		{"--kernel|k|--net|tap=t,mac=02:00:00:00:00", "not a MAC address"},
-		{"--kernel|k|--net|tap=t,mac=02:00:00:00:00:0g", "not a MAC address"},
-		{"--kernel|k|--net|tap=t,mac=02-00-00-00-00-01", "not a MAC address"},
-		{"--kernel|k|--net|tap=t,mac=01:00:00:00:00:01", "of one machine"},
-		{"--kernel|k|--net|tap=t,mac=00:00:00:00:00:00", "of one machine"},
-		{"--kernel|k|--accel|hvf", "--accel hvf: not one of auto, kvm, soft"},
-		{"--kernel|k|--serial|tty", "--serial tty: not one of"},
-		{"--kernel|k|--serial|file:", "an empty file name"},
-		{"--kernel|k|--serial|unix:", "an empty file name"},
-		{"--kernel|k|--api=", "an empty file name"},
-		{"--kernel|k|--firmware|f", "--firmware and --kernel together are not supported"},
-		{"--firmware|f|--initrd|i", "--initrd goes with --kernel"},
-		{"--firmware|f|--cmdline|i", "--cmdline goes with --kernel"},
-		{"--api|s|--initrd|i", "--initrd without --kernel"},
+	        {"", "nothing to boot"},
+	        {"--memory|1G", "nothing to boot"},
+	        {"--kernel", "--kernel needs a value"},
+	        {"--kernel=", "--kernel : an empty file name"},
+	        {"--kernel|", "--kernel : an empty file name"},
+	        {"--kernal|k", "unknown option '--kernal'"},
+	        {"--kernal=k", "unknown option '--kernal'"},
+	        {"-k|k", "unknown option '-k'"},
+	        {"-|k", "unknown option '-'"},
+	        {"--kernel|k|extra", "unknown word 'extra'"},
+	        {"--kernel|k|extra=1", "unknown word 'extra=1'"},
+	        {"--kernel|k|", "unknown word ''"},
+	        {"--kernel|k|--verbose=1", "--verbose takes no value"},
+	        {"--kernel|k|--memory|", "--memory : not a size"},
+	        {"--kernel|k|--memory|abc", "--memory abc: not a size"},
+	        {"--kernel|k|--memory|512X", "not a size"},
+	        {"--kernel|k|--memory|512MB", "not a size"},
+	        {"--kernel|k|--memory|-1", "not a size"},
+	        {"--kernel|k|--memory|+1", "not a size"},
+	        {"--kernel|k|--memory| 1G", "not a size"},
+	        {"--kernel|k|--memory|1.5G", "not a size"},
+	        {"--kernel|k|--memory|M", "not a size"},
+	        {"--kernel|k|--memory|0", "too little memory"},
+	        {"--kernel|k|--memory|1M", "--memory 1M: too little memory: at least 2 MiB"},
+	        {"--kernel|k|--memory|2049K", "multiple of 4 KiB"},
+	        {"--kernel|k|--memory|1T", "too much memory"},
+	        {"--kernel|k|--memory|18446744073709551615T", "too much memory"},
+	        {"--kernel|k|--memory|17592186044416M", "too much memory"},
+	        {"--kernel|k|--memory|99999999999999999999", "not a size"},
+	        {"--kernel|k|--cpus|0", "--cpus 0: not a number of CPUs from 1 to 64"},
+	        {"--kernel|k|--cpus|65", "--cpus 65: not a number"},
+	        {"--kernel|k|--cpus|-1", "not a number"},
+	        {"--kernel|k|--cpus|two", "not a number"},
+	        {"--kernel|k|--cpus|2x", "not a number"},
+	        {"--kernel|k|--cpus|", "not a number"},
+	        {"--kernel|k|--cpus|4294967297", "not a number"},
+	        {"--kernel|k|--disk|", "--disk : empty"},
+	        {"--kernel|k|--disk|a.img", "unknown key 'a.img'"},
+	        {"--kernel|k|--disk|path", "'path' needs a value"},
+	        {"--kernel|k|--disk|path=", "an empty file name"},
+	        {"--kernel|k|--disk|readonly", "path=FILE is missing"},
+	        {"--kernel|k|--disk|path=a,readonly=yes", "'readonly' takes no value"},
+	        {"--kernel|k|--disk|path=a,type=ide", "type=ide: not one of nvme, virtio"},
+	        {"--kernel|k|--disk|path=a,id=", "1 to 20 characters"},
+	        {"--kernel|k|--disk|path=a,id=123456789012345678901", "1 to 20 characters"},
+	        {"--kernel|k|--disk|path=a,id=a b", "printable"},
+	        {"--kernel|k|--disk|path=a,id=x|--disk|path=b,id=x", "another disk has this id"},
+	        {"--kernel|k|--disk|path=a,size=3", "unknown key 'size'"},
+	        {"--kernel|k|--net|", "--net : empty"},
+	        {"--kernel|k|--net|tap0", "unknown key 'tap0'"},
+	        {"--kernel|k|--net|mac=02:00:00:00:00:01", "tap=IFNAME is missing"},
+	        {"--kernel|k|--net|tap=", "not the name of a network interface"},
+	        {"--kernel|k|--net|tap=a/b", "not the name of a network interface"},
+	        {"--kernel|k|--net|tap=1234567890123456", "not the name of a network interface"},
+	        {"--kernel|k|--net|tap=t,mac=02:00:00:00:00", "not a MAC address"},
+	        {"--kernel|k|--net|tap=t,mac=02:00:00:00:00:0g", "not a MAC address"},
+	        {"--kernel|k|--net|tap=t,mac=02-00-00-00-00-01", "not a MAC address"},
+	        {"--kernel|k|--net|tap=t,mac=01:00:00:00:00:01", "of one machine"},
+	        {"--kernel|k|--net|tap=t,mac=00:00:00:00:00:00", "of one machine"},
+	        {"--kernel|k|--accel|hvf", "--accel hvf: not one of auto, kvm, soft"},
+	        {"--kernel|k|--serial|tty", "--serial tty: not one of"},
+	        {"--kernel|k|--serial|file:", "an empty file name"},
+	        {"--kernel|k|--serial|unix:", "an empty file name"},
+	        {"--kernel|k|--api=", "an empty file name"},
+	        {"--kernel|k|--firmware|f", "--firmware and --kernel together are not supported"},
+	        {"--firmware|f|--initrd|i", "--initrd goes with --kernel"},
+	        {"--firmware|f|--cmdline|i", "--cmdline goes with --kernel"},
+	        {"--api|s|--initrd|i", "--initrd without --kernel"},
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -205,7 +208,8 @@ static void too_many(void **state)
 	static const struct {
 		const char *word, *says;
 		unsigned most;
-	} kinds[] = {{"|--disk|path=a", "more than 24 disks", VMM_MAX_DISKS}, {"|--net|tap=a", "more than 6", VMM_MAX_NETS}};
+	} kinds[] = {{"|--disk|path=a", "more than 24 disks", VMM_MAX_DISKS},
+	             {"|--net|tap=a", "more than 6", VMM_MAX_NETS}};
 
 	for (unsigned k = 0; k < ARRAY_SIZE(kinds); k++) {
 		char line[1024] = "--kernel|k";
@@ -266,19 +270,21 @@ static void root_drive_goes_into_the_command_line(void **state)
 		bool root, readonly;
 		const char *partuuid, *gives;
 	} cases[] = {
-		{"console=ttyS0", true, false, NULL, "console=ttyS0 root=/dev/nvme0n1 rw"},
-		{"pci=off console=ttyS0  pci=off", true, true, NULL, "console=ttyS0   root=/dev/nvme0n1 ro"},
-		{"x pci=offline", true, false, "1234-01", "x pci=offline root=PARTUUID=1234-01 rw"},
-		{"root=/dev/sda x", true, false, NULL, "root=/dev/sda x"},
-		{"x noroot=1", true, false, NULL, "x noroot=1 root=/dev/nvme0n1 rw"},
-		{"pci=off", false, false, NULL, "pci=off"},
+	        {"console=ttyS0", true, false, NULL, "console=ttyS0 root=/dev/nvme0n1 rw"},
+	        {"pci=off console=ttyS0  pci=off", true, true, NULL, "console=ttyS0   root=/dev/nvme0n1 ro"},
+	        {"x pci=offline", true, false, "1234-01", "x pci=offline root=PARTUUID=1234-01 rw"},
+	        {"root=/dev/sda x", true, false, NULL, "root=/dev/sda x"},
+	        {"x noroot=1", true, false, NULL, "x noroot=1 root=/dev/nvme0n1 rw"},
+	        {"pci=off", false, false, NULL, "pci=off"},
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct vmm_config c = {
-			.cmdline = (char *)cases[i].cmdline,
-			.disk_count = 1,
-			.disk[0] = {.root = cases[i].root, .readonly = cases[i].readonly, .partuuid = (char *)cases[i].partuuid},
+		        .cmdline = (char *)cases[i].cmdline,
+		        .disk_count = 1,
+		        .disk[0] = {.root = cases[i].root,
+		                    .readonly = cases[i].readonly,
+		                    .partuuid = (char *)cases[i].partuuid},
 		};
 		char *line = vmm_config_cmdline(&c);
 
@@ -290,16 +296,16 @@ static void root_drive_goes_into_the_command_line(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(defaults),
-		cmocka_unit_test(every_option),
-		cmocka_unit_test(the_last_one_counts),
-		cmocka_unit_test(good_sizes),
-		cmocka_unit_test(bad_input_names_what_is_wrong),
-		cmocka_unit_test(too_many),
-		cmocka_unit_test(help_wins),
-		cmocka_unit_test(an_api_needs_no_kernel),
-		cmocka_unit_test(a_made_up_mac_is_stable_and_unicast),
-		cmocka_unit_test(root_drive_goes_into_the_command_line),
+	        cmocka_unit_test(defaults),
+	        cmocka_unit_test(every_option),
+	        cmocka_unit_test(the_last_one_counts),
+	        cmocka_unit_test(good_sizes),
+	        cmocka_unit_test(bad_input_names_what_is_wrong),
+	        cmocka_unit_test(too_many),
+	        cmocka_unit_test(help_wins),
+	        cmocka_unit_test(an_api_needs_no_kernel),
+	        cmocka_unit_test(a_made_up_mac_is_stable_and_unicast),
+	        cmocka_unit_test(root_drive_goes_into_the_command_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

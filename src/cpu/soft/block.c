@@ -1,17 +1,18 @@
 /*
- * Blocks: an arena that is flushed whole when it is full, a hash by guest-physical address and mode, and in front of it
- * the jump cache by linear address.
+ * Blocks: an arena that is flushed whole when it is full, a hash by guest-physical address and mode, and in
+ * front of it the jump cache by linear address.
  *
- * Validity. A page's word (physmem.h) is marked before its bytes are read; a block is good as long as the word has the
- * value it had then. When the word has changed, the bytes are compared: if they are what was decoded (data beside
- * code was written), the block lives on with the new value. Each block keeps its bytes behind its operations.
+ * Validity. A page's word (physmem.h) is marked before its bytes are read; a block is good as long as the
+ * word has the value it had then. When the word has changed, the bytes are compared: if they are what was
+ * decoded (data beside code was written), the block lives on with the new value. Each block keeps its bytes
+ * behind its operations.
  *
- * Jump cache. An entry is good while the epoch, address-space tag, privilege and mode in its key are the current ones
- * (tag 0: a global page). Whatever changes translations of code without changing the tag starts a new epoch;
- * a bitmap of linear pages that have entries tells whether INVLPG must.
+ * Jump cache. An entry is good while the epoch, address-space tag, privilege and mode in its key are the
+ * current ones (tag 0: a global page). Whatever changes translations of code without changing the tag starts
+ * a new epoch; a bitmap of linear pages that have entries tells whether INVLPG must.
  *
- * Singles. An instruction that crosses the page end, comes from MMIO, may exceed the CS limit, or is stepped, is
- * decoded alone, from bytes that are fetched each time; the decoded form is cached by those bytes.
+ * Singles. An instruction that crosses the page end, comes from MMIO, may exceed the CS limit, or is stepped,
+ * is decoded alone, from bytes that are fetched each time; the decoded form is cached by those bytes.
  */
 #include "cpu/soft/block.h"
 #include "cpu/soft/decode.h"
@@ -27,15 +28,16 @@
 
 enum { ARENA_SIZE = 64 << 20, HASH_SIZE = 1 << 14, SINGLES = 64, MAX_INSN = 15, PAGE_BITS = 4096 };
 /* The most that a block takes in the arena. */
-#define BLOCK_MAX (sizeof(struct soft_block) + (2 * SOFT_BLOCK_OPS + 1) * sizeof(struct op) + SOFT_BLOCK_OPS * MAX_INSN + 64)
+#define BLOCK_MAX                                                                   \
+	(sizeof(struct soft_block) + (2 * SOFT_BLOCK_OPS + 1) * sizeof(struct op) + \
+	 SOFT_BLOCK_OPS * MAX_INSN + 64)
 
 struct single {
-	struct soft_block block; /* page NULL */
-	struct op ops[3];        /* guard if any, the operation, end */
+	/* A block without a page, of at most three operations: guard, instruction, end. */
+	_Alignas(16) u8 room[sizeof(struct soft_block) + 3 * sizeof(struct op)];
 	u8 bytes[MAX_INSN];
-	u8 len;                  /* 0: empty */
+	u8 len; /* 0: empty */
 };
-_Static_assert(offsetof(struct single, ops) == offsetof(struct soft_block, ops), "singles look like blocks");
 
 struct soft_cache {
 	u8 *arena;
@@ -62,7 +64,8 @@ int soft_cache_init(struct soft_cpu *c, struct error *e)
 	if (!k)
 		return error_set(e, 0, "no memory for a vCPU's code cache");
 	pthread_once(&once, register_membarrier);
-	k->arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	k->arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+	                -1, 0);
 	if (k->arena == MAP_FAILED) {
 		free(k);
 		return error_set(e, 0, "no memory for a vCPU's code cache");
@@ -93,7 +96,10 @@ void soft_cache_remapped(struct soft_cpu *c)
 			c->jumps[i].block = NULL;
 }
 
-static u64 page_bit(u64 linear) { return (linear >> PAGE_SHIFT) % PAGE_BITS; }
+static u64 page_bit(u64 linear)
+{
+	return (linear >> PAGE_SHIFT) % PAGE_BITS;
+}
 
 void soft_cache_invlpg(struct soft_cpu *c, u64 linear)
 {
@@ -145,7 +151,10 @@ static struct soft_block *find(struct soft_cpu *c, u64 gpa, unsigned off, unsign
 	return b;
 }
 
-static u8 *block_bytes(struct soft_block *b) { return (u8 *)&b->ops[b->count + 1]; }
+static u8 *block_bytes(struct soft_block *b)
+{
+	return (u8 *)&b->ops[b->count + 1];
+}
 
 /* Marks the page as code and returns its word. From now on each store to the page changes the word. */
 static u32 mark(struct soft_cpu *c, _Atomic u32 *page)
@@ -169,7 +178,6 @@ static void unstop(struct soft_block *b)
 	}
 }
 
-
 static bool revive(struct soft_cpu *c, struct soft_block *b, const u8 *page)
 {
 	u32 word = mark(c, b->page);
@@ -182,7 +190,10 @@ static bool revive(struct soft_cpu *c, struct soft_block *b, const u8 *page)
 }
 
 static const struct op *op_block_next(struct soft_cpu *c, const struct op *o);
-static const struct op *op_too_long(struct soft_cpu *c, const struct op *o) { soft_raise_error(c, EXC_GP, 0); }
+static const struct op *op_too_long(struct soft_cpu *c, const struct op *o)
+{
+	soft_raise_error(c, EXC_GP, 0);
+}
 
 /* Puts a guard in front of the last operation if it needs one; returns their number, 1 or 2. */
 static unsigned guarded(struct op *o)
@@ -215,7 +226,8 @@ static struct soft_block *decode(struct soft_cpu *c, const struct soft_itlb_entr
 		struct op *o = &b->ops[count];
 		size_t left = min(len - at, (size_t)MAX_INSN);
 
-		if (soft_decode(c, c->mode, copy + at, left, off + (unsigned)at, o, &ends) == SOFT_DECODE_MORE) {
+		if (soft_decode(c, c->mode, copy + at, left, off + (unsigned)at, o, &ends) ==
+		    SOFT_DECODE_MORE) {
 			if (left < MAX_INSN)
 				break;
 			o->fn = op_too_long;
@@ -296,8 +308,9 @@ struct soft_block *soft_block_single(struct soft_cpu *c)
 	fetch(c, soft_mmu_exec(c, linear), off, bytes, first);
 
 	struct single *s = &c->cache->singles[(off ^ off >> 6) % SINGLES];
-	bool cached = s->len && s->block.off == off && s->block.mode == c->mode &&
-		      same_bytes(bytes, s->bytes, min((unsigned)s->len, first));
+	struct soft_block *b = (struct soft_block *)s->room;
+	bool cached = s->len && b->off == off && b->mode == c->mode &&
+	              same_bytes(bytes, s->bytes, min((unsigned)s->len, first));
 	if (cached && s->len <= have)
 		goto found;
 
@@ -321,16 +334,16 @@ struct soft_block *soft_block_single(struct soft_cpu *c)
 	}
 	if (r == SOFT_DECODE_MORE)
 		o.fn = op_too_long;
-	s->block = (struct soft_block){.gpa = ~0ULL, .mode = c->mode, .off = (u16)off, .count = 1};
-	s->ops[0] = o;
-	unsigned count = guarded(s->ops);
-	s->ops[count] = (struct op){.fn = op_block_end, .off = (u16)(off + o.len)};
+	*b = (struct soft_block){.gpa = ~0ULL, .mode = c->mode, .off = (u16)off, .count = 1};
+	b->ops[0] = o;
+	unsigned count = guarded(b->ops);
+	b->ops[count] = (struct op){.fn = op_block_end, .off = (u16)(off + o.len)};
 	for (unsigned i = 0; i < have; i++)
 		s->bytes[i] = bytes[i];
 	s->len = o.len; /* 0, which is not found again, for what has no length */
 found:
 	c->regs[SREG_PAGE_RIP] = c->rip - off;
-	return &s->block;
+	return b;
 }
 
 /* ---- lookup ---- */
@@ -377,7 +390,7 @@ struct soft_block *soft_block_at(struct soft_cpu *c)
 	j = jump_entry(c, linear);
 	b = j->block;
 	if (unlikely(!b || j->rip != linear || ((j->key ^ key) & ~(PAGE_SIZE - 1)) ||
-		     (j->key != key && (j->key & (PAGE_SIZE - 1))) || !soft_block_current(b)))
+	             (j->key != key && (j->key & (PAGE_SIZE - 1))) || !soft_block_current(b)))
 		b = lookup(c, linear);
 	if (unlikely(!c->long64) && b->page && c->rip + b->bytes - 1 > c->seg[SEG_CS].limit)
 		b = soft_block_single(c);
@@ -407,7 +420,10 @@ const struct op *op_block_end(struct soft_cpu *c, const struct op *o)
 }
 
 /* The closing op where more of the page follows, in 64-bit mode. */
-static const struct op *op_block_next(struct soft_cpu *c, const struct op *o) { return soft_chain(c, o); }
+static const struct op *op_block_next(struct soft_cpu *c, const struct op *o)
+{
+	return soft_chain(c, o);
+}
 
 static const struct op *op_stopped(struct soft_cpu *c, const struct op *o)
 {

@@ -18,8 +18,8 @@ void debug_write(struct soft_cpu *c, unsigned n, u64 value)
 	soft_update(c);
 }
 
-/* DR6 bits of the enabled breakpoints of the kinds in the set (bit n: R/W field n) that [address, address + size)
- * touches. */
+/* DR6 bits of the enabled breakpoints of the kinds in the set (bit n: R/W field n) that [address, address +
+ * size) touches. */
 static u64 match(const struct soft_cpu *c, u64 address, unsigned size, unsigned kinds)
 {
 	static const u8 lengths[] = {1, 2, 8, 4};

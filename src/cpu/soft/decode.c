@@ -36,17 +36,17 @@ static void init(void)
 		ZydisMachineMode mode;
 		ZydisStackWidth stack;
 	} kinds[] = {
-		[SOFT_MODE_REAL16] = {ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16},
-		[SOFT_MODE_REAL32] = {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32},
-		[SOFT_MODE_PROT16] = {ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16},
-		[SOFT_MODE_PROT32] = {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32},
-		[SOFT_MODE_COMPAT16] = {ZYDIS_MACHINE_MODE_LONG_COMPAT_16, ZYDIS_STACK_WIDTH_16},
-		[SOFT_MODE_COMPAT32] = {ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32},
-		[SOFT_MODE_LONG64] = {ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64},
+	        [SOFT_MODE_REAL16] = {ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16},
+	        [SOFT_MODE_REAL32] = {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32},
+	        [SOFT_MODE_PROT16] = {ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16},
+	        [SOFT_MODE_PROT32] = {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32},
+	        [SOFT_MODE_COMPAT16] = {ZYDIS_MACHINE_MODE_LONG_COMPAT_16, ZYDIS_STACK_WIDTH_16},
+	        [SOFT_MODE_COMPAT32] = {ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32},
+	        [SOFT_MODE_LONG64] = {ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64},
 	};
 	/* What the model does not have is a NOP, or an older instruction. */
 	static const ZydisDecoderMode off[] = {ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET,
-					       ZYDIS_DECODER_MODE_CLDEMOTE, ZYDIS_DECODER_MODE_KNC};
+	                                       ZYDIS_DECODER_MODE_CLDEMOTE, ZYDIS_DECODER_MODE_KNC};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++) {
 		ZydisDecoderInit(&decoders[i], kinds[i].mode, kinds[i].stack);
@@ -54,9 +54,9 @@ static void init(void)
 			ZydisDecoderEnableMode(&decoders[i], off[k], ZYAN_FALSE);
 	}
 	const struct opdef *const tables[] = {
-		soft_int_alu,   soft_int_mul,  soft_int_move,   soft_int_stack,  soft_int_branch,
-		soft_int_shift, soft_int_bit,  soft_int_string, soft_int_misc,   soft_sys_table,
-		soft_sys_far,   soft_sys_io,   soft_sys_xstate,
+	        soft_int_alu,   soft_int_mul, soft_int_move,   soft_int_stack, soft_int_branch,
+	        soft_int_shift, soft_int_bit, soft_int_string, soft_int_misc,  soft_sys_table,
+	        soft_sys_far,   soft_sys_io,  soft_sys_xstate,
 	};
 	for (unsigned i = 0; i < ARRAY_SIZE(tables); i++)
 		add_table(tables[i]);
@@ -69,7 +69,10 @@ void soft_decode_init(void)
 	pthread_once(&once, init);
 }
 
-const struct op *op_undefined(struct soft_cpu *c, const struct op *o) { soft_raise(c, EXC_UD); }
+const struct op *op_undefined(struct soft_cpu *c, const struct op *o)
+{
+	soft_raise(c, EXC_UD);
+}
 
 /* Byte offset of a general register into c->regs, or its number for all others. */
 static u8 register_number(ZydisRegister r)
@@ -81,11 +84,14 @@ static u8 register_number(ZydisRegister r)
 		/* ids: AL CL DL BL AH CH DH BH SPL BPL SIL DIL R8B… */
 		if (r >= ZYDIS_REGISTER_AH && r <= ZYDIS_REGISTER_BH)
 			return (u8)((r - ZYDIS_REGISTER_AH) * 8 + 1);
-		return (u8)((r >= ZYDIS_REGISTER_SPL ? r - ZYDIS_REGISTER_SPL + 4 : r - ZYDIS_REGISTER_AL) * 8);
+		return (u8)((r >= ZYDIS_REGISTER_SPL ? r - ZYDIS_REGISTER_SPL + 4 : r - ZYDIS_REGISTER_AL) *
+		            8);
 	case ZYDIS_REGCLASS_GPR16:
 	case ZYDIS_REGCLASS_GPR32:
-	case ZYDIS_REGCLASS_GPR64: return id * 8;
-	default: return id;
+	case ZYDIS_REGCLASS_GPR64:
+		return id * 8;
+	default:
+		return id;
 	}
 }
 
@@ -94,9 +100,12 @@ static u8 address_register(ZydisRegister r)
 	switch (ZydisRegisterGetClass(r)) {
 	case ZYDIS_REGCLASS_GPR16:
 	case ZYDIS_REGCLASS_GPR32:
-	case ZYDIS_REGCLASS_GPR64: return (u8)ZydisRegisterGetId(r);
-	case ZYDIS_REGCLASS_IP: return SREG_PAGE_RIP;
-	default: return SREG_ZERO; /* none; vector index */
+	case ZYDIS_REGCLASS_GPR64:
+		return (u8)ZydisRegisterGetId(r);
+	case ZYDIS_REGCLASS_IP:
+		return SREG_PAGE_RIP;
+	default:
+		return SREG_ZERO; /* none; vector index */
 	}
 }
 
@@ -106,7 +115,8 @@ static void fill_memory(struct op *o, const struct insn *i, const ZydisDecodedOp
 	o->index = address_register(d->mem.index);
 	o->scale = d->mem.scale == 8 ? 3 : d->mem.scale == 4 ? 2 : d->mem.scale == 2 ? 1 : 0;
 	o->disp = d->mem.disp.value;
-	/* With a 32-bit address size in 64-bit mode Zydis takes SIB base 5 of mod 0 for r13d when REX.B is set. */
+	/* With a 32-bit address size in 64-bit mode Zydis takes SIB base 5 of mod 0 for r13d when REX.B is
+	 * set. */
 	if (i->z.raw.sib.offset && i->z.raw.modrm.mod == 0 && i->z.raw.sib.base == 5) {
 		o->base = SREG_ZERO;
 		o->disp = i->z.raw.disp.value;
@@ -140,15 +150,33 @@ static void fill_prefixes(struct op *o, const struct insn *i)
 
 	for (unsigned k = 0; k < i->z.raw.prefix_count; k++) {
 		switch (i->z.raw.prefixes[k].value) {
-		case 0x26: seg = SEG_ES; break;
-		case 0x2e: seg = SEG_CS; break;
-		case 0x36: seg = SEG_SS; break;
-		case 0x3e: seg = SEG_DS; break;
-		case 0x64: seg = SEG_FS; break;
-		case 0x65: seg = SEG_GS; break;
-		case 0xf0: o->flags |= OPF_LOCK; break;
-		case 0xf2: o->flags = (o->flags & ~OPF_REP) | OPF_REPNE; break;
-		case 0xf3: o->flags = (o->flags & ~OPF_REPNE) | OPF_REP; break;
+		case 0x26:
+			seg = SEG_ES;
+			break;
+		case 0x2e:
+			seg = SEG_CS;
+			break;
+		case 0x36:
+			seg = SEG_SS;
+			break;
+		case 0x3e:
+			seg = SEG_DS;
+			break;
+		case 0x64:
+			seg = SEG_FS;
+			break;
+		case 0x65:
+			seg = SEG_GS;
+			break;
+		case 0xf0:
+			o->flags |= OPF_LOCK;
+			break;
+		case 0xf2:
+			o->flags = (o->flags & ~OPF_REP) | OPF_REPNE;
+			break;
+		case 0xf3:
+			o->flags = (o->flags & ~OPF_REPNE) | OPF_REP;
+			break;
 		}
 	}
 	if (i->mode == SOFT_MODE_LONG64 && seg < SEG_FS)
@@ -158,7 +186,8 @@ static void fill_prefixes(struct op *o, const struct insn *i)
 
 static u8 operand_size(const struct insn *i)
 {
-	bool wide = i->mode == SOFT_MODE_REAL32 || i->mode == SOFT_MODE_PROT32 || i->mode >= SOFT_MODE_COMPAT32;
+	bool wide =
+	        i->mode == SOFT_MODE_REAL32 || i->mode == SOFT_MODE_PROT32 || i->mode >= SOFT_MODE_COMPAT32;
 	bool toggled = false;
 
 	/* For 8-bit forms Zydis says 8; branches in 64-bit mode ignore 66. */
@@ -167,7 +196,8 @@ static u8 operand_size(const struct insn *i)
 		return 8;
 	if (i->z.operand_width > 8)
 		return i->z.operand_width / 8;
-	if (i->mode == SOFT_MODE_LONG64 && i->z.raw.rex.W && i->z.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY)
+	if (i->mode == SOFT_MODE_LONG64 && i->z.raw.rex.W &&
+	    i->z.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY)
 		return 8;
 	for (unsigned k = 0; k < i->z.raw.prefix_count; k++)
 		toggled |= i->z.raw.prefixes[k].value == 0x66;
@@ -207,7 +237,8 @@ static void fill(struct op *o, const struct insn *i)
 			kind = KIND_IMM;
 			fill_immediate(o, i, d, immediates++);
 			break;
-		default: break;
+		default:
+			break;
 		}
 		if (n < 3)
 			o->kinds |= (u8)(kind << (2 * n));
@@ -235,15 +266,16 @@ static bool bind(struct soft_cpu *c, struct op *o, const struct insn *i, bool *e
 	return soft_vec_bind(c, o, i);
 }
 
-enum soft_decode_result soft_decode(struct soft_cpu *c, enum soft_mode mode, const u8 *bytes, size_t len, unsigned off,
-				    struct op *o, bool *ends)
+enum soft_decode_result soft_decode(struct soft_cpu *c, enum soft_mode mode, const u8 *bytes, size_t len,
+                                    unsigned off, struct op *o, bool *ends)
 {
 	struct insn i;
 	ZyanStatus status = ZydisDecoderDecodeFull(&decoders[mode], bytes, len, &i.z, i.operands);
 	u8 plain[15];
 
 	/* F3 90 is PAUSE, but with REX.B it is XCHG, and F3 means nothing. */
-	if (ZYAN_SUCCESS(status) && i.z.mnemonic == ZYDIS_MNEMONIC_PAUSE && mode == SOFT_MODE_LONG64 && i.z.raw.rex.B) {
+	if (ZYAN_SUCCESS(status) && i.z.mnemonic == ZYDIS_MNEMONIC_PAUSE && mode == SOFT_MODE_LONG64 &&
+	    i.z.raw.rex.B) {
 		for (unsigned k = 0; k < i.z.length; k++)
 			plain[k] = bytes[k] == 0xf3 ? 0x3e : bytes[k];
 		bytes = plain;

@@ -2,9 +2,9 @@
  * Exceptions and interrupts: raising, combining (double and triple faults), delivery through IVT and IDT, and
  * what happens between instructions (SDM vol. 3 ch. 6, vol. 2 INT n).
  *
- * A fault leaves by longjmp to run.c with c->event set, c->rip at the faulting instruction and no op active. run.c
- * calls soft_deliver(), which changes guest state only when nothing can fault any more, so that an exception
- * during delivery finds the state of before.
+ * A fault leaves by longjmp to run.c with c->event set, c->rip at the faulting instruction and no op active.
+ * run.c calls soft_deliver(), which changes guest state only when nothing can fault any more, so that an
+ * exception during delivery finds the state of before.
  */
 #include "cpu/soft/debug.h"
 #include "cpu/soft/segment.h"
@@ -32,9 +32,15 @@ static _Noreturn void leave(struct soft_cpu *c)
 	longjmp(c->jmp, 1);
 }
 
-static u64 current_rip(const struct soft_cpu *c) { return c->op ? soft_op_rip(c, c->op) : c->rip; }
+static u64 current_rip(const struct soft_cpu *c)
+{
+	return c->op ? soft_op_rip(c, c->op) : c->rip;
+}
 
-static bool contributory(unsigned vector) { return vector == EXC_DE || (vector >= EXC_TS && vector <= EXC_GP); }
+static bool contributory(unsigned vector)
+{
+	return vector == EXC_DE || (vector >= EXC_TS && vector <= EXC_GP);
+}
 
 /* SDM vol. 3 table 6-5. */
 static bool makes_double_fault(unsigned first, unsigned second)
@@ -55,7 +61,7 @@ static _Noreturn void raise_fault(struct soft_cpu *c, unsigned vector, bool has_
 {
 	const struct soft_event *first = &c->delivering;
 	struct soft_event e = {
-		.kind = SOFT_EVENT_EXCEPTION, .vector = (u8)vector, .has_error = has_error, .error = error};
+	        .kind = SOFT_EVENT_EXCEPTION, .vector = (u8)vector, .has_error = has_error, .error = error};
 
 	if (c->op) /* breakpoints that this instruction met before it failed */
 		c->db_pending = 0;
@@ -77,7 +83,10 @@ static _Noreturn void raise_fault(struct soft_cpu *c, unsigned vector, bool has_
 	leave(c);
 }
 
-void soft_raise(struct soft_cpu *c, unsigned vector) { raise_fault(c, vector, false, 0); }
+void soft_raise(struct soft_cpu *c, unsigned vector)
+{
+	raise_fault(c, vector, false, 0);
+}
 
 void soft_raise_error(struct soft_cpu *c, unsigned vector, u32 error)
 {
@@ -110,7 +119,7 @@ void soft_raise_db(struct soft_cpu *c, u64 dr6_bits, u64 rip)
 	c->dr6 = (c->dr6 & ~DR6_TRAPS) | dr6_bits;
 	c->rip = rip;
 	c->event = (struct soft_event){
-		.kind = SOFT_EVENT_EXCEPTION, .vector = EXC_DB, .trap = !(dr6_bits & DR6_BD), .rip = rip};
+	        .kind = SOFT_EVENT_EXCEPTION, .vector = EXC_DB, .trap = !(dr6_bits & DR6_BD), .rip = rip};
 	leave(c);
 }
 
@@ -373,7 +382,8 @@ static void take_interrupt(struct soft_cpu *c)
 	const struct cpu_board *board = soft_board(c);
 	int vector;
 
-	/* Cleared first: what is raised from here on sets it again. It stays set as long as there may be more. */
+	/* Cleared first: what is raised from here on sets it again. It stays set as long as there may be
+	 * more. */
 	atomic_fetch_and(&c->base.events, ~(u32)CPU_EV_INTR);
 	vector = board->interrupt_ack(board->ctx, &c->base);
 	if (vector < 0)
@@ -402,7 +412,10 @@ bool soft_take_events(struct soft_cpu *c)
 	if (c->activity != VCPU_RUNNING && c->activity != VCPU_HALTED)
 		return true;
 	if ((events & CPU_EV_NMI || c->nmi_pending) && !c->nmi_blocked && !(c->shadow & SOFT_SHADOW_SS)) {
-		atomic_fetch_and(&c->base.events, ~(u32)CPU_EV_NMI);
+		u32 old = atomic_fetch_and(&c->base.events, ~(u32)(CPU_EV_NMI | CPU_EV_NMI_AGAIN));
+
+		if (old & CPU_EV_NMI_AGAIN)
+			atomic_fetch_or(&c->base.events, CPU_EV_NMI);
 		c->nmi_pending = false;
 		c->event = (struct soft_event){.kind = SOFT_EVENT_NMI, .vector = EXC_NMI, .rip = c->rip};
 	} else if (events & CPU_EV_INTR && c->rflags & FLAG_IF && !c->shadow) {

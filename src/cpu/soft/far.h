@@ -1,5 +1,6 @@
 /*
- * Far transfers: what sys_far.c, sys_iret.c and sys_syscall.c share (SDM vol. 2 CALL, JMP, RET, IRET; vol. 3 ch. 5.8).
+ * Far transfers: what sys_far.c, sys_iret.c and sys_syscall.c share (SDM vol. 2 CALL, JMP, RET, IRET; vol. 3
+ * ch. 5.8).
  */
 #pragma once
 

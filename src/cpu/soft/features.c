@@ -1,6 +1,6 @@
 /*
- * The model in two tables: features[] is the one source of CPUID's feature bits, of CR4's permitted bits, and of the
- * instruction sets that decode; everything else that CPUID tells is built below (SDM vol. 2 CPUID).
+ * The model in two tables: features[] is the one source of CPUID's feature bits, of CR4's permitted bits, and
+ * of the instruction sets that decode; everything else that CPUID tells is built below (SDM vol. 2 CPUID).
  */
 #include "cpu/soft/features.h"
 #include "cpu/soft/walk.h"
@@ -16,10 +16,10 @@ static const struct {
 	u32 leaf, subleaf;
 	u8 reg;
 } words[WORDS] = {
-	[L1_ECX] = {1, 0, ECX},           [L1_EDX] = {1, 0, EDX},           [L7_EBX] = {7, 0, EBX},
-	[L7_ECX] = {7, 0, ECX},           [L7_EDX] = {7, 0, EDX},           [L72_EDX] = {7, 2, EDX},
-	[LD1_EAX] = {0xd, 1, EAX},
-	[LX1_ECX] = {0x80000001, 0, ECX}, [LX1_EDX] = {0x80000001, 0, EDX}, [LX7_EDX] = {0x80000007, 0, EDX},
+        [L1_ECX] = {1, 0, ECX},           [L1_EDX] = {1, 0, EDX},           [L7_EBX] = {7, 0, EBX},
+        [L7_ECX] = {7, 0, ECX},           [L7_EDX] = {7, 0, EDX},           [L72_EDX] = {7, 2, EDX},
+        [LD1_EAX] = {0xd, 1, EAX},        [LX1_ECX] = {0x80000001, 0, ECX}, [LX1_EDX] = {0x80000001, 0, EDX},
+        [LX7_EDX] = {0x80000007, 0, EDX},
 };
 
 /* What the host must have too, because the instructions run there. */
@@ -32,97 +32,97 @@ static const struct feature {
 	u32 cr4;
 	u16 isa[4];
 } features[] = {
-	{L1_ECX, 0, HOST, 0, {ISA(SSE3), ISA(SSE3X87)}},
-	{L1_ECX, 1, HOST, 0, {ISA(PCLMULQDQ)}},
-	{L1_ECX, 9, HOST, 0, {ISA(SSSE3), ISA(SSSE3MMX)}},
-	{L1_ECX, 12, HOST_AVX, 0, {ISA(FMA)}},
-	{L1_ECX, 13, ANY, 0, {ISA(CMPXCHG16B)}},
-	{L1_ECX, 17, ANY, CR4_PCIDE, {0}},
-	{L1_ECX, 19, HOST, 0, {ISA(SSE4)}},
-	{L1_ECX, 20, HOST, 0, {ISA(SSE42)}},
-	{L1_ECX, 21, ANY, 0, {0}}, /* x2APIC */
-	{L1_ECX, 22, ANY, 0, {ISA(MOVBE)}},
-	{L1_ECX, 23, ANY, 0, {ISA(POPCNT)}},
-	{L1_ECX, 24, ANY, 0, {0}}, /* TSC deadline */
-	{L1_ECX, 25, HOST, 0, {ISA(AES)}},
-	{L1_ECX, 26, HOST, CR4_OSXSAVE, {ISA(XSAVE)}},
-	{L1_ECX, 28, HOST_AVX, 0, {ISA(AVX), ISA(AVXAES)}},
-	{L1_ECX, 29, HOST_AVX, 0, {ISA(F16C)}},
-	{L1_ECX, 30, HOST, 0, {ISA(RDRAND)}},
-	{L1_ECX, 31, ANY, 0, {0}}, /* hypervisor present */
+        {L1_ECX, 0, HOST, 0, {ISA(SSE3), ISA(SSE3X87)}},
+        {L1_ECX, 1, HOST, 0, {ISA(PCLMULQDQ)}},
+        {L1_ECX, 9, HOST, 0, {ISA(SSSE3), ISA(SSSE3MMX)}},
+        {L1_ECX, 12, HOST_AVX, 0, {ISA(FMA)}},
+        {L1_ECX, 13, ANY, 0, {ISA(CMPXCHG16B)}},
+        {L1_ECX, 17, ANY, CR4_PCIDE, {0}},
+        {L1_ECX, 19, HOST, 0, {ISA(SSE4)}},
+        {L1_ECX, 20, HOST, 0, {ISA(SSE42)}},
+        {L1_ECX, 21, ANY, 0, {0}}, /* x2APIC */
+        {L1_ECX, 22, ANY, 0, {ISA(MOVBE)}},
+        {L1_ECX, 23, ANY, 0, {ISA(POPCNT)}},
+        {L1_ECX, 24, ANY, 0, {0}}, /* TSC deadline */
+        {L1_ECX, 25, HOST, 0, {ISA(AES)}},
+        {L1_ECX, 26, HOST, CR4_OSXSAVE, {ISA(XSAVE)}},
+        {L1_ECX, 28, HOST_AVX, 0, {ISA(AVX), ISA(AVXAES)}},
+        {L1_ECX, 29, HOST_AVX, 0, {ISA(F16C)}},
+        {L1_ECX, 30, HOST, 0, {ISA(RDRAND)}},
+        {L1_ECX, 31, ANY, 0, {0}}, /* hypervisor present */
 
-	{L1_EDX, 0, ANY, 0, {ISA(X87)}},
-	{L1_EDX, 2, ANY, CR4_DE, {0}},
-	{L1_EDX, 3, ANY, CR4_PSE, {0}},
-	{L1_EDX, 4, ANY, CR4_TSD, {0}},
-	{L1_EDX, 5, ANY, 0, {0}}, /* MSR */
-	{L1_EDX, 6, ANY, CR4_PAE, {0}},
-	{L1_EDX, 7, ANY, CR4_MCE, {0}},
-	{L1_EDX, 8, ANY, 0, {0}}, /* CMPXCHG8B: in PENTIUMREAL */
-	{L1_EDX, 9, ANY, 0, {0}}, /* APIC: if it is enabled */
-	{L1_EDX, 11, ANY, 0, {0}}, /* SYSENTER: in PPRO */
-	{L1_EDX, 12, ANY, 0, {0}}, /* MTRR */
-	{L1_EDX, 13, ANY, CR4_PGE, {0}},
-	{L1_EDX, 14, ANY, 0, {0}}, /* MCA */
-	{L1_EDX, 15, ANY, 0, {ISA(CMOV), ISA(FCMOV)}},
-	{L1_EDX, 16, ANY, 0, {0}}, /* PAT */
-	{L1_EDX, 17, ANY, 0, {0}}, /* PSE-36 */
-	{L1_EDX, 19, ANY, 0, {ISA(CLFSH)}},
-	{L1_EDX, 23, HOST, 0, {ISA(PENTIUMMMX)}},
-	{L1_EDX, 24, HOST, CR4_OSFXSR, {ISA(FXSAVE), ISA(FXSAVE64)}},
-	{L1_EDX, 25, HOST, CR4_OSXMMEXCPT, {ISA(SSE), ISA(SSEMXCSR), ISA(SSE_PREFETCH)}},
-	{L1_EDX, 26, HOST, 0, {ISA(SSE2), ISA(SSE2MMX)}},
-	{L1_EDX, 27, ANY, 0, {0}}, /* self snoop */
+        {L1_EDX, 0, ANY, 0, {ISA(X87)}},
+        {L1_EDX, 2, ANY, CR4_DE, {0}},
+        {L1_EDX, 3, ANY, CR4_PSE, {0}},
+        {L1_EDX, 4, ANY, CR4_TSD, {0}},
+        {L1_EDX, 5, ANY, 0, {0}}, /* MSR */
+        {L1_EDX, 6, ANY, CR4_PAE, {0}},
+        {L1_EDX, 7, ANY, CR4_MCE, {0}},
+        {L1_EDX, 8, ANY, 0, {0}},  /* CMPXCHG8B: in PENTIUMREAL */
+        {L1_EDX, 9, ANY, 0, {0}},  /* APIC: if it is enabled */
+        {L1_EDX, 11, ANY, 0, {0}}, /* SYSENTER: in PPRO */
+        {L1_EDX, 12, ANY, 0, {0}}, /* MTRR */
+        {L1_EDX, 13, ANY, CR4_PGE, {0}},
+        {L1_EDX, 14, ANY, 0, {0}}, /* MCA */
+        {L1_EDX, 15, ANY, 0, {ISA(CMOV), ISA(FCMOV)}},
+        {L1_EDX, 16, ANY, 0, {0}}, /* PAT */
+        {L1_EDX, 17, ANY, 0, {0}}, /* PSE-36 */
+        {L1_EDX, 19, ANY, 0, {ISA(CLFSH)}},
+        {L1_EDX, 23, HOST, 0, {ISA(PENTIUMMMX)}},
+        {L1_EDX, 24, HOST, CR4_OSFXSR, {ISA(FXSAVE), ISA(FXSAVE64)}},
+        {L1_EDX, 25, HOST, CR4_OSXMMEXCPT, {ISA(SSE), ISA(SSEMXCSR), ISA(SSE_PREFETCH)}},
+        {L1_EDX, 26, HOST, 0, {ISA(SSE2), ISA(SSE2MMX)}},
+        {L1_EDX, 27, ANY, 0, {0}}, /* self snoop */
 
-	{L7_EBX, 0, ANY, CR4_FSGSBASE, {ISA(RDWRFSGS)}},
-	{L7_EBX, 1, ANY, 0, {0}}, /* TSC_ADJUST */
-	{L7_EBX, 3, ANY, 0, {ISA(BMI1)}},
-	{L7_EBX, 5, HOST_AVX, 0, {ISA(AVX2), ISA(AVX2GATHER)}},
-	{L7_EBX, 7, ANY, CR4_SMEP, {0}},
-	{L7_EBX, 8, ANY, 0, {ISA(BMI2)}},
-	{L7_EBX, 9, ANY, 0, {0}}, /* ERMS */
-	{L7_EBX, 10, ANY, 0, {ISA(INVPCID)}},
-	{L7_EBX, 13, ANY, 0, {0}}, /* FCS and FDS are saved as zero */
-	{L7_EBX, 18, HOST, 0, {ISA(RDSEED)}},
-	{L7_EBX, 19, ANY, 0, {ISA(ADOX_ADCX)}},
-	{L7_EBX, 20, ANY, CR4_SMAP, {ISA(SMAP)}},
-	{L7_EBX, 23, ANY, 0, {ISA(CLFLUSHOPT)}},
-	{L7_EBX, 24, ANY, 0, {ISA(CLWB)}},
-	{L7_EBX, 29, HOST, 0, {ISA(SHA)}},
+        {L7_EBX, 0, ANY, CR4_FSGSBASE, {ISA(RDWRFSGS)}},
+        {L7_EBX, 1, ANY, 0, {0}}, /* TSC_ADJUST */
+        {L7_EBX, 3, ANY, 0, {ISA(BMI1)}},
+        {L7_EBX, 5, HOST_AVX, 0, {ISA(AVX2), ISA(AVX2GATHER)}},
+        {L7_EBX, 7, ANY, CR4_SMEP, {0}},
+        {L7_EBX, 8, ANY, 0, {ISA(BMI2)}},
+        {L7_EBX, 9, ANY, 0, {0}}, /* ERMS */
+        {L7_EBX, 10, ANY, 0, {ISA(INVPCID)}},
+        {L7_EBX, 13, ANY, 0, {0}}, /* FCS and FDS are saved as zero */
+        {L7_EBX, 18, HOST, 0, {ISA(RDSEED)}},
+        {L7_EBX, 19, ANY, 0, {ISA(ADOX_ADCX)}},
+        {L7_EBX, 20, ANY, CR4_SMAP, {ISA(SMAP)}},
+        {L7_EBX, 23, ANY, 0, {ISA(CLFLUSHOPT)}},
+        {L7_EBX, 24, ANY, 0, {ISA(CLWB)}},
+        {L7_EBX, 29, HOST, 0, {ISA(SHA)}},
 
-	{L7_ECX, 2, ANY, CR4_UMIP, {0}},
-	{L7_ECX, 22, ANY, 0, {ISA(RDPID)}},
+        {L7_ECX, 2, ANY, CR4_UMIP, {0}},
+        {L7_ECX, 22, ANY, 0, {ISA(RDPID)}},
 
-	{L7_EDX, 4, ANY, 0, {0}},  /* FSRM */
-	{L7_EDX, 26, ANY, 0, {0}}, /* IBRS, IBPB */
-	{L7_EDX, 27, ANY, 0, {0}}, /* STIBP */
-	{L7_EDX, 28, ANY, 0, {0}}, /* L1D_FLUSH */
-	{L7_EDX, 29, ANY, 0, {0}}, /* ARCH_CAPABILITIES */
-	{L7_EDX, 31, ANY, 0, {0}}, /* SSBD */
+        {L7_EDX, 4, ANY, 0, {0}},  /* FSRM */
+        {L7_EDX, 26, ANY, 0, {0}}, /* IBRS, IBPB */
+        {L7_EDX, 27, ANY, 0, {0}}, /* STIBP */
+        {L7_EDX, 28, ANY, 0, {0}}, /* L1D_FLUSH */
+        {L7_EDX, 29, ANY, 0, {0}}, /* ARCH_CAPABILITIES */
+        {L7_EDX, 31, ANY, 0, {0}}, /* SSBD */
 
-	{L72_EDX, 4, ANY, 0, {0}}, /* BHI_CTRL */
-	{L72_EDX, 5, ANY, 0, {0}}, /* MCDT_NO */
+        {L72_EDX, 4, ANY, 0, {0}}, /* BHI_CTRL */
+        {L72_EDX, 5, ANY, 0, {0}}, /* MCDT_NO */
 
-	{LD1_EAX, 0, HOST, 0, {ISA(XSAVEOPT)}},
-	{LD1_EAX, 1, HOST, 0, {ISA(XSAVEC)}},
-	{LD1_EAX, 2, ANY, 0, {0}}, /* XGETBV with ECX = 1 */
-	{LD1_EAX, 3, HOST, 0, {ISA(XSAVES)}},
+        {LD1_EAX, 0, HOST, 0, {ISA(XSAVEOPT)}},
+        {LD1_EAX, 1, HOST, 0, {ISA(XSAVEC)}},
+        {LD1_EAX, 2, ANY, 0, {0}}, /* XGETBV with ECX = 1 */
+        {LD1_EAX, 3, HOST, 0, {ISA(XSAVES)}},
 
-	{LX1_ECX, 0, ANY, 0, {ISA(LAHF)}},
-	{LX1_ECX, 5, ANY, 0, {ISA(LZCNT)}},
-	{LX1_ECX, 8, ANY, 0, {ISA(PREFETCH_NOP)}},
-	{LX1_EDX, 11, ANY, 0, {0}}, /* SYSCALL: in LONGMODE */
-	{LX1_EDX, 20, ANY, 0, {0}}, /* NX */
-	{LX1_EDX, 26, ANY, 0, {0}}, /* 1 GiB pages */
-	{LX1_EDX, 27, ANY, 0, {ISA(RDTSCP)}},
-	{LX1_EDX, 29, ANY, 0, {ISA(LONGMODE)}},
-	{LX7_EDX, 8, ANY, 0, {0}}, /* invariant TSC */
+        {LX1_ECX, 0, ANY, 0, {ISA(LAHF)}},
+        {LX1_ECX, 5, ANY, 0, {ISA(LZCNT)}},
+        {LX1_ECX, 8, ANY, 0, {ISA(PREFETCH_NOP)}},
+        {LX1_EDX, 11, ANY, 0, {0}}, /* SYSCALL: in LONGMODE */
+        {LX1_EDX, 20, ANY, 0, {0}}, /* NX */
+        {LX1_EDX, 26, ANY, 0, {0}}, /* 1 GiB pages */
+        {LX1_EDX, 27, ANY, 0, {ISA(RDTSCP)}},
+        {LX1_EDX, 29, ANY, 0, {ISA(LONGMODE)}},
+        {LX7_EDX, 8, ANY, 0, {0}}, /* invariant TSC */
 };
 
 /* Sets that need no feature bit. VTX and SVM for VMCALL and VMMCALL: no table has the others. */
 static const u16 base_sets[] = {
-	ISA(I86),  ISA(I186),        ISA(I286REAL), ISA(I286PROTECTED), ISA(I386),  ISA(I486), ISA(I486REAL),
-	ISA(PPRO), ISA(PENTIUMREAL), ISA(FAT_NOP),  ISA(PAUSE),         ISA(RDPMC), ISA(VTX),  ISA(SVM),
+        ISA(I86),  ISA(I186),        ISA(I286REAL), ISA(I286PROTECTED), ISA(I386),  ISA(I486), ISA(I486REAL),
+        ISA(PPRO), ISA(PENTIUMREAL), ISA(FAT_NOP),  ISA(PAUSE),         ISA(RDPMC), ISA(VTX),  ISA(SVM),
 };
 
 #define CR4_BASE (CR4_PCE)
@@ -138,8 +138,8 @@ static struct {
 static void host_cpuid(u32 leaf, u32 subleaf, u32 out[4])
 {
 	__asm__ volatile("cpuid"
-			 : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3])
-			 : "a"(leaf), "c"(subleaf));
+	                 : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3])
+	                 : "a"(leaf), "c"(subleaf));
 }
 
 static u64 host_xcr0(void)
@@ -201,7 +201,10 @@ u64 soft_feature_cr4(void)
 	return model.cr4;
 }
 
-u64 soft_feature_efer(void) { return EFER_SCE | EFER_LME | EFER_NXE; }
+u64 soft_feature_efer(void)
+{
+	return EFER_SCE | EFER_LME | EFER_NXE;
+}
 
 u64 soft_feature_xcr0(void)
 {
@@ -215,11 +218,12 @@ u64 soft_feature_xcr0(void)
 #define MAX_EXTENDED 0x80000008u
 #define MAX_KVM      0x40000001u
 
-#define SIGNATURE     0x000606a6u /* family 6, model 0x6a, stepping 6 */
-#define CACHE_LINE    64u
-#define XSAVE_LEGACY  576u
-#define XSAVE_YMM     256u
-#define KVM_FEATURES  (1u << 0 | 1u << 1 | 1u << 3 | 1u << 24) /* clock, no I/O delay, clock 2, stable clock */
+#define SIGNATURE    0x000606a6u /* family 6, model 0x6a, stepping 6 */
+#define CACHE_LINE   64u
+#define XSAVE_LEGACY 576u
+#define XSAVE_YMM    256u
+#define KVM_FEATURES (1u << 0 | 1u << 1 | 1u << 3 | 1u << 24) /* clock, no I/O delay, clock 2, stable clock \
+	                                                       */
 #define THERMAL_ARAT  (1u << 2)
 #define EDX_APIC      (1u << 9)
 #define EDX_HTT       (1u << 28)
@@ -228,7 +232,10 @@ u64 soft_feature_xcr0(void)
 #define APIC_ENABLED  BIT(11)
 
 /* Three registers' worth of text, in the order EBX, EDX, ECX or EBX, ECX, EDX. */
-static u32 text(const char *s) { return (u32)(u8)s[0] | (u32)(u8)s[1] << 8 | (u32)(u8)s[2] << 16 | (u32)(u8)s[3] << 24; }
+static u32 text(const char *s)
+{
+	return (u32)(u8)s[0] | (u32)(u8)s[1] << 8 | (u32)(u8)s[2] << 16 | (u32)(u8)s[3] << 24;
+}
 
 static const char brand[48] = "Insula vCPU";
 
@@ -268,13 +275,16 @@ static void leaf_4(const struct soft_cpu *c, u32 subleaf, u32 out[4])
 		u8 type, level; /* type: 1 data, 2 instruction, 3 both */
 		bool shared;    /* by all cores */
 		u16 ways, sets;
-	} caches[] = {{1, 1, false, 12, 64}, {2, 1, false, 8, 64}, {3, 2, false, 20, 1024}, {3, 3, true, 16, 16384}};
+	} caches[] = {{1, 1, false, 12, 64},
+	              {2, 1, false, 8, 64},
+	              {3, 2, false, 20, 1024},
+	              {3, 3, true, 16, 16384}};
 	u32 cores = (1u << log2_up(c->base.config.count)) - 1;
 
 	if (subleaf >= ARRAY_SIZE(caches))
 		return;
 	out[EAX] = caches[subleaf].type | (u32)caches[subleaf].level << 5 | 1u << 8 |
-		   (caches[subleaf].shared ? cores << 14 : 0) | cores << 26;
+	           (caches[subleaf].shared ? cores << 14 : 0) | cores << 26;
 	out[EBX] = (CACHE_LINE - 1) | (caches[subleaf].ways - 1u) << 22;
 	out[ECX] = caches[subleaf].sets - 1u;
 }
@@ -308,7 +318,10 @@ static void leaf_b(const struct soft_cpu *c, u32 subleaf, u32 out[4])
 	}
 }
 
-static u32 xsave_size(u64 components) { return XSAVE_LEGACY + (components & 4 ? XSAVE_YMM : 0); }
+static u32 xsave_size(u64 components)
+{
+	return XSAVE_LEGACY + (components & 4 ? XSAVE_YMM : 0);
+}
 
 static void leaf_d(const struct soft_cpu *c, u32 subleaf, u32 out[4])
 {
@@ -334,14 +347,28 @@ static void leaf_basic(struct soft_cpu *c, u32 leaf, u32 subleaf, u32 out[4])
 		out[EDX] = text("ineI");
 		out[ECX] = text("ntel");
 		break;
-	case 1: leaf_1(c, out); break;
-	case 2: out[EAX] = 0x00feff01; break; /* see leaf 4 */
-	case 4: leaf_4(c, subleaf, out); break;
-	case 6: out[EAX] = THERMAL_ARAT; break;
-	case 7: leaf_7(subleaf, out); break;
+	case 1:
+		leaf_1(c, out);
+		break;
+	case 2:
+		out[EAX] = 0x00feff01;
+		break; /* see leaf 4 */
+	case 4:
+		leaf_4(c, subleaf, out);
+		break;
+	case 6:
+		out[EAX] = THERMAL_ARAT;
+		break;
+	case 7:
+		leaf_7(subleaf, out);
+		break;
 	case 0xb:
-	case 0x1f: leaf_b(c, subleaf, out); break;
-	case 0xd: leaf_d(c, subleaf, out); break;
+	case 0x1f:
+		leaf_b(c, subleaf, out);
+		break;
+	case 0xd:
+		leaf_d(c, subleaf, out);
+		break;
 	case 0x16:
 		out[EAX] = out[EBX] = (u32)(c->base.config.tsc_hz / 1000000) & 0xffff;
 		out[ECX] = 100;
@@ -352,7 +379,9 @@ static void leaf_basic(struct soft_cpu *c, u32 leaf, u32 subleaf, u32 out[4])
 static void leaf_extended(u32 leaf, u32 out[4])
 {
 	switch (leaf) {
-	case 0x80000000: out[EAX] = MAX_EXTENDED; break;
+	case 0x80000000:
+		out[EAX] = MAX_EXTENDED;
+		break;
 	case 0x80000001:
 		out[ECX] = model.words[LX1_ECX];
 		out[EDX] = model.words[LX1_EDX];
@@ -363,9 +392,15 @@ static void leaf_extended(u32 leaf, u32 out[4])
 		for (unsigned i = 0; i < 4; i++)
 			out[i] = text(brand + (leaf - 0x80000002) * 16 + i * 4);
 		break;
-	case 0x80000006: out[ECX] = 1280u << 16 | 8u << 12 | CACHE_LINE; break;
-	case 0x80000007: out[EDX] = model.words[LX7_EDX]; break;
-	case 0x80000008: out[EAX] = SOFT_PHYS_BITS | 48u << 8; break;
+	case 0x80000006:
+		out[ECX] = 1280u << 16 | 8u << 12 | CACHE_LINE;
+		break;
+	case 0x80000007:
+		out[EDX] = model.words[LX7_EDX];
+		break;
+	case 0x80000008:
+		out[EAX] = SOFT_PHYS_BITS | 48u << 8;
+		break;
 	}
 }
 

@@ -1,6 +1,6 @@
 /*
- * Near branches: JMP, Jcc, JCXZ, LOOP, CALL, RET (SDM vol. 2). A target outside of the CS limit or not canonical faults at
- * the branch, so it is checked before anything changes.
+ * Near branches: JMP, Jcc, JCXZ, LOOP, CALL, RET (SDM vol. 2). A target outside of the CS limit or not
+ * canonical faults at the branch, so it is checked before anything changes.
  *
  * A branch within the page goes on by its link; one out of it, or to a computed target, through run.c.
  */
@@ -8,7 +8,10 @@
 
 #define HANDLER(name) static const struct op *name(struct soft_cpu *c, const struct op *o)
 
-static bool canonical(u64 a) { return (u64)((s64)(a << 16) >> 16) == a; }
+static bool canonical(u64 a)
+{
+	return (u64)((s64)(a << 16) >> 16) == a;
+}
 
 /* Cuts a target to the operand size and checks it. */
 static inline u64 checked(struct soft_cpu *c, const struct op *o, u64 target)
@@ -37,17 +40,26 @@ static __attribute__((noinline)) const struct op *taken_far(struct soft_cpu *c, 
 	u64 to = checked(c, o, target);
 
 	/* The link holds if the target was not cut, and all of the page lies within the limit. */
-	if ((u64)o->disp < PAGE_SIZE && to == (u32)target && (u32)page + (PAGE_SIZE - 1) <= c->seg[SEG_CS].limit &&
-	    !c->long64)
+	if ((u64)o->disp < PAGE_SIZE && to == (u32)target &&
+	    (u32)page + (PAGE_SIZE - 1) <= c->seg[SEG_CS].limit && !c->long64)
 		return soft_chain(c, o);
 	return jump_to(c, to);
 }
 
-HANDLER(jmp) { return soft_chain(c, o); }
-HANDLER(jmp_far) { return taken_far(c, o); }
+HANDLER(jmp)
+{
+	return soft_chain(c, o);
+}
+HANDLER(jmp_far)
+{
+	return taken_far(c, o);
+}
 
 /* May it use its link without checks? */
-static bool near(const struct op *o) { return (o->flags & OPF_LONG) && (u64)o->disp < PAGE_SIZE; }
+static bool near(const struct op *o)
+{
+	return (o->flags & OPF_LONG) && (u64)o->disp < PAGE_SIZE;
+}
 
 HANDLER(jmp_indirect)
 {
@@ -58,27 +70,29 @@ static bool bind_jmp(struct op *o, const struct insn *i)
 {
 	if (i->z.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
 		return false;
-	o->fn = !i->operands[0].imm.is_relative || op_kind(o, 0) != KIND_IMM ? jmp_indirect : near(o) ? jmp : jmp_far;
+	o->fn = !i->operands[0].imm.is_relative || op_kind(o, 0) != KIND_IMM ? jmp_indirect
+	        : near(o)                                                    ? jmp
+	                                                                     : jmp_far;
 	return true;
 }
 
-#define JCC(cc)                                                                                              \
-	HANDLER(j_##cc)                                                                                      \
-	{                                                                                                    \
-		if (CC_##cc(c->af))                                                                          \
-			return soft_chain(c, o);                                                             \
-		return o + 1;                                                                                \
-	}                                                                                                    \
-	HANDLER(jfar_##cc)                                                                                   \
-	{                                                                                                    \
-		if (CC_##cc(c->af))                                                                          \
-			return taken_far(c, o);                                                              \
-		return o + 1;                                                                                \
-	}                                                                                                    \
-	static bool bind_j_##cc(struct op *o, const struct insn *i)                                          \
-	{                                                                                                    \
-		o->fn = near(o) ? j_##cc : jfar_##cc;                                                        \
-		return true;                                                                                 \
+#define JCC(cc)                                                     \
+	HANDLER(j_##cc)                                             \
+	{                                                           \
+		if (CC_##cc(c->af))                                 \
+			return soft_chain(c, o);                    \
+		return o + 1;                                       \
+	}                                                           \
+	HANDLER(jfar_##cc)                                          \
+	{                                                           \
+		if (CC_##cc(c->af))                                 \
+			return taken_far(c, o);                     \
+		return o + 1;                                       \
+	}                                                           \
+	static bool bind_j_##cc(struct op *o, const struct insn *i) \
+	{                                                           \
+		o->fn = near(o) ? j_##cc : jfar_##cc;               \
+		return true;                                        \
 	}
 FOR_CONDITIONS(JCC)
 #define JCC_ROWS(cc) {ZYDIS_MNEMONIC_J##cc, 0, NULL, bind_j_##cc},
@@ -103,9 +117,18 @@ static const struct op *loop_if(struct soft_cpu *c, const struct op *o, bool fla
 	soft_reg_set(c, REG_RCX * 8, o->asize, count);
 	return count && flag ? taken(c, o) : o + 1;
 }
-HANDLER(loop) { return loop_if(c, o, true); }
-HANDLER(loope) { return loop_if(c, o, CC_Z(c->af)); }
-HANDLER(loopne) { return loop_if(c, o, CC_NZ(c->af)); }
+HANDLER(loop)
+{
+	return loop_if(c, o, true);
+}
+HANDLER(loope)
+{
+	return loop_if(c, o, CC_Z(c->af));
+}
+HANDLER(loopne)
+{
+	return loop_if(c, o, CC_NZ(c->af));
+}
 
 /* ---- CALL, RET ---- */
 
@@ -186,14 +209,14 @@ static bool bind_ret(struct op *o, const struct insn *i)
 }
 
 const struct opdef soft_int_branch[] = {
-	{ZYDIS_MNEMONIC_JMP, OPDEF_END, NULL, bind_jmp},
-	{ZYDIS_MNEMONIC_CALL, OPDEF_END, NULL, bind_call},
-	{ZYDIS_MNEMONIC_RET, OPDEF_END, NULL, bind_ret},
-	{ZYDIS_MNEMONIC_JCXZ, 0, jcxz},
-	{ZYDIS_MNEMONIC_JECXZ, 0, jcxz},
-	{ZYDIS_MNEMONIC_JRCXZ, 0, jcxz},
-	{ZYDIS_MNEMONIC_LOOP, 0, loop},
-	{ZYDIS_MNEMONIC_LOOPE, 0, loope},
-	{ZYDIS_MNEMONIC_LOOPNE, 0, loopne},
-	FOR_CONDITIONS(JCC_ROWS){0},
+        {ZYDIS_MNEMONIC_JMP, OPDEF_END, NULL, bind_jmp},
+        {ZYDIS_MNEMONIC_CALL, OPDEF_END, NULL, bind_call},
+        {ZYDIS_MNEMONIC_RET, OPDEF_END, NULL, bind_ret},
+        {ZYDIS_MNEMONIC_JCXZ, 0, jcxz},
+        {ZYDIS_MNEMONIC_JECXZ, 0, jcxz},
+        {ZYDIS_MNEMONIC_JRCXZ, 0, jcxz},
+        {ZYDIS_MNEMONIC_LOOP, 0, loop},
+        {ZYDIS_MNEMONIC_LOOPE, 0, loope},
+        {ZYDIS_MNEMONIC_LOOPNE, 0, loopne},
+        FOR_CONDITIONS(JCC_ROWS){0},
 };

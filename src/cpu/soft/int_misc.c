@@ -1,72 +1,83 @@
 /*
- * CMPXCHG, CMPXCHG8B/16B, XADD, BCD, BOUND, flag bits, RDRAND/RDSEED, no-operations, fences and hints, undefined opcodes.
+ * CMPXCHG, CMPXCHG8B/16B, XADD, BCD, BOUND, flag bits, RDRAND/RDSEED, no-operations, fences and hints,
+ * undefined opcodes.
  */
 #include "cpu/soft/int.h"
+
+#include <sys/syscall.h>
 
 #define HANDLER(name) static const struct op *name(struct soft_cpu *c, const struct op *o)
 
 /* ---- CMPXCHG, XADD: write permission is needed in any case ---- */
 
-#define CMPXCHG(bits, sfx, T)                                                                                \
-	HANDLER(cmpxchg##bits##_r)                                                                           \
-	{                                                                                                    \
-		T to = *soft_reg##bits(c, o->r[0]), a = *soft_reg##bits(c, 0);                               \
-		u64 old = to;                                                                                \
-		u32 af;                                                                                      \
-		__asm__("cmp" #sfx " %2, %1" FLAGS_OUT : "=&a"(af) : "r"(a), "r"(to) : "cc");                \
-		/* 32 bits: the destination is zero-extended if it is written, else rax is. */               \
-		if (a == to)                                                                                 \
-			set_reg##bits(c, o->r[0], *soft_reg##bits(c, o->r[1]));                              \
-		else                                                                                         \
-			set_reg##bits(c, 0, (T)old);                                                         \
-		c->af = af;                                                                                  \
-		return o + 1;                                                                                \
-	}                                                                                                    \
-	HANDLER(cmpxchg##bits##_m)                                                                           \
-	{                                                                                                    \
-		bool locked = o->flags & OPF_LOCK;                                                           \
-		T *p = soft_rmw(c, op_linear(c, o, sizeof(T), SOFT_WRITE), sizeof(T), o->seg, locked);       \
-		T new = *soft_reg##bits(c, o->r[1]);                                                         \
-		u64 a = *soft_reg##bits(c, 0), old;                                                          \
-		if (locked)                                                                                  \
-			__asm__ volatile("lock cmpxchg" #sfx " %3, %1\n\tmovq %%rax, %2" FLAGS_OUT           \
-					 : "+&a"(a), "+m"(*p), "=&r"(old) : "r"(new) : "cc", "memory");      \
-		else                                                                                         \
-			__asm__ volatile("cmpxchg" #sfx " %3, %1\n\tmovq %%rax, %2" FLAGS_OUT                \
-					 : "+&a"(a), "+m"(*p), "=&r"(old) : "r"(new) : "cc", "memory");      \
-		c->af = (u32)a;                                                                              \
-		if (!CC_Z(c->af))                                                                            \
-			set_reg##bits(c, 0, (T)old);                                                         \
-		soft_rmw_end(c);                                                                             \
-		return o + 1;                                                                                \
+#define CMPXCHG(bits, sfx, T)                                                                          \
+	HANDLER(cmpxchg##bits##_r)                                                                     \
+	{                                                                                              \
+		T to = *soft_reg##bits(c, o->r[0]), a = *soft_reg##bits(c, 0);                         \
+		u64 old = to;                                                                          \
+		u32 af;                                                                                \
+		__asm__("cmp" #sfx " %2, %1" FLAGS_OUT : "=&a"(af) : "r"(a), "r"(to) : "cc");          \
+		/* 32 bits: the destination is zero-extended if it is written, else rax is. */         \
+		if (a == to)                                                                           \
+			set_reg##bits(c, o->r[0], *soft_reg##bits(c, o->r[1]));                        \
+		else                                                                                   \
+			set_reg##bits(c, 0, (T)old);                                                   \
+		c->af = af;                                                                            \
+		return o + 1;                                                                          \
+	}                                                                                              \
+	HANDLER(cmpxchg##bits##_m)                                                                     \
+	{                                                                                              \
+		bool locked = o->flags & OPF_LOCK;                                                     \
+		T *p = soft_rmw(c, op_linear(c, o, sizeof(T), SOFT_WRITE), sizeof(T), o->seg, locked); \
+		T new = *soft_reg##bits(c, o->r[1]);                                                   \
+		u64 a = *soft_reg##bits(c, 0), old;                                                    \
+		if (locked)                                                                            \
+			__asm__ volatile("lock cmpxchg" #sfx " %3, %1\n\tmovq %%rax, %2" FLAGS_OUT     \
+			                 : "+&a"(a), "+m"(*p), "=&r"(old)                              \
+			                 : "r"(new)                                                    \
+			                 : "cc", "memory");                                            \
+		else                                                                                   \
+			__asm__ volatile("cmpxchg" #sfx " %3, %1\n\tmovq %%rax, %2" FLAGS_OUT          \
+			                 : "+&a"(a), "+m"(*p), "=&r"(old)                              \
+			                 : "r"(new)                                                    \
+			                 : "cc", "memory");                                            \
+		c->af = (u32)a;                                                                        \
+		if (!CC_Z(c->af))                                                                      \
+			set_reg##bits(c, 0, (T)old);                                                   \
+		soft_rmw_end(c);                                                                       \
+		return o + 1;                                                                          \
 	}
-#define XADD(bits, sfx, T)                                                                                   \
-	HANDLER(xadd##bits##_r)                                                                              \
-	{                                                                                                    \
-		T a = *soft_reg##bits(c, o->r[0]), b = *soft_reg##bits(c, o->r[1]), sum = a;                 \
-		u32 af;                                                                                      \
-		__asm__("add" #sfx " %2, %0" FLAGS_OUT : "+r"(sum), "=&a"(af) : "r"(b) : "cc");              \
-		set_reg##bits(c, o->r[1], a);                                                                \
-		set_reg##bits(c, o->r[0], sum); /* last: both may be the same */                             \
-		c->af = af;                                                                                  \
-		return o + 1;                                                                                \
-	}                                                                                                    \
-	HANDLER(xadd##bits##_m)                                                                              \
-	{                                                                                                    \
-		bool locked = o->flags & OPF_LOCK;                                                           \
-		T *p = soft_rmw(c, op_linear(c, o, sizeof(T), SOFT_WRITE), sizeof(T), o->seg, locked);       \
-		T v = *soft_reg##bits(c, o->r[1]);                                                           \
-		u32 af;                                                                                      \
-		if (locked)                                                                                  \
-			__asm__ volatile("lock xadd" #sfx " %0, %1" FLAGS_OUT                                \
-					 : "+r"(v), "+m"(*p), "=&a"(af) : : "cc", "memory");                 \
-		else                                                                                         \
-			__asm__ volatile("xadd" #sfx " %0, %1" FLAGS_OUT                                     \
-					 : "+r"(v), "+m"(*p), "=&a"(af) : : "cc", "memory");                 \
-		set_reg##bits(c, o->r[1], v);                                                                \
-		c->af = af;                                                                                  \
-		soft_rmw_end(c);                                                                             \
-		return o + 1;                                                                                \
+#define XADD(bits, sfx, T)                                                                             \
+	HANDLER(xadd##bits##_r)                                                                        \
+	{                                                                                              \
+		T a = *soft_reg##bits(c, o->r[0]), b = *soft_reg##bits(c, o->r[1]), sum = a;           \
+		u32 af;                                                                                \
+		__asm__("add" #sfx " %2, %0" FLAGS_OUT : "+r"(sum), "=&a"(af) : "r"(b) : "cc");        \
+		set_reg##bits(c, o->r[1], a);                                                          \
+		set_reg##bits(c, o->r[0], sum); /* last: both may be the same */                       \
+		c->af = af;                                                                            \
+		return o + 1;                                                                          \
+	}                                                                                              \
+	HANDLER(xadd##bits##_m)                                                                        \
+	{                                                                                              \
+		bool locked = o->flags & OPF_LOCK;                                                     \
+		T *p = soft_rmw(c, op_linear(c, o, sizeof(T), SOFT_WRITE), sizeof(T), o->seg, locked); \
+		T v = *soft_reg##bits(c, o->r[1]);                                                     \
+		u32 af;                                                                                \
+		if (locked)                                                                            \
+			__asm__ volatile("lock xadd" #sfx " %0, %1" FLAGS_OUT                          \
+			                 : "+r"(v), "+m"(*p), "=&a"(af)                                \
+			                 :                                                             \
+			                 : "cc", "memory");                                            \
+		else                                                                                   \
+			__asm__ volatile("xadd" #sfx " %0, %1" FLAGS_OUT                               \
+			                 : "+r"(v), "+m"(*p), "=&a"(af)                                \
+			                 :                                                             \
+			                 : "cc", "memory");                                            \
+		set_reg##bits(c, o->r[1], v);                                                          \
+		c->af = af;                                                                            \
+		soft_rmw_end(c);                                                                       \
+		return o + 1;                                                                          \
 	}
 #define PAIR_ROW(bits, sfx, T, name) {name##bits##_r, name##bits##_m},
 FOR_SIZES(CMPXCHG)
@@ -117,9 +128,9 @@ HANDLER(cmpxchg16b)
 	u64 *p = soft_rmw(c, linear, 16, o->seg, o->flags & OPF_LOCK);
 	if (((u64)p & 15) == 0) {
 		__asm__ volatile("lock cmpxchg16b %1\n\tsete %0"
-				 : "=q"(equal), "+m"(*(unsigned __int128 *)p), "+a"(low), "+d"(high)
-				 : "b"(c->regs[REG_RBX]), "c"(c->regs[REG_RCX])
-				 : "cc", "memory");
+		                 : "=q"(equal), "+m"(*(unsigned __int128 *)p), "+a"(low), "+d"(high)
+		                 : "b"(c->regs[REG_RBX]), "c"(c->regs[REG_RCX])
+		                 : "cc", "memory");
 	} else { /* a copy */
 		equal = p[0] == low && p[1] == high;
 		low = p[0], high = p[1];
@@ -139,7 +150,10 @@ HANDLER(cmpxchg16b)
 
 /* ---- decimal arithmetic: the opcodes do not exist in 64-bit mode, so not on the host as we run ---- */
 
-static u32 parity(u8 v) { return __builtin_parity(v) ? 0 : FLAG_PF << 8; }
+static u32 parity(u8 v)
+{
+	return __builtin_parity(v) ? 0 : FLAG_PF << 8;
+}
 
 /* SF, ZF, PF by al; AF and CF as given; OF (undefined) 0. */
 static void set_decimal(struct soft_cpu *c, bool adjust, bool carry)
@@ -147,7 +161,7 @@ static void set_decimal(struct soft_cpu *c, bool adjust, bool carry)
 	u8 al = *soft_reg8(c, 0);
 
 	c->af = FLAG_ONE << 8 | (al & 0x80 ? FLAG_SF << 8 : 0) | (al ? 0 : FLAG_ZF << 8) | parity(al) |
-		(adjust ? FLAG_AF << 8 : 0) | (carry ? FLAG_CF << 8 : 0);
+	        (adjust ? FLAG_AF << 8 : 0) | (carry ? FLAG_CF << 8 : 0);
 }
 
 static const struct op *decimal(struct soft_cpu *c, const struct op *o, int sign)
@@ -169,8 +183,14 @@ static const struct op *decimal(struct soft_cpu *c, const struct op *o, int sign
 	set_decimal(c, adjust, carry);
 	return o + 1;
 }
-HANDLER(daa) { return decimal(c, o, 1); }
-HANDLER(das) { return decimal(c, o, -1); }
+HANDLER(daa)
+{
+	return decimal(c, o, 1);
+}
+HANDLER(das)
+{
+	return decimal(c, o, -1);
+}
 
 static const struct op *ascii(struct soft_cpu *c, const struct op *o, int sign)
 {
@@ -182,8 +202,14 @@ static const struct op *ascii(struct soft_cpu *c, const struct op *o, int sign)
 	set_decimal(c, adjust, adjust);
 	return o + 1;
 }
-HANDLER(aaa) { return ascii(c, o, 1); }
-HANDLER(aas) { return ascii(c, o, -1); }
+HANDLER(aaa)
+{
+	return ascii(c, o, 1);
+}
+HANDLER(aas)
+{
+	return ascii(c, o, -1);
+}
 
 HANDLER(aam)
 {
@@ -218,7 +244,8 @@ HANDLER(bound)
 	u64 offset = op_offset(c, o), linear = soft_seg_linear(c, o->seg, offset, 2 * size, SOFT_READ);
 	u64 low = soft_load(c, linear, size, o->seg), high = soft_load(c, linear + size, size, o->seg);
 	u64 v = soft_reg_get(c, o->r[0], size);
-	bool in = size == 2 ? (s16)v >= (s16)low && (s16)v <= (s16)high : (s32)v >= (s32)low && (s32)v <= (s32)high;
+	bool in = size == 2 ? (s16)v >= (s16)low && (s16)v <= (s16)high
+	                    : (s32)v >= (s32)low && (s32)v <= (s32)high;
 
 	if (!in)
 		soft_raise(c, EXC_BR);
@@ -282,66 +309,92 @@ HANDLER(rdseed)
 
 /* ---- nothing ---- */
 
-HANDLER(nop) { return o + 1; }
-
-HANDLER(pause)
+HANDLER(nop)
 {
-	__builtin_ia32_pause();
 	return o + 1;
 }
 
-HANDLER(fence)
+/* Whoever spins waits for another vCPU, which may want the host's CPU. A bare system call keeps vector
+ * registers. */
+HANDLER(pause)
+{
+	__builtin_ia32_pause();
+	if (++c->pauses % 64 == 0 && !c->base.config.board->mem->single_vcpu) {
+		long result = SYS_sched_yield;
+
+		__asm__ volatile("syscall" : "+a"(result) : : "rcx", "r11", "memory");
+	}
+	return o + 1;
+}
+
+HANDLER(lfence)
+{
+	__asm__ volatile("lfence" : : : "memory");
+	return o + 1;
+}
+
+HANDLER(mfence)
 {
 	__asm__ volatile("mfence" : : : "memory");
 	return o + 1;
 }
 
-/* The caches are coherent with the memory that is written back to, so only the address is checked, as a load. */
+HANDLER(sfence)
+{
+	__asm__ volatile("sfence" : : : "memory");
+	return o + 1;
+}
+
+/* The caches are coherent with the memory that is written back to, so only the address is checked, as a load.
+ */
 HANDLER(flush_line)
 {
 	soft_load8(c, op_linear(c, o, 1, SOFT_READ), o->seg);
 	return o + 1;
 }
 
-HANDLER(undefined) { return op_undefined(c, o); }
+HANDLER(undefined)
+{
+	return op_undefined(c, o);
+}
 
 const struct opdef soft_int_misc[] = {
-	{ZYDIS_MNEMONIC_CMPXCHG, 0, NULL, bind_cmpxchg},
-	{ZYDIS_MNEMONIC_XADD, 0, NULL, bind_xadd},
-	{ZYDIS_MNEMONIC_CMPXCHG8B, 0, cmpxchg8b},
-	{ZYDIS_MNEMONIC_CMPXCHG16B, 0, cmpxchg16b},
-	{ZYDIS_MNEMONIC_DAA, 0, daa},
-	{ZYDIS_MNEMONIC_DAS, 0, das},
-	{ZYDIS_MNEMONIC_AAA, 0, aaa},
-	{ZYDIS_MNEMONIC_AAS, 0, aas},
-	{ZYDIS_MNEMONIC_AAM, 0, aam},
-	{ZYDIS_MNEMONIC_AAD, 0, aad},
-	{ZYDIS_MNEMONIC_SALC, 0, salc},
-	{ZYDIS_MNEMONIC_BOUND, 0, bound},
-	{ZYDIS_MNEMONIC_CLC, 0, clc},
-	{ZYDIS_MNEMONIC_STC, 0, stc},
-	{ZYDIS_MNEMONIC_CMC, 0, cmc},
-	{ZYDIS_MNEMONIC_CLD, 0, cld},
-	{ZYDIS_MNEMONIC_STD, 0, std_},
-	{ZYDIS_MNEMONIC_RDRAND, 0, rdrand},
-	{ZYDIS_MNEMONIC_RDSEED, 0, rdseed},
-	{ZYDIS_MNEMONIC_NOP, 0, nop},
-	{ZYDIS_MNEMONIC_PAUSE, 0, pause},
-	{ZYDIS_MNEMONIC_PREFETCH, 0, nop},
-	{ZYDIS_MNEMONIC_PREFETCHNTA, 0, nop},
-	{ZYDIS_MNEMONIC_PREFETCHT0, 0, nop},
-	{ZYDIS_MNEMONIC_PREFETCHT1, 0, nop},
-	{ZYDIS_MNEMONIC_PREFETCHT2, 0, nop},
-	{ZYDIS_MNEMONIC_PREFETCHW, 0, nop},
-	{ZYDIS_MNEMONIC_PREFETCHWT1, 0, nop},
-	{ZYDIS_MNEMONIC_LFENCE, 0, fence},
-	{ZYDIS_MNEMONIC_MFENCE, 0, fence},
-	{ZYDIS_MNEMONIC_SFENCE, 0, fence},
-	{ZYDIS_MNEMONIC_CLFLUSH, 0, flush_line},
-	{ZYDIS_MNEMONIC_CLFLUSHOPT, 0, flush_line},
-	{ZYDIS_MNEMONIC_CLWB, 0, flush_line},
-	{ZYDIS_MNEMONIC_UD0, OPDEF_END, undefined},
-	{ZYDIS_MNEMONIC_UD1, OPDEF_END, undefined},
-	{ZYDIS_MNEMONIC_UD2, OPDEF_END, undefined},
-	{0},
+        {ZYDIS_MNEMONIC_CMPXCHG, 0, NULL, bind_cmpxchg},
+        {ZYDIS_MNEMONIC_XADD, 0, NULL, bind_xadd},
+        {ZYDIS_MNEMONIC_CMPXCHG8B, 0, cmpxchg8b},
+        {ZYDIS_MNEMONIC_CMPXCHG16B, 0, cmpxchg16b},
+        {ZYDIS_MNEMONIC_DAA, 0, daa},
+        {ZYDIS_MNEMONIC_DAS, 0, das},
+        {ZYDIS_MNEMONIC_AAA, 0, aaa},
+        {ZYDIS_MNEMONIC_AAS, 0, aas},
+        {ZYDIS_MNEMONIC_AAM, 0, aam},
+        {ZYDIS_MNEMONIC_AAD, 0, aad},
+        {ZYDIS_MNEMONIC_SALC, 0, salc},
+        {ZYDIS_MNEMONIC_BOUND, 0, bound},
+        {ZYDIS_MNEMONIC_CLC, 0, clc},
+        {ZYDIS_MNEMONIC_STC, 0, stc},
+        {ZYDIS_MNEMONIC_CMC, 0, cmc},
+        {ZYDIS_MNEMONIC_CLD, 0, cld},
+        {ZYDIS_MNEMONIC_STD, 0, std_},
+        {ZYDIS_MNEMONIC_RDRAND, 0, rdrand},
+        {ZYDIS_MNEMONIC_RDSEED, 0, rdseed},
+        {ZYDIS_MNEMONIC_NOP, 0, nop},
+        {ZYDIS_MNEMONIC_PAUSE, 0, pause},
+        {ZYDIS_MNEMONIC_PREFETCH, 0, nop},
+        {ZYDIS_MNEMONIC_PREFETCHNTA, 0, nop},
+        {ZYDIS_MNEMONIC_PREFETCHT0, 0, nop},
+        {ZYDIS_MNEMONIC_PREFETCHT1, 0, nop},
+        {ZYDIS_MNEMONIC_PREFETCHT2, 0, nop},
+        {ZYDIS_MNEMONIC_PREFETCHW, 0, nop},
+        {ZYDIS_MNEMONIC_PREFETCHWT1, 0, nop},
+        {ZYDIS_MNEMONIC_LFENCE, 0, lfence},
+        {ZYDIS_MNEMONIC_MFENCE, 0, mfence},
+        {ZYDIS_MNEMONIC_SFENCE, 0, sfence},
+        {ZYDIS_MNEMONIC_CLFLUSH, 0, flush_line},
+        {ZYDIS_MNEMONIC_CLFLUSHOPT, 0, flush_line},
+        {ZYDIS_MNEMONIC_CLWB, 0, flush_line},
+        {ZYDIS_MNEMONIC_UD0, OPDEF_END, undefined},
+        {ZYDIS_MNEMONIC_UD1, OPDEF_END, undefined},
+        {ZYDIS_MNEMONIC_UD2, OPDEF_END, undefined},
+        {0},
 };

@@ -1,4 +1,5 @@
-/* MOV of general registers, MOVZX, MOVSX, MOVSXD, LEA, XCHG, BSWAP, MOVBE, MOVNTI, CMOVcc, SETcc, XLAT, CBW and kin. */
+/* MOV of general registers, MOVZX, MOVSX, MOVSXD, LEA, XCHG, BSWAP, MOVBE, MOVNTI, CMOVcc, SETcc, XLAT, CBW
+ * and kin. */
 #include "cpu/soft/int.h"
 
 #define HANDLER(name) static const struct op *name(struct soft_cpu *c, const struct op *o)
@@ -18,27 +19,27 @@
 	}                                                                                                    \
 	MOV_MEMORY(bits, T, , op_linear(c, o, sizeof(T), SOFT_READ), op_linear(c, o, sizeof(T), SOFT_WRITE)) \
 	MOV_MEMORY(bits, T, l, ea_long(c, o), ea_long(c, o))
-#define MOV_MEMORY(bits, T, l, ea_read, ea_write)                                                            \
-	HANDLER(mov##bits##_rm##l)                                                                           \
-	{                                                                                                    \
-		set_reg##bits(c, o->r[0], soft_load##bits(c, ea_read, o->seg));                              \
-		return o + 1;                                                                                \
-	}                                                                                                    \
-	HANDLER(mov##bits##_mr##l)                                                                           \
-	{                                                                                                    \
-		soft_store##bits(c, ea_write, *soft_reg##bits(c, o->r[1]), o->seg);                          \
-		return o + 1;                                                                                \
-	}                                                                                                    \
-	HANDLER(mov##bits##_mi##l)                                                                           \
-	{                                                                                                    \
-		soft_store##bits(c, ea_write, (T)o->imm, o->seg);                                            \
-		return o + 1;                                                                                \
+#define MOV_MEMORY(bits, T, l, ea_read, ea_write)                                   \
+	HANDLER(mov##bits##_rm##l)                                                  \
+	{                                                                           \
+		set_reg##bits(c, o->r[0], soft_load##bits(c, ea_read, o->seg));     \
+		return o + 1;                                                       \
+	}                                                                           \
+	HANDLER(mov##bits##_mr##l)                                                  \
+	{                                                                           \
+		soft_store##bits(c, ea_write, *soft_reg##bits(c, o->r[1]), o->seg); \
+		return o + 1;                                                       \
+	}                                                                           \
+	HANDLER(mov##bits##_mi##l)                                                  \
+	{                                                                           \
+		soft_store##bits(c, ea_write, (T)o->imm, o->seg);                   \
+		return o + 1;                                                       \
 	}
 FOR_SIZES(MOV)
 
-#define MOV_ROW(bits, sfx, T)                                                                                \
-	{[FORM_RR] = mov##bits##_rr,   [FORM_RI] = mov##bits##_ri,   [FORM_RM] = mov##bits##_rm,             \
-	 [FORM_MR] = mov##bits##_mr,   [FORM_MI] = mov##bits##_mi,   [FORM_RML] = mov##bits##_rml,           \
+#define MOV_ROW(bits, sfx, T)                                                                     \
+	{[FORM_RR] = mov##bits##_rr,   [FORM_RI] = mov##bits##_ri,  [FORM_RM] = mov##bits##_rm,   \
+	 [FORM_MR] = mov##bits##_mr,   [FORM_MI] = mov##bits##_mi,  [FORM_RML] = mov##bits##_rml, \
 	 [FORM_MRL] = mov##bits##_mrl, [FORM_MIL] = mov##bits##_mil},
 
 static bool bind_mov(struct op *o, const struct insn *i)
@@ -60,23 +61,27 @@ HANDLER(movnti)
 
 /* ---- MOVZX, MOVSX, MOVSXD: destination and source sizes ---- */
 
-#define EXTEND(name, dbits, D, sbits, S)                                                                     \
-	HANDLER(name##_rr)                                                                                   \
-	{                                                                                                    \
-		set_reg##dbits(c, o->r[0], (D)(S)*soft_reg##sbits(c, o->r[1]));                              \
-		return o + 1;                                                                                \
-	}                                                                                                    \
-	HANDLER(name##_rm)                                                                                   \
-	{                                                                                                    \
-		set_reg##dbits(c, o->r[0], (D)(S)soft_load##sbits(c, op_linear(c, o, sbits / 8, SOFT_READ), o->seg)); \
-		return o + 1;                                                                                \
-	}                                                                                                    \
-	HANDLER(name##_rml)                                                                                  \
-	{                                                                                                    \
-		set_reg##dbits(c, o->r[0], (D)(S)soft_load##sbits(c, ea_long(c, o), o->seg));                \
-		return o + 1;                                                                                \
+#define EXTEND(name, dbits, D, sbits, S)                                                                  \
+	HANDLER(name##_rr)                                                                                \
+	{                                                                                                 \
+		set_reg##dbits(c, o->r[0], (D)(S)*soft_reg##sbits(c, o->r[1]));                           \
+		return o + 1;                                                                             \
+	}                                                                                                 \
+	HANDLER(name##_rm)                                                                                \
+	{                                                                                                 \
+		set_reg##dbits(c, o->r[0],                                                                \
+		               (D)(S)soft_load##sbits(c, op_linear(c, o, sbits / 8, SOFT_READ), o->seg)); \
+		return o + 1;                                                                             \
+	}                                                                                                 \
+	HANDLER(name##_rml)                                                                               \
+	{                                                                                                 \
+		set_reg##dbits(c, o->r[0], (D)(S)soft_load##sbits(c, ea_long(c, o), o->seg));             \
+		return o + 1;                                                                             \
 	}
-#define EXTEND_ROW(name) {name##_rr, name##_rm, name##_rml}
+#define EXTEND_ROW(name)                         \
+	{                                        \
+		name##_rr, name##_rm, name##_rml \
+	}
 
 EXTEND(zx16_8, 16, u16, 8, u8)
 EXTEND(zx32_8, 32, u32, 8, u8)
@@ -108,9 +113,9 @@ static bool bind_movzx(struct op *o, const struct insn *i)
 static bool bind_movsx(struct op *o, const struct insn *i)
 {
 	static const op_fn table[3][3][3] = {
-		/* from 8 */ {EXTEND_ROW(sx16_8), EXTEND_ROW(sx32_8), EXTEND_ROW(sx64_8)},
-		/* from 16 */ {EXTEND_ROW(zx16_16), EXTEND_ROW(sx32_16), EXTEND_ROW(sx64_16)},
-		/* from 32 */ {EXTEND_ROW(zx16_16), EXTEND_ROW(sx32_32), EXTEND_ROW(sx64_32)},
+	        /* from 8 */ {EXTEND_ROW(sx16_8), EXTEND_ROW(sx32_8), EXTEND_ROW(sx64_8)},
+	        /* from 16 */ {EXTEND_ROW(zx16_16), EXTEND_ROW(sx32_16), EXTEND_ROW(sx64_16)},
+	        /* from 32 */ {EXTEND_ROW(zx16_16), EXTEND_ROW(sx32_32), EXTEND_ROW(sx64_32)},
 	};
 
 	return choose_extend(o, table[size_log2(i->operands[1].size / 8)][size_log2(o->size) - 1]);
@@ -147,16 +152,16 @@ HANDLER(xchg_rr)
 	return o + 1;
 }
 
-#define XCHG(bits, sfx, T)                                                                                   \
-	HANDLER(xchg##bits##_m)                                                                              \
-	{                                                                                                    \
-		unsigned r = op_kind(o, 0) == KIND_REG ? o->r[0] : o->r[1];                                  \
-		T *p = soft_rmw(c, op_linear(c, o, sizeof(T), SOFT_WRITE), sizeof(T), o->seg, true);         \
-		T v = *soft_reg##bits(c, r);                                                                 \
-		__asm__ volatile("xchg" #sfx " %0, %1" : "+r"(v), "+m"(*p) : : "memory");                    \
-		set_reg##bits(c, r, v);                                                                      \
-		soft_rmw_end(c);                                                                             \
-		return o + 1;                                                                                \
+#define XCHG(bits, sfx, T)                                                                           \
+	HANDLER(xchg##bits##_m)                                                                      \
+	{                                                                                            \
+		unsigned r = op_kind(o, 0) == KIND_REG ? o->r[0] : o->r[1];                          \
+		T *p = soft_rmw(c, op_linear(c, o, sizeof(T), SOFT_WRITE), sizeof(T), o->seg, true); \
+		T v = *soft_reg##bits(c, r);                                                         \
+		__asm__ volatile("xchg" #sfx " %0, %1" : "+r"(v), "+m"(*p) : : "memory");            \
+		set_reg##bits(c, r, v);                                                              \
+		soft_rmw_end(c);                                                                     \
+		return o + 1;                                                                        \
 	}
 #define XCHG_FN(bits, sfx, T) xchg##bits##_m,
 FOR_SIZES(XCHG)
@@ -174,9 +179,12 @@ static bool bind_xchg(struct op *o, const struct insn *i)
 static u64 swapped(u64 v, unsigned size)
 {
 	switch (size) {
-	case 2: return __builtin_bswap16((u16)v);
-	case 4: return __builtin_bswap32((u32)v);
-	default: return __builtin_bswap64(v);
+	case 2:
+		return __builtin_bswap16((u16)v);
+	case 4:
+		return __builtin_bswap32((u32)v);
+	default:
+		return __builtin_bswap64(v);
 	}
 }
 
@@ -198,48 +206,48 @@ HANDLER(movbe)
 /* ---- CMOVcc, SETcc ---- */
 
 /* The source is read whatever the condition; a 32-bit destination is zero-extended in any case. */
-#define CMOV(cc)                                                                                             \
-	HANDLER(cmov32_##cc)                                                                                 \
-	{                                                                                                    \
-		u32 v = *soft_reg32(c, o->r[1]), old = *soft_reg32(c, o->r[0]);                              \
-		*soft_reg64(c, o->r[0]) = CC_##cc(c->af) ? v : old;                                          \
-		return o + 1;                                                                                \
-	}                                                                                                    \
-	HANDLER(cmov64_##cc)                                                                                 \
-	{                                                                                                    \
-		u64 v = *soft_reg64(c, o->r[1]), old = *soft_reg64(c, o->r[0]);                              \
-		*soft_reg64(c, o->r[0]) = CC_##cc(c->af) ? v : old;                                          \
-		return o + 1;                                                                                \
-	}                                                                                                    \
-	HANDLER(cmov_##cc)                                                                                   \
-	{                                                                                                    \
-		u64 v = op_read(c, o, 1, o->size), old = soft_reg_get(c, o->r[0], o->size);                  \
-		soft_reg_set(c, o->r[0], o->size, CC_##cc(c->af) ? v : old);                                 \
-		return o + 1;                                                                                \
-	}                                                                                                    \
-	HANDLER(set_##cc)                                                                                    \
-	{                                                                                                    \
-		*soft_reg8(c, o->r[0]) = CC_##cc(c->af) != 0;                                                \
-		return o + 1;                                                                                \
-	}                                                                                                    \
-	HANDLER(setm_##cc)                                                                                   \
-	{                                                                                                    \
-		op_write(c, o, 0, 1, CC_##cc(c->af) != 0);                                                   \
-		return o + 1;                                                                                \
-	}                                                                                                    \
-	static bool bind_cmov_##cc(struct op *o, const struct insn *i)                                       \
-	{                                                                                                    \
-		bool r = op_kind(o, 1) == KIND_REG;                                                          \
-		o->fn = r && o->size == 8 ? cmov64_##cc : r && o->size == 4 ? cmov32_##cc : cmov_##cc;       \
-		return true;                                                                                 \
-	}                                                                                                    \
-	static bool bind_set_##cc(struct op *o, const struct insn *i)                                        \
-	{                                                                                                    \
-		o->fn = op_kind(o, 0) == KIND_REG ? set_##cc : setm_##cc;                                    \
-		return true;                                                                                 \
+#define CMOV(cc)                                                                                       \
+	HANDLER(cmov32_##cc)                                                                           \
+	{                                                                                              \
+		u32 v = *soft_reg32(c, o->r[1]), old = *soft_reg32(c, o->r[0]);                        \
+		*soft_reg64(c, o->r[0]) = CC_##cc(c->af) ? v : old;                                    \
+		return o + 1;                                                                          \
+	}                                                                                              \
+	HANDLER(cmov64_##cc)                                                                           \
+	{                                                                                              \
+		u64 v = *soft_reg64(c, o->r[1]), old = *soft_reg64(c, o->r[0]);                        \
+		*soft_reg64(c, o->r[0]) = CC_##cc(c->af) ? v : old;                                    \
+		return o + 1;                                                                          \
+	}                                                                                              \
+	HANDLER(cmov_##cc)                                                                             \
+	{                                                                                              \
+		u64 v = op_read(c, o, 1, o->size), old = soft_reg_get(c, o->r[0], o->size);            \
+		soft_reg_set(c, o->r[0], o->size, CC_##cc(c->af) ? v : old);                           \
+		return o + 1;                                                                          \
+	}                                                                                              \
+	HANDLER(set_##cc)                                                                              \
+	{                                                                                              \
+		*soft_reg8(c, o->r[0]) = CC_##cc(c->af) != 0;                                          \
+		return o + 1;                                                                          \
+	}                                                                                              \
+	HANDLER(setm_##cc)                                                                             \
+	{                                                                                              \
+		op_write(c, o, 0, 1, CC_##cc(c->af) != 0);                                             \
+		return o + 1;                                                                          \
+	}                                                                                              \
+	static bool bind_cmov_##cc(struct op *o, const struct insn *i)                                 \
+	{                                                                                              \
+		bool r = op_kind(o, 1) == KIND_REG;                                                    \
+		o->fn = r && o->size == 8 ? cmov64_##cc : r && o->size == 4 ? cmov32_##cc : cmov_##cc; \
+		return true;                                                                           \
+	}                                                                                              \
+	static bool bind_set_##cc(struct op *o, const struct insn *i)                                  \
+	{                                                                                              \
+		o->fn = op_kind(o, 0) == KIND_REG ? set_##cc : setm_##cc;                              \
+		return true;                                                                           \
 	}
 FOR_CONDITIONS(CMOV)
-#define CMOV_ROWS(cc)                                                                                        \
+#define CMOV_ROWS(cc) \
 	{ZYDIS_MNEMONIC_CMOV##cc, 0, NULL, bind_cmov_##cc}, {ZYDIS_MNEMONIC_SET##cc, 0, NULL, bind_set_##cc},
 
 /* ---- XLAT, sign extensions of the accumulator ---- */
@@ -285,21 +293,21 @@ HANDLER(cqo)
 }
 
 const struct opdef soft_int_move[] = {
-	{ZYDIS_MNEMONIC_MOV, 0, NULL, bind_mov},
-	{ZYDIS_MNEMONIC_MOVNTI, 0, movnti},
-	{ZYDIS_MNEMONIC_MOVZX, 0, NULL, bind_movzx},
-	{ZYDIS_MNEMONIC_MOVSX, 0, NULL, bind_movsx},
-	{ZYDIS_MNEMONIC_MOVSXD, 0, NULL, bind_movsx},
-	{ZYDIS_MNEMONIC_LEA, 0, NULL, bind_lea},
-	{ZYDIS_MNEMONIC_XCHG, 0, NULL, bind_xchg},
-	{ZYDIS_MNEMONIC_BSWAP, 0, bswap},
-	{ZYDIS_MNEMONIC_MOVBE, 0, movbe},
-	{ZYDIS_MNEMONIC_XLAT, 0, xlat},
-	{ZYDIS_MNEMONIC_CBW, 0, cbw},
-	{ZYDIS_MNEMONIC_CWDE, 0, cwde},
-	{ZYDIS_MNEMONIC_CDQE, 0, cdqe},
-	{ZYDIS_MNEMONIC_CWD, 0, cwd},
-	{ZYDIS_MNEMONIC_CDQ, 0, cdq},
-	{ZYDIS_MNEMONIC_CQO, 0, cqo},
-	FOR_CONDITIONS(CMOV_ROWS){0},
+        {ZYDIS_MNEMONIC_MOV, 0, NULL, bind_mov},
+        {ZYDIS_MNEMONIC_MOVNTI, 0, movnti},
+        {ZYDIS_MNEMONIC_MOVZX, 0, NULL, bind_movzx},
+        {ZYDIS_MNEMONIC_MOVSX, 0, NULL, bind_movsx},
+        {ZYDIS_MNEMONIC_MOVSXD, 0, NULL, bind_movsx},
+        {ZYDIS_MNEMONIC_LEA, 0, NULL, bind_lea},
+        {ZYDIS_MNEMONIC_XCHG, 0, NULL, bind_xchg},
+        {ZYDIS_MNEMONIC_BSWAP, 0, bswap},
+        {ZYDIS_MNEMONIC_MOVBE, 0, movbe},
+        {ZYDIS_MNEMONIC_XLAT, 0, xlat},
+        {ZYDIS_MNEMONIC_CBW, 0, cbw},
+        {ZYDIS_MNEMONIC_CWDE, 0, cwde},
+        {ZYDIS_MNEMONIC_CDQE, 0, cdqe},
+        {ZYDIS_MNEMONIC_CWD, 0, cwd},
+        {ZYDIS_MNEMONIC_CDQ, 0, cdq},
+        {ZYDIS_MNEMONIC_CQO, 0, cqo},
+        FOR_CONDITIONS(CMOV_ROWS){0},
 };

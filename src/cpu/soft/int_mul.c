@@ -1,6 +1,6 @@
 /*
- * MUL, IMUL, DIV, IDIV, MULX. Hosts leave some undefined flags as they were, so they get the guest's first; the sequence
- * wants rax for both, so the operand that belongs there is moved in behind it.
+ * MUL, IMUL, DIV, IDIV, MULX. Hosts leave some undefined flags as they were, so they get the guest's first;
+ * the sequence wants rax for both, so the operand that belongs there is moved in behind it.
  */
 #include "cpu/soft/int.h"
 
@@ -14,7 +14,9 @@ HANDLER(mul8)
 	u32 af = c->af, product = *soft_reg8(c, 0);
 
 	__asm__(FLAGS_IN "movl %1, %%eax\n\tmulb %2\n\tmovzwl %%ax, %1" FLAGS_OUT
-		: "+&a"(af), "+&r"(product) : "r"(b) : "cc");
+	        : "+&a"(af), "+&r"(product)
+	        : "r"(b)
+	        : "cc");
 	set_reg16(c, 0, (u16)product);
 	c->af = af;
 	return o + 1;
@@ -26,48 +28,52 @@ HANDLER(imul8)
 	u32 af = c->af, product = *soft_reg8(c, 0);
 
 	__asm__(FLAGS_IN "movl %1, %%eax\n\timulb %2\n\tmovzwl %%ax, %1" FLAGS_OUT
-		: "+&a"(af), "+&r"(product) : "r"(b) : "cc");
+	        : "+&a"(af), "+&r"(product)
+	        : "r"(b)
+	        : "cc");
 	set_reg16(c, 0, (u16)product);
 	c->af = af;
 	return o + 1;
 }
 
-#define MUL(bits, sfx, T, name)                                                                              \
-	HANDLER(name##bits)                                                                                  \
-	{                                                                                                    \
-		T b = (T)op_read(c, o, 0, sizeof(T)), high;                                                  \
-		u64 a = c->af, low = *soft_reg##bits(c, 0);                                                  \
-		__asm__(FLAGS_IN "movq %2, %%rax\n\t" #name #sfx " %3\n\tmovq %%rax, %2" FLAGS_OUT           \
-			: "+&a"(a), "=&d"(high), "+&r"(low) : "r"(b) : "cc");                                \
-		set_reg##bits(c, REG_RAX * 8, (T)low);                                                       \
-		set_reg##bits(c, REG_RDX * 8, high);                                                         \
-		c->af = (u32)a;                                                                              \
-		return o + 1;                                                                                \
+#define MUL(bits, sfx, T, name)                                                                    \
+	HANDLER(name##bits)                                                                        \
+	{                                                                                          \
+		T b = (T)op_read(c, o, 0, sizeof(T)), high;                                        \
+		u64 a = c->af, low = *soft_reg##bits(c, 0);                                        \
+		__asm__(FLAGS_IN "movq %2, %%rax\n\t" #name #sfx " %3\n\tmovq %%rax, %2" FLAGS_OUT \
+		        : "+&a"(a), "=&d"(high), "+&r"(low)                                        \
+		        : "r"(b)                                                                   \
+		        : "cc");                                                                   \
+		set_reg##bits(c, REG_RAX * 8, (T)low);                                             \
+		set_reg##bits(c, REG_RDX * 8, high);                                               \
+		c->af = (u32)a;                                                                    \
+		return o + 1;                                                                      \
 	}
 FOR_WIDE_SIZES(MUL, mul)
 FOR_WIDE_SIZES(MUL, imul)
 
 /* ---- IMUL with two and three operands: the sources are the last two ---- */
 
-#define IMUL(bits, sfx, T)                                                                                   \
-	static inline T product##bits(struct soft_cpu *c, T a, T b)                                          \
-	{                                                                                                    \
-		u32 af = c->af;                                                                              \
-		__asm__(FLAGS_IN "imul" #sfx " %2, %0" FLAGS_OUT : "+r"(a), "+&a"(af) : "r"(b) : "cc");      \
-		c->af = af;                                                                                  \
-		return a;                                                                                    \
-	}                                                                                                    \
-	HANDLER(imul##bits##_2)                                                                              \
-	{                                                                                                    \
-		T b = (T)op_read(c, o, 1, sizeof(T));                                                        \
-		set_reg##bits(c, o->r[0], product##bits(c, *soft_reg##bits(c, o->r[0]), b));                 \
-		return o + 1;                                                                                \
-	}                                                                                                    \
-	HANDLER(imul##bits##_3)                                                                              \
-	{                                                                                                    \
-		T a = (T)op_read(c, o, 1, sizeof(T));                                                        \
-		set_reg##bits(c, o->r[0], product##bits(c, a, (T)o->imm));                                   \
-		return o + 1;                                                                                \
+#define IMUL(bits, sfx, T)                                                                              \
+	static inline T product##bits(struct soft_cpu *c, T a, T b)                                     \
+	{                                                                                               \
+		u32 af = c->af;                                                                         \
+		__asm__(FLAGS_IN "imul" #sfx " %2, %0" FLAGS_OUT : "+r"(a), "+&a"(af) : "r"(b) : "cc"); \
+		c->af = af;                                                                             \
+		return a;                                                                               \
+	}                                                                                               \
+	HANDLER(imul##bits##_2)                                                                         \
+	{                                                                                               \
+		T b = (T)op_read(c, o, 1, sizeof(T));                                                   \
+		set_reg##bits(c, o->r[0], product##bits(c, *soft_reg##bits(c, o->r[0]), b));            \
+		return o + 1;                                                                           \
+	}                                                                                               \
+	HANDLER(imul##bits##_3)                                                                         \
+	{                                                                                               \
+		T a = (T)op_read(c, o, 1, sizeof(T));                                                   \
+		set_reg##bits(c, o->r[0], product##bits(c, a, (T)o->imm));                              \
+		return o + 1;                                                                           \
 	}
 FOR_WIDE_SIZES(IMUL)
 
@@ -86,7 +92,8 @@ static bool bind_imul(struct op *o, const struct insn *i)
 	static const op_fn three[] = {NULL, imul16_3, imul32_3, imul64_3};
 
 	/* The one-operand form has the accumulator among its hidden operands. */
-	bool single = i->z.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (i->z.opcode == 0xf6 || i->z.opcode == 0xf7);
+	bool single =
+	        i->z.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (i->z.opcode == 0xf6 || i->z.opcode == 0xf7);
 	o->fn = (single ? one : op_kind(o, 2) == KIND_NONE ? two : three)[size_log2(o->size)];
 	return true;
 }
@@ -101,7 +108,9 @@ HANDLER(div8)
 	if ((result >> 8) >= b)
 		soft_raise(c, EXC_DE);
 	__asm__(FLAGS_IN "movl %1, %%eax\n\tdivb %2\n\tmovzwl %%ax, %1" FLAGS_OUT
-		: "+&a"(af), "+&r"(result) : "r"(b) : "cc");
+	        : "+&a"(af), "+&r"(result)
+	        : "r"(b)
+	        : "cc");
 	set_reg16(c, 0, (u16)result);
 	c->af = af;
 	return o + 1;
@@ -116,34 +125,38 @@ HANDLER(idiv8)
 	if (!b || a / b > INT8_MAX || a / b < INT8_MIN)
 		soft_raise(c, EXC_DE);
 	__asm__(FLAGS_IN "movl %1, %%eax\n\tidivb %2\n\tmovzwl %%ax, %1" FLAGS_OUT
-		: "+&a"(af), "+&r"(result) : "r"(b) : "cc");
+	        : "+&a"(af), "+&r"(result)
+	        : "r"(b)
+	        : "cc");
 	set_reg16(c, 0, (u16)result);
 	c->af = af;
 	return o + 1;
 }
 
-#define DIVIDE(bits, sfx, T, name)                                                                           \
-	static inline void name##bits##_host(struct soft_cpu *c, T b)                                        \
-	{                                                                                                    \
-		u64 a = c->af, quotient = *soft_reg##bits(c, REG_RAX * 8);                                   \
-		T high = *soft_reg##bits(c, REG_RDX * 8);                                                    \
-		__asm__(FLAGS_IN "movq %2, %%rax\n\t" #name #sfx " %3\n\tmovq %%rax, %2" FLAGS_OUT           \
-			: "+&a"(a), "+&d"(high), "+&r"(quotient) : "r"(b) : "cc");                           \
-		set_reg##bits(c, REG_RAX * 8, (T)quotient);                                                  \
-		set_reg##bits(c, REG_RDX * 8, high);                                                         \
-		c->af = (u32)a;                                                                              \
+#define DIVIDE(bits, sfx, T, name)                                                                 \
+	static inline void name##bits##_host(struct soft_cpu *c, T b)                              \
+	{                                                                                          \
+		u64 a = c->af, quotient = *soft_reg##bits(c, REG_RAX * 8);                         \
+		T high = *soft_reg##bits(c, REG_RDX * 8);                                          \
+		__asm__(FLAGS_IN "movq %2, %%rax\n\t" #name #sfx " %3\n\tmovq %%rax, %2" FLAGS_OUT \
+		        : "+&a"(a), "+&d"(high), "+&r"(quotient)                                   \
+		        : "r"(b)                                                                   \
+		        : "cc");                                                                   \
+		set_reg##bits(c, REG_RAX * 8, (T)quotient);                                        \
+		set_reg##bits(c, REG_RDX * 8, high);                                               \
+		c->af = (u32)a;                                                                    \
 	}
 FOR_WIDE_SIZES(DIVIDE, div)
 FOR_WIDE_SIZES(DIVIDE, idiv)
 
-#define DIV(bits, sfx, T)                                                                                    \
-	HANDLER(div##bits)                                                                                   \
-	{                                                                                                    \
-		T b = (T)op_read(c, o, 0, sizeof(T));                                                        \
-		if (*soft_reg##bits(c, REG_RDX * 8) >= b)                                                    \
-			soft_raise(c, EXC_DE);                                                               \
-		div##bits##_host(c, b);                                                                      \
-		return o + 1;                                                                                \
+#define DIV(bits, sfx, T)                                 \
+	HANDLER(div##bits)                                \
+	{                                                 \
+		T b = (T)op_read(c, o, 0, sizeof(T));     \
+		if (*soft_reg##bits(c, REG_RDX * 8) >= b) \
+			soft_raise(c, EXC_DE);            \
+		div##bits##_host(c, b);                   \
+		return o + 1;                             \
 	}
 FOR_WIDE_SIZES(DIV)
 
@@ -181,7 +194,10 @@ HANDLER(idiv64)
 	/* By magnitudes: the quotient of these fits 64 bits, and then 63 and a sign. */
 	if ((u64)(a >> 64) >= magnitude)
 		soft_raise(c, EXC_DE);
-	__asm__("divq %4" : "=a"(quotient), "=d"(rest) : "a"((u64)a), "d"((u64)(a >> 64)), "r"(magnitude) : "cc");
+	__asm__("divq %4"
+	        : "=a"(quotient), "=d"(rest)
+	        : "a"((u64)a), "d"((u64)(a >> 64)), "r"(magnitude)
+	        : "cc");
 	if (quotient > (u64)INT64_MAX + (negative != (b < 0)))
 		soft_raise(c, EXC_DE);
 	idiv64_host(c, (u64)b);
@@ -216,10 +232,7 @@ HANDLER(mulx)
 }
 
 const struct opdef soft_int_mul[] = {
-	{ZYDIS_MNEMONIC_MUL, 0, NULL, bind_mul},
-	{ZYDIS_MNEMONIC_IMUL, 0, NULL, bind_imul},
-	{ZYDIS_MNEMONIC_DIV, 0, NULL, bind_div},
-	{ZYDIS_MNEMONIC_IDIV, 0, NULL, bind_idiv},
-	{ZYDIS_MNEMONIC_MULX, 0, mulx},
-	{0},
+        {ZYDIS_MNEMONIC_MUL, 0, NULL, bind_mul}, {ZYDIS_MNEMONIC_IMUL, 0, NULL, bind_imul},
+        {ZYDIS_MNEMONIC_DIV, 0, NULL, bind_div}, {ZYDIS_MNEMONIC_IDIV, 0, NULL, bind_idiv},
+        {ZYDIS_MNEMONIC_MULX, 0, mulx},          {0},
 };

@@ -107,8 +107,12 @@ HANDLER(popa)
 
 /* ---- flags ---- */
 
-/* In virtual-8086 mode with IOPL < 3: false if the instruction faults, else VIF stands for IF (CR4.VME, 16-bit only). */
-static bool virtual_if(const struct soft_cpu *c, const struct op *o) { return (c->cr4 & CR4_VME) && o->osize == 2; }
+/* In virtual-8086 mode with IOPL < 3: false if the instruction faults, else VIF stands for IF (CR4.VME,
+ * 16-bit only). */
+static bool virtual_if(const struct soft_cpu *c, const struct op *o)
+{
+	return (c->cr4 & CR4_VME) && o->osize == 2;
+}
 
 HANDLER(pushf)
 {
@@ -202,21 +206,21 @@ HANDLER(leave)
 }
 
 const struct opdef soft_int_stack[] = {
-	{ZYDIS_MNEMONIC_PUSH, 0, NULL, bind_push},
-	{ZYDIS_MNEMONIC_POP, 0, NULL, bind_pop},
-	{ZYDIS_MNEMONIC_PUSHA, 0, pusha},
-	{ZYDIS_MNEMONIC_PUSHAD, 0, pusha},
-	{ZYDIS_MNEMONIC_POPA, 0, popa},
-	{ZYDIS_MNEMONIC_POPAD, 0, popa},
-	{ZYDIS_MNEMONIC_PUSHF, 0, pushf},
-	{ZYDIS_MNEMONIC_PUSHFD, 0, pushf},
-	{ZYDIS_MNEMONIC_PUSHFQ, 0, pushf},
-	{ZYDIS_MNEMONIC_POPF, OPDEF_END, popf},
-	{ZYDIS_MNEMONIC_POPFD, OPDEF_END, popf},
-	{ZYDIS_MNEMONIC_POPFQ, OPDEF_END, popf},
-	{ZYDIS_MNEMONIC_LAHF, 0, lahf},
-	{ZYDIS_MNEMONIC_SAHF, 0, sahf},
-	{ZYDIS_MNEMONIC_ENTER, 0, enter},
-	{ZYDIS_MNEMONIC_LEAVE, 0, leave},
-	{0},
+        {ZYDIS_MNEMONIC_PUSH, 0, NULL, bind_push},
+        {ZYDIS_MNEMONIC_POP, 0, NULL, bind_pop},
+        {ZYDIS_MNEMONIC_PUSHA, 0, pusha},
+        {ZYDIS_MNEMONIC_PUSHAD, 0, pusha},
+        {ZYDIS_MNEMONIC_POPA, 0, popa},
+        {ZYDIS_MNEMONIC_POPAD, 0, popa},
+        {ZYDIS_MNEMONIC_PUSHF, 0, pushf},
+        {ZYDIS_MNEMONIC_PUSHFD, 0, pushf},
+        {ZYDIS_MNEMONIC_PUSHFQ, 0, pushf},
+        {ZYDIS_MNEMONIC_POPF, OPDEF_END, popf},
+        {ZYDIS_MNEMONIC_POPFD, OPDEF_END, popf},
+        {ZYDIS_MNEMONIC_POPFQ, OPDEF_END, popf},
+        {ZYDIS_MNEMONIC_LAHF, 0, lahf},
+        {ZYDIS_MNEMONIC_SAHF, 0, sahf},
+        {ZYDIS_MNEMONIC_ENTER, 0, enter},
+        {ZYDIS_MNEMONIC_LEAVE, 0, leave},
+        {0},
 };

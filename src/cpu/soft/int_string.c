@@ -1,10 +1,10 @@
 /*
  * MOVS, STOS, LODS, SCAS, CMPS with and without REP (SDM vol. 2).
  *
- * Forward MOVS and STOS go by chunks that lie in one page on each side, with the host's REP of the same element size,
- * whose result for overlapping operands is the guest's. Everything else goes element by element. Registers are exact
- * after each chunk, so faults and interrupts leave a repeated instruction that can be resumed. While single-stepping
- * or with breakpoints one iteration is done at a time.
+ * Forward MOVS and STOS go by chunks that lie in one page on each side, with the host's REP of the same
+ * element size, whose result for overlapping operands is the guest's. Everything else goes element by
+ * element. Registers are exact after each chunk, so faults and interrupts leave a repeated instruction that
+ * can be resumed. While single-stepping or with breakpoints one iteration is done at a time.
  */
 #include "cpu/soft/int.h"
 #include "cpu/soft/segment.h"
@@ -36,19 +36,29 @@ static inline u64 target(struct soft_cpu *c, const struct op *o, enum soft_acces
 	return soft_seg_linear(c, SEG_ES, reg(c, o, REG_RDI), o->size, access);
 }
 
-static inline bool repeated(const struct op *o) { return o->flags & (OPF_REP | OPF_REPNE); }
-static inline u64 count(struct soft_cpu *c, const struct op *o) { return reg(c, o, REG_RCX); }
+static inline bool repeated(const struct op *o)
+{
+	return o->flags & (OPF_REP | OPF_REPNE);
+}
+static inline u64 count(struct soft_cpu *c, const struct op *o)
+{
+	return reg(c, o, REG_RCX);
+}
 static inline void counted(struct soft_cpu *c, const struct op *o, u64 n)
 {
 	soft_reg_set(c, REG_RCX * 8, o->asize, count(c, o) - n);
 }
 
-static inline bool one_at_a_time(const struct soft_cpu *c) { return c->step & (SOFT_STEP_TF | SOFT_STEP_BREAKPOINT); }
+static inline bool one_at_a_time(const struct soft_cpu *c)
+{
+	return c->step & (SOFT_STEP_TF | SOFT_STEP_BREAKPOINT);
+}
 
 /* Must the instruction be left, to be resumed? */
 static bool must_leave(struct soft_cpu *c)
 {
-	return one_at_a_time(c) || (atomic_load_explicit(&c->base.events, memory_order_relaxed) & c->events_enabled);
+	return one_at_a_time(c) ||
+	       (atomic_load_explicit(&c->base.events, memory_order_relaxed) & c->events_enabled);
 }
 
 /* Leaves with iterations to do. An instruction breakpoint on it has been seen: RF. */
@@ -60,10 +70,10 @@ static const struct op *resume_later(struct soft_cpu *c, const struct op *o)
 	return NULL;
 }
 
-/* Linear address of an operand of *len bytes from register r on, forward; *len is cut to what has one range of addresses.
- * False: the checks are to be done for each element. */
-static bool range(struct soft_cpu *c, const struct op *o, unsigned seg, unsigned r, enum soft_access access, size_t *len,
-		  u64 *linear)
+/* Linear address of an operand of *len bytes from register r on, forward; *len is cut to what has one range
+ * of addresses. False: the checks are to be done for each element. */
+static bool range(struct soft_cpu *c, const struct op *o, unsigned seg, unsigned r, enum soft_access access,
+                  size_t *len, u64 *linear)
 {
 	u64 offset = reg(c, o, r), mask = MASK(o->asize * 8);
 
@@ -100,10 +110,18 @@ static void movs_one(struct soft_cpu *c, const struct op *o)
 static void host_movs(void *to, const void *from, size_t n, unsigned size)
 {
 	switch (size) {
-	case 1: __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory"); break;
-	case 2: __asm__ volatile("rep movsw" : "+D"(to), "+S"(from), "+c"(n) : : "memory"); break;
-	case 4: __asm__ volatile("rep movsl" : "+D"(to), "+S"(from), "+c"(n) : : "memory"); break;
-	default: __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(n) : : "memory"); break;
+	case 1:
+		__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+		break;
+	case 2:
+		__asm__ volatile("rep movsw" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+		break;
+	case 4:
+		__asm__ volatile("rep movsl" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+		break;
+	default:
+		__asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+		break;
 	}
 }
 
@@ -175,10 +193,18 @@ static void stos_one(struct soft_cpu *c, const struct op *o)
 static void host_stos(void *to, u64 v, size_t n, unsigned size)
 {
 	switch (size) {
-	case 1: __asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(v) : "memory"); break;
-	case 2: __asm__ volatile("rep stosw" : "+D"(to), "+c"(n) : "a"(v) : "memory"); break;
-	case 4: __asm__ volatile("rep stosl" : "+D"(to), "+c"(n) : "a"(v) : "memory"); break;
-	default: __asm__ volatile("rep stosq" : "+D"(to), "+c"(n) : "a"(v) : "memory"); break;
+	case 1:
+		__asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(v) : "memory");
+		break;
+	case 2:
+		__asm__ volatile("rep stosw" : "+D"(to), "+c"(n) : "a"(v) : "memory");
+		break;
+	case 4:
+		__asm__ volatile("rep stosl" : "+D"(to), "+c"(n) : "a"(v) : "memory");
+		break;
+	default:
+		__asm__ volatile("rep stosq" : "+D"(to), "+c"(n) : "a"(v) : "memory");
+		break;
 	}
 }
 
@@ -270,10 +296,18 @@ static void set_compare(struct soft_cpu *c, u64 a, u64 b, unsigned size)
 	u32 af;
 
 	switch (size) {
-	case 1: __asm__("cmpb %b2, %b1" FLAGS_OUT : "=&a"(af) : "r"(a), "r"(b) : "cc"); break;
-	case 2: __asm__("cmpw %w2, %w1" FLAGS_OUT : "=&a"(af) : "r"(a), "r"(b) : "cc"); break;
-	case 4: __asm__("cmpl %k2, %k1" FLAGS_OUT : "=&a"(af) : "r"(a), "r"(b) : "cc"); break;
-	default: __asm__("cmpq %2, %1" FLAGS_OUT : "=&a"(af) : "r"(a), "r"(b) : "cc"); break;
+	case 1:
+		__asm__("cmpb %b2, %b1" FLAGS_OUT : "=&a"(af) : "r"(a), "r"(b) : "cc");
+		break;
+	case 2:
+		__asm__("cmpw %w2, %w1" FLAGS_OUT : "=&a"(af) : "r"(a), "r"(b) : "cc");
+		break;
+	case 4:
+		__asm__("cmpl %k2, %k1" FLAGS_OUT : "=&a"(af) : "r"(a), "r"(b) : "cc");
+		break;
+	default:
+		__asm__("cmpq %2, %1" FLAGS_OUT : "=&a"(af) : "r"(a), "r"(b) : "cc");
+		break;
 	}
 	c->af = af;
 }
@@ -295,7 +329,7 @@ static inline void cmps_one(struct soft_cpu *c, const struct op *o, u64 *a, u64 
 
 /* Flags are those of the last comparison; a fault leaves them as they were before the instruction. */
 static inline const struct op *compare(struct soft_cpu *c, const struct op *o,
-				       void (*one)(struct soft_cpu *, const struct op *, u64 *, u64 *))
+                                       void (*one)(struct soft_cpu *, const struct op *, u64 *, u64 *))
 {
 	unsigned burst = 0;
 	u64 a, b, n;
@@ -322,8 +356,14 @@ static inline const struct op *compare(struct soft_cpu *c, const struct op *o,
 	return o + 1;
 }
 
-HANDLER(scas) { return compare(c, o, scas_one); }
-HANDLER(cmps) { return compare(c, o, cmps_one); }
+HANDLER(scas)
+{
+	return compare(c, o, scas_one);
+}
+HANDLER(cmps)
+{
+	return compare(c, o, cmps_one);
+}
 
 /* MOVSD and CMPSD are names of SSE2 instructions too. */
 static bool bind_string(struct op *o, const struct insn *i, op_fn once, op_fn rep)
@@ -337,21 +377,32 @@ static bool bind_string(struct op *o, const struct insn *i, op_fn once, op_fn re
 	return true;
 }
 
-static bool bind_movs(struct op *o, const struct insn *i) { return bind_string(o, i, movs, rep_movs); }
-static bool bind_stos(struct op *o, const struct insn *i) { return bind_string(o, i, stos, rep_stos); }
-static bool bind_lods(struct op *o, const struct insn *i) { return bind_string(o, i, lods, rep_lods); }
-static bool bind_scas(struct op *o, const struct insn *i) { return bind_string(o, i, scas, scas); }
-static bool bind_cmps(struct op *o, const struct insn *i) { return bind_string(o, i, cmps, cmps); }
+static bool bind_movs(struct op *o, const struct insn *i)
+{
+	return bind_string(o, i, movs, rep_movs);
+}
+static bool bind_stos(struct op *o, const struct insn *i)
+{
+	return bind_string(o, i, stos, rep_stos);
+}
+static bool bind_lods(struct op *o, const struct insn *i)
+{
+	return bind_string(o, i, lods, rep_lods);
+}
+static bool bind_scas(struct op *o, const struct insn *i)
+{
+	return bind_string(o, i, scas, scas);
+}
+static bool bind_cmps(struct op *o, const struct insn *i)
+{
+	return bind_string(o, i, cmps, cmps);
+}
 
-#define ROWS(name, fn)                                                                                       \
-	{ZYDIS_MNEMONIC_##name##B, 0, NULL, fn}, {ZYDIS_MNEMONIC_##name##W, 0, NULL, fn},                    \
-	{ZYDIS_MNEMONIC_##name##D, 0, NULL, fn}, {ZYDIS_MNEMONIC_##name##Q, 0, NULL, fn},
+#define ROWS(name, fn)                                                                    \
+	{ZYDIS_MNEMONIC_##name##B, 0, NULL, fn}, {ZYDIS_MNEMONIC_##name##W, 0, NULL, fn}, \
+	        {ZYDIS_MNEMONIC_##name##D, 0, NULL, fn}, {ZYDIS_MNEMONIC_##name##Q, 0, NULL, fn},
 
 const struct opdef soft_int_string[] = {
-	ROWS(MOVS, bind_movs)
-	ROWS(STOS, bind_stos)
-	ROWS(LODS, bind_lods)
-	ROWS(SCAS, bind_scas)
-	ROWS(CMPS, bind_cmps)
-	{0},
+        ROWS(MOVS, bind_movs) ROWS(STOS, bind_stos) ROWS(LODS, bind_lods) ROWS(SCAS, bind_scas)
+                ROWS(CMPS, bind_cmps){0},
 };

@@ -1,19 +1,21 @@
 /*
  * The soft TLB.
  *
- * Tags. Each address space (PCID, or each load of CR3 without PCIDs) has a 12-bit tag, which is part of what a hit
- * compares: a CR3 load or a flush of a PCID hands out a new tag and writes no entry. Tag 0 is for global pages in the
- * ITLB, 0xfff is never used (SOFT_TLB_NONE has it). When the tags run out, everything is wiped and they start anew.
+ * Tags. Each address space (PCID, or each load of CR3 without PCIDs) has a 12-bit tag, which is part of what
+ * a hit compares: a CR3 load or a flush of a PCID hands out a new tag and writes no entry. Tag 0 is for
+ * global pages in the ITLB, 0xfff is never used (SOFT_TLB_NONE has it). When the tags run out, everything is
+ * wiped and they start anew.
  *
- * Global pages. Data entries of global pages are marked in a bitmap; one that is found with an old tag gets the
- * current one ("retag") instead of a walk. A flush of everything clears the bitmaps.
+ * Global pages. Data entries of global pages are marked in a bitmap; one that is found with an old tag gets
+ * the current one ("retag") instead of a walk. A flush of everything clears the bitmaps.
  *
- * Large pages are cached as 4 KiB fragments. The regions of 2 MiB that hold such fragments are recorded (by hash,
- * as a superset): INVLPG in one of them drops all of its entries; pages of 1 GiB likewise, by a full flush.
+ * Large pages are cached as 4 KiB fragments. The regions of 2 MiB that hold such fragments are recorded (by
+ * hash, as a superset): INVLPG in one of them drops all of its entries; pages of 1 GiB likewise, by a full
+ * flush.
  *
- * Privilege. There is one TLB for user accesses, one for supervisor accesses that SMAP keeps off user pages, one for
- * those that may touch them. tlb_slow never hits: every access then takes the slow path, where alignment checks and
- * data breakpoints are done.
+ * Privilege. There is one TLB for user accesses, one for supervisor accesses that SMAP keeps off user pages,
+ * one for those that may touch them. tlb_slow never hits: every access then takes the slow path, where
+ * alignment checks and data breakpoints are done.
  */
 #include "cpu/soft/mmu.h"
 #include "cpu/soft/block.h"
@@ -26,7 +28,8 @@
 #define LARGE_BITS 4096
 #define HUGE_BITS  512
 
-/* Where a byte of guest memory is. host NULL: not to be touched directly (MMIO, or a store to ROM), gpa says where. */
+/* Where a byte of guest memory is. host NULL: not to be touched directly (MMIO, or a store to ROM), gpa says
+ * where. */
 struct place {
 	u8 *host;
 	u64 gpa;
@@ -79,6 +82,12 @@ static void zero_words(u64 *p, size_t n)
 		((volatile u64 *)p)[i] = 0;
 }
 
+static void forget_tags(struct soft_mmu *m)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(m->pcid_tag); i++)
+		((volatile u16 *)m->pcid_tag)[i] = 0;
+}
+
 static void forget_globals(struct soft_cpu *c)
 {
 	struct soft_mmu *m = c->mmu;
@@ -97,12 +106,15 @@ static void wipe(struct soft_cpu *c)
 	for (unsigned k = 0; k < SOFT_TLB_MODES; k++)
 		for (unsigned i = 0; i < SOFT_TLB_ENTRIES; i++)
 			c->tlbs[k][i].tag_read = c->tlbs[k][i].tag_write = SOFT_TLB_NONE;
-	zero_words((u64 *)c->mmu->pcid_tag, sizeof(c->mmu->pcid_tag) / sizeof(u64));
+	forget_tags(c->mmu);
 	c->mmu->next_tag = 1;
 	forget_globals(c);
 }
 
-static unsigned current_pcid(const struct soft_cpu *c) { return c->cr4 & CR4_PCIDE ? c->cr3 & 0xfff : 0; }
+static unsigned current_pcid(const struct soft_cpu *c)
+{
+	return c->cr4 & CR4_PCIDE ? c->cr3 & 0xfff : 0;
+}
 
 /* Gives the current PCID a tag, if it has none. */
 static void choose_tag(struct soft_cpu *c)
@@ -120,7 +132,7 @@ static void choose_tag(struct soft_cpu *c)
 
 static void forget_pcids(struct soft_cpu *c)
 {
-	zero_words((u64 *)c->mmu->pcid_tag, sizeof(c->mmu->pcid_tag) / sizeof(u64));
+	forget_tags(c->mmu);
 	choose_tag(c);
 }
 
@@ -130,10 +142,22 @@ void soft_mmu_flush_all(struct soft_cpu *c)
 	forget_pcids(c);
 }
 
-static bool bit_test(const u64 *map, u64 n) { return map[n / 64] >> (n % 64) & 1; }
-static void bit_set(u64 *map, u64 n) { map[n / 64] |= BIT(n % 64); }
-static u64 large_bit(u64 linear) { return (linear >> 21 ^ linear >> 33) % LARGE_BITS; }
-static u64 huge_bit(u64 linear) { return (linear >> 30 ^ linear >> 39) % HUGE_BITS; }
+static bool bit_test(const u64 *map, u64 n)
+{
+	return map[n / 64] >> (n % 64) & 1;
+}
+static void bit_set(u64 *map, u64 n)
+{
+	map[n / 64] |= BIT(n % 64);
+}
+static u64 large_bit(u64 linear)
+{
+	return (linear >> 21 ^ linear >> 33) % LARGE_BITS;
+}
+static u64 huge_bit(u64 linear)
+{
+	return (linear >> 30 ^ linear >> 39) % HUGE_BITS;
+}
 
 static void drop_entry(struct soft_cpu *c, u64 linear)
 {
@@ -183,18 +207,27 @@ void soft_mmu_load_cr3(struct soft_cpu *c, u64 cr3, bool no_flush)
 	choose_tag(c);
 }
 
-bool soft_mmu_load_pdptes(struct soft_cpu *c, u64 cr3) { return soft_walk_pdptes(c, cr3, c->mmu->pdptes); }
+bool soft_mmu_load_pdptes(struct soft_cpu *c, u64 cr3)
+{
+	return soft_walk_pdptes(c, cr3, c->mmu->pdptes);
+}
 
 void soft_mmu_invpcid(struct soft_cpu *c, unsigned type, u16 pcid, u64 linear)
 {
 	switch (type) {
-	case 0: soft_mmu_invlpg(c, linear); break;
+	case 0:
+		soft_mmu_invlpg(c, linear);
+		break;
 	case 1:
 		c->mmu->pcid_tag[pcid] = 0;
 		choose_tag(c);
 		break;
-	case 2: soft_mmu_flush_all(c); break;
-	default: forget_pcids(c); break;
+	case 2:
+		soft_mmu_flush_all(c);
+		break;
+	default:
+		forget_pcids(c);
+		break;
 	}
 }
 
@@ -202,8 +235,8 @@ void soft_mmu_update(struct soft_cpu *c)
 {
 	struct soft_mmu *m = c->mmu;
 	u64 signature = (c->cr0 & (CR0_PG | CR0_WP)) |
-			(c->cr4 & (CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP)) << 32 |
-			(c->efer & (EFER_LMA | EFER_NXE));
+	                (c->cr4 & (CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP)) << 32 |
+	                (c->efer & (EFER_LMA | EFER_NXE));
 
 	if (unlikely(signature != m->signature)) {
 		m->signature = signature;
@@ -216,7 +249,9 @@ void soft_mmu_update(struct soft_cpu *c)
 		for (unsigned i = 0; i < 4; i++) /* enabled, and for data writes (1) or accesses (3) */
 			m->breakpoints |= (c->dr7 >> (2 * i) & 3) && (c->dr7 >> (16 + 4 * i) & 1);
 	m->slow = m->align || m->breakpoints;
-	m->mode = c->cpl == 3 ? SOFT_TLB_USER : (c->cr4 & CR4_SMAP) && !ac ? SOFT_TLB_SUPER_SMAP : SOFT_TLB_SUPER;
+	m->mode = c->cpl == 3                  ? SOFT_TLB_USER
+	          : (c->cr4 & CR4_SMAP) && !ac ? SOFT_TLB_SUPER_SMAP
+	                                       : SOFT_TLB_SUPER;
 	c->tlb = m->slow ? c->tlb_slow : c->tlbs[m->mode];
 }
 
@@ -240,8 +275,8 @@ static void note_size(struct soft_mmu *m, u64 linear, const struct soft_walk *w)
 	}
 }
 
-static __attribute__((noinline)) void fill(struct soft_cpu *c, u64 linear, bool write, unsigned mode, unsigned seg,
-					   struct place *p)
+static __attribute__((noinline)) void fill(struct soft_cpu *c, u64 linear, bool write, unsigned mode,
+                                           unsigned seg, struct place *p)
 {
 	struct soft_mmu *m = c->mmu;
 	unsigned index = linear >> PAGE_SHIFT & (SOFT_TLB_ENTRIES - 1);
@@ -275,14 +310,16 @@ static __attribute__((noinline)) void fill(struct soft_cpu *c, u64 linear, bool 
 	note_size(m, linear, &w);
 }
 
-static inline void translate(struct soft_cpu *c, u64 linear, bool write, unsigned mode, unsigned seg, struct place *p)
+static inline void translate(struct soft_cpu *c, u64 linear, bool write, unsigned mode, unsigned seg,
+                             struct place *p)
 {
 	unsigned index = linear >> PAGE_SHIFT & (SOFT_TLB_ENTRIES - 1);
 	struct soft_tlb_entry *e = &c->tlbs[mode][index];
 	u64 page = linear & PAGE_MASK, tag = write ? e->tag_write : e->tag_read;
 
 	if (tag != (page | c->tlb_tag)) {
-		if ((tag & PAGE_MASK) != page || tag == SOFT_TLB_NONE || !bit_test(c->mmu->global[mode], index)) {
+		if ((tag & PAGE_MASK) != page || tag == SOFT_TLB_NONE ||
+		    !bit_test(c->mmu->global[mode], index)) {
 			fill(c, linear, write, mode, seg, p);
 			return;
 		}
@@ -295,7 +332,10 @@ static inline void translate(struct soft_cpu *c, u64 linear, bool write, unsigne
 }
 
 /* Outside of long mode linear addresses have 32 bits. */
-static inline u64 wrap(const struct soft_cpu *c, u64 linear) { return soft_long_active(c) ? linear : (u32)linear; }
+static inline u64 wrap(const struct soft_cpu *c, u64 linear)
+{
+	return soft_long_active(c) ? linear : (u32)linear;
+}
 
 const struct soft_itlb_entry *soft_mmu_exec(struct soft_cpu *c, u64 linear)
 {
@@ -310,7 +350,8 @@ const struct soft_itlb_entry *soft_mmu_exec(struct soft_cpu *c, u64 linear)
 	if (likely(e->tag == (page | c->tlb_tag) || e->tag == page))
 		return e;
 	check_canonical(c, linear, SEG_CS);
-	if (!soft_walk(c, linear, SOFT_EXEC, user ? SOFT_TLB_USER : SOFT_TLB_SUPER, c->mmu->pdptes, &w, &error))
+	if (!soft_walk(c, linear, SOFT_EXEC, user ? SOFT_TLB_USER : SOFT_TLB_SUPER, c->mmu->pdptes, &w,
+	               &error))
 		soft_raise_pf(c, linear, error);
 	slot = physmem_find(pm, w.gpa);
 	e->tag = page | (w.global ? 0 : c->tlb_tag);
@@ -329,7 +370,10 @@ static void copy(void *dst, const void *src, size_t n)
 }
 
 /* The largest access of 1, 2, 4, 8 bytes that n bytes hold. */
-static unsigned piece(size_t n) { return n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1; }
+static unsigned piece(size_t n)
+{
+	return n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
+}
 
 static void mmio_read(struct soft_cpu *c, u64 gpa, u8 *buf, size_t n)
 {
@@ -395,11 +439,18 @@ void soft_code_written(struct soft_cpu *c, _Atomic u32 *page)
 }
 
 /* Bytes of an access that lie in its first page. */
-static size_t in_page(u64 linear, size_t n) { return min((size_t)(PAGE_SIZE - (linear & (PAGE_SIZE - 1))), n); }
+static size_t in_page(u64 linear, size_t n)
+{
+	return min((size_t)(PAGE_SIZE - (linear & (PAGE_SIZE - 1))), n);
+}
 
 static void check_align(struct soft_cpu *c, u64 linear, size_t size)
 {
-	if (c->mmu->align && (size == 2 || size == 4 || size == 8) && (linear & (size - 1)))
+	size_t need = size == 10 ? 8 : size > 16 ? 16 : size; /* SDM vol. 3 table 6-7 */
+
+	/* A non-canonical address is a fault of its own, which comes first. */
+	if (c->mmu->align && !(need & (need - 1)) && (linear & (need - 1)) &&
+	    (s64)(linear << 16) >> 16 == (s64)linear)
 		soft_raise_error(c, EXC_AC, 0);
 }
 
@@ -444,20 +495,32 @@ static void span_write(struct soft_cpu *c, const struct span *s, const void *buf
 static u64 load_one(const u8 *p, unsigned size)
 {
 	switch (size) {
-	case 1: return *(const volatile u8 *)p;
-	case 2: return *(const volatile u16 *)p;
-	case 4: return *(const volatile u32 *)p;
-	default: return *(const volatile u64 *)p;
+	case 1:
+		return *(const volatile u8 *)p;
+	case 2:
+		return *(const volatile u16 *)p;
+	case 4:
+		return *(const volatile u32 *)p;
+	default:
+		return *(const volatile u64 *)p;
 	}
 }
 
 static void store_one(u8 *p, unsigned size, u64 v)
 {
 	switch (size) {
-	case 1: *(volatile u8 *)p = (u8)v; break;
-	case 2: *(volatile u16 *)p = (u16)v; break;
-	case 4: *(volatile u32 *)p = (u32)v; break;
-	default: *(volatile u64 *)p = v; break;
+	case 1:
+		*(volatile u8 *)p = (u8)v;
+		break;
+	case 2:
+		*(volatile u16 *)p = (u16)v;
+		break;
+	case 4:
+		*(volatile u32 *)p = (u32)v;
+		break;
+	default:
+		*(volatile u64 *)p = v;
+		break;
 	}
 }
 

@@ -1,6 +1,6 @@
 /*
- * Model-specific registers: one table in msr.c; what it does not have is asked of the board (APIC, paravirtual
- * clock), and what nobody has is #GP(0). vCPU thread only.
+ * Model-specific registers: one table in msr.c; what it does not have is asked of the board (APIC,
+ * paravirtual clock), and what nobody has is #GP(0). vCPU thread only.
  */
 #pragma once
 

@@ -1,12 +1,13 @@
 /*
- * The run loop, and what follows from a vCPU's state: run.c decides what is done next between two instructions.
+ * The run loop, and what follows from a vCPU's state: run.c decides what is done next between two
+ * instructions.
  *
- * Order between instructions: an event that was raised is delivered; events from outside are looked at if they
- * matter now (events_enabled); a halted vCPU sleeps; then either one instruction (step: traps, breakpoints,
- * interrupt shadows) or blocks, until one of these changes.
+ * Order between instructions: an event that was raised is delivered; events from outside are looked at if
+ * they matter now (events_enabled); a halted vCPU sleeps; then either one instruction (step: traps,
+ * breakpoints, interrupt shadows) or blocks, until one of these changes.
  *
- * RF is cleared before an instruction in step mode: what the instruction itself sets stays, and faults push it as set
- * anyway. An interrupt shadow is cleared before the instruction it covers, for the same reason.
+ * RF is cleared before an instruction in step mode: what the instruction itself sets stays, and faults push
+ * it as set anyway. An interrupt shadow is cleared before the instruction it covers, for the same reason.
  */
 #include "base/clock.h"
 #include "cpu/soft/block.h"
@@ -307,11 +308,11 @@ static void soft_free(struct cpu *cpu)
 }
 
 static const struct cpu_ops soft_ops = {
-	.name = "soft",
-	.free = soft_free,
-	.run = soft_run,
-	.get_state = soft_get_state,
-	.set_state = soft_set_state,
+        .name = "soft",
+        .free = soft_free,
+        .run = soft_run,
+        .get_state = soft_get_state,
+        .set_state = soft_set_state,
 };
 
 struct cpu *soft_cpu_new(const struct cpu_config *config, struct error *e)

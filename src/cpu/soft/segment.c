@@ -58,8 +58,14 @@ static void desc_change_bits(struct soft_cpu *c, u16 selector, u32 set, u32 clea
 	soft_set_cpl(c, cpl);
 }
 
-void desc_set_bits(struct soft_cpu *c, u16 selector, u32 bits) { desc_change_bits(c, selector, bits, 0); }
-void desc_clear_bits(struct soft_cpu *c, u16 selector, u32 bits) { desc_change_bits(c, selector, 0, bits); }
+void desc_set_bits(struct soft_cpu *c, u16 selector, u32 bits)
+{
+	desc_change_bits(c, selector, bits, 0);
+}
+void desc_clear_bits(struct soft_cpu *c, u16 selector, u32 bits)
+{
+	desc_change_bits(c, selector, 0, bits);
+}
 
 /* ---- segment registers ---- */
 
@@ -70,10 +76,10 @@ struct vcpu_segment segment_from_desc(u16 selector, u64 d)
 	if (d >> 55 & 1)
 		limit = limit << 12 | 0xfff;
 	return (struct vcpu_segment){
-		.base = (d >> 16 & 0xffffff) | (d >> 32 & 0xff000000),
-		.limit = limit,
-		.attr = d >> 40 & 0xf0ff,
-		.selector = selector,
+	        .base = (d >> 16 & 0xffffff) | (d >> 32 & 0xff000000),
+	        .limit = limit,
+	        .attr = d >> 40 & 0xf0ff,
+	        .selector = selector,
 	};
 }
 
@@ -90,7 +96,8 @@ struct vcpu_segment segment_accept(struct soft_cpu *c, u16 selector, u64 d)
 
 struct vcpu_segment segment_null(u16 selector, unsigned dpl)
 {
-	return (struct vcpu_segment){.selector = selector, .attr = SEG_ATTR_UNUSABLE | dpl << SEG_ATTR_DPL_SHIFT};
+	return (struct vcpu_segment){.selector = selector,
+	                             .attr = SEG_ATTR_UNUSABLE | dpl << SEG_ATTR_DPL_SHIFT};
 }
 
 #define ATTR_V86 (3u | SEG_ATTR_S | SEG_ATTR_DPL | SEG_ATTR_P)
@@ -98,7 +105,7 @@ struct vcpu_segment segment_null(u16 selector, unsigned dpl)
 struct vcpu_segment segment_v86(u16 selector)
 {
 	return (struct vcpu_segment){
-		.base = (u64)selector << 4, .limit = 0xffff, .attr = ATTR_V86, .selector = selector};
+	        .base = (u64)selector << 4, .limit = 0xffff, .attr = ATTR_V86, .selector = selector};
 }
 
 void segment_load_real(struct soft_cpu *c, unsigned seg, u16 selector)
@@ -114,7 +121,8 @@ void segment_load_real(struct soft_cpu *c, unsigned seg, u16 selector)
 		}
 		s->selector = selector;
 		s->base = (u64)selector << 4;
-		s->attr = (s->attr & ~(SEG_ATTR_UNUSABLE | SEG_ATTR_DPL)) | SEG_ATTR_ACCESSED | SEG_ATTR_S | SEG_ATTR_P;
+		s->attr = (s->attr & ~(SEG_ATTR_UNUSABLE | SEG_ATTR_DPL)) | SEG_ATTR_ACCESSED | SEG_ATTR_S |
+		          SEG_ATTR_P;
 	}
 	c->segbase[seg] = s->base;
 }
@@ -154,7 +162,8 @@ void segment_load(struct soft_cpu *c, unsigned seg, u16 selector)
 		segment_load_real(c, seg, selector);
 		return;
 	}
-	c->seg[seg] = selector_null(selector) ? load_null(c, seg, selector) : load_protected(c, seg, selector);
+	c->seg[seg] =
+	        selector_null(selector) ? load_null(c, seg, selector) : load_protected(c, seg, selector);
 	c->segbase[seg] = c->long64 && seg < SEG_FS ? 0 : c->seg[seg].base;
 }
 
@@ -164,7 +173,8 @@ void segment_drop_privileged(struct soft_cpu *c, unsigned cpl)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(data); i++) {
 		struct vcpu_segment *s = &c->seg[data[i]];
-		bool conforming = (s->attr & (SEG_ATTR_CODE | SEG_ATTR_EXPAND)) == (SEG_ATTR_CODE | SEG_ATTR_EXPAND);
+		bool conforming =
+		        (s->attr & (SEG_ATTR_CODE | SEG_ATTR_EXPAND)) == (SEG_ATTR_CODE | SEG_ATTR_EXPAND);
 
 		if (s->attr & SEG_ATTR_UNUSABLE || conforming)
 			continue;
@@ -178,7 +188,8 @@ void segment_drop_privileged(struct soft_cpu *c, unsigned cpl)
 	}
 }
 
-bool segment_allows(const struct vcpu_segment *s, u64 offset, unsigned size, enum soft_access access, bool real)
+bool segment_allows(const struct vcpu_segment *s, u64 offset, unsigned size, enum soft_access access,
+                    bool real)
 {
 	u64 last = offset + size - 1;
 
@@ -231,13 +242,18 @@ void code_check_target(struct soft_cpu *c, u16 selector, u64 d, u64 rip)
 
 /* ---- stacks ---- */
 
-static u64 stack_mask(const struct vcpu_segment *ss) { return ss->attr & SEG_ATTR_DB ? 0xffffffff : 0xffff; }
+static u64 stack_mask(const struct vcpu_segment *ss)
+{
+	return ss->attr & SEG_ATTR_DB ? 0xffffffff : 0xffff;
+}
 
 struct stack stack_current(const struct soft_cpu *c)
 {
-	return (struct stack){
-		.ss = c->seg[SEG_SS], .sp = c->regs[REG_RSP], .mask = soft_stack_mask(c),
-		.flat = c->long64, .real = soft_real(c)};
+	return (struct stack){.ss = c->seg[SEG_SS],
+	                      .sp = c->regs[REG_RSP],
+	                      .mask = soft_stack_mask(c),
+	                      .flat = c->long64,
+	                      .real = soft_real(c)};
 }
 
 struct stack stack_from_tss(struct soft_cpu *c, unsigned cpl)

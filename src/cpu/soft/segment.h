@@ -2,8 +2,8 @@
  * Segments: descriptors in guest memory, segment registers, and stacks that are being switched to
  * (SDM vol. 3 ch. 3.4, 3.5, 5).
  *
- * Errors: whoever reads a descriptor names the exception that a selector outside of its table means. Error codes
- * are the selector without RPL; exception.c adds EXT while an event is being delivered.
+ * Errors: whoever reads a descriptor names the exception that a selector outside of its table means. Error
+ * codes are the selector without RPL; exception.c adds EXT while an event is being delivered.
  *
  * CPL: c->cpl is also the DPL in SS's attributes, always (null SS in 64-bit mode included). Code that
  * prepares another privilege level's stack changes only c->cpl, so that an exception on the way can go back.
@@ -29,24 +29,69 @@ enum {
 	DESC_TRAP32 = 15,
 };
 
-static inline unsigned desc_type(u64 d) { return d >> 40 & 0xf; }
-static inline bool desc_is_segment(u64 d) { return d >> 44 & 1; }
-static inline unsigned desc_dpl(u64 d) { return d >> 45 & 3; }
-static inline bool desc_present(u64 d) { return d >> 47 & 1; }
-static inline bool desc_long(u64 d) { return d >> 53 & 1; }
-static inline bool desc_db(u64 d) { return d >> 54 & 1; }
-static inline bool desc_is_code(u64 d) { return (d >> 43 & 3) == 3; }
-static inline bool desc_conforming(u64 d) { return d >> 42 & 1; }
+static inline unsigned desc_type(u64 d)
+{
+	return d >> 40 & 0xf;
+}
+static inline bool desc_is_segment(u64 d)
+{
+	return d >> 44 & 1;
+}
+static inline unsigned desc_dpl(u64 d)
+{
+	return d >> 45 & 3;
+}
+static inline bool desc_present(u64 d)
+{
+	return d >> 47 & 1;
+}
+static inline bool desc_long(u64 d)
+{
+	return d >> 53 & 1;
+}
+static inline bool desc_db(u64 d)
+{
+	return d >> 54 & 1;
+}
+static inline bool desc_is_code(u64 d)
+{
+	return (d >> 43 & 3) == 3;
+}
+static inline bool desc_conforming(u64 d)
+{
+	return d >> 42 & 1;
+}
 /* Of a code segment: readable. Of a data segment: writable. */
-static inline bool desc_writable_data(u64 d) { return (d >> 41 & 0xd) == 9; }
-static inline u16 gate_selector(u64 d) { return (u16)(d >> 16); }
-static inline u32 gate_offset32(u64 d) { return (u32)(d & 0xffff) | (u32)(d >> 32 & 0xffff0000); }
+static inline bool desc_writable_data(u64 d)
+{
+	return (d >> 41 & 0xd) == 9;
+}
+static inline u16 gate_selector(u64 d)
+{
+	return (u16)(d >> 16);
+}
+static inline u32 gate_offset32(u64 d)
+{
+	return (u32)(d & 0xffff) | (u32)(d >> 32 & 0xffff0000);
+}
 
-static inline bool selector_null(u16 selector) { return !(selector & ~3); }
-static inline u32 selector_error(u16 selector) { return selector & ~3u; }
-static inline unsigned selector_rpl(u16 selector) { return selector & 3; }
+static inline bool selector_null(u16 selector)
+{
+	return !(selector & ~3);
+}
+static inline u32 selector_error(u16 selector)
+{
+	return selector & ~3u;
+}
+static inline unsigned selector_rpl(u16 selector)
+{
+	return selector & 3;
+}
 
-static inline bool canonical(u64 a) { return (u64)((s64)(a << 16) >> 16) == a; }
+static inline bool canonical(u64 a)
+{
+	return (u64)((s64)(a << 16) >> 16) == a;
+}
 
 /* Linear address of the size bytes of a descriptor; false: outside of its table. */
 bool desc_find(const struct soft_cpu *c, u16 selector, unsigned size, u64 *linear);
@@ -74,7 +119,8 @@ void segment_load(struct soft_cpu *c, unsigned seg, u16 selector);
 void segment_drop_privileged(struct soft_cpu *c, unsigned cpl);
 
 /* May size bytes at offset be accessed? Type and limit; not for 64-bit mode. */
-bool segment_allows(const struct vcpu_segment *s, u64 offset, unsigned size, enum soft_access access, bool real);
+bool segment_allows(const struct vcpu_segment *s, u64 offset, unsigned size, enum soft_access access,
+                    bool real);
 
 /* c->cpl alone, with the TLB that follows from it. */
 void soft_set_cpl(struct soft_cpu *c, unsigned cpl);
@@ -88,9 +134,13 @@ static inline void soft_set_ss_dpl(struct soft_cpu *c, unsigned cpl)
 	c->seg[SEG_SS].attr = (c->seg[SEG_SS].attr & ~SEG_ATTR_DPL) | cpl << SEG_ATTR_DPL_SHIFT;
 }
 
-/* The checks on a code segment d for a transfer to rip: 64-bit or 32-bit at once is #GP(selector), rip outside of it #GP(0). */
+/* The checks on a code segment d for a transfer to rip: 64-bit or 32-bit at once is #GP(selector), rip
+ * outside of it #GP(0). */
 void code_check_target(struct soft_cpu *c, u16 selector, u64 d, u64 rip);
-static inline bool code_is_long(const struct soft_cpu *c, u64 d) { return soft_long_active(c) && desc_long(d); }
+static inline bool code_is_long(const struct soft_cpu *c, u64 d)
+{
+	return soft_long_active(c) && desc_long(d);
+}
 
 /* A stack that is not the current one yet, or not moved yet: pushes change only sp here. */
 struct stack {

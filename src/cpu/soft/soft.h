@@ -162,7 +162,7 @@ struct soft_cpu {
 	u8 vec_deny;          /* VEC_DENY_*: what vector instructions may not run now */
 	bool vec_live;
 	bool in_slow_step;    /* run.c's own */
-	u32 branches;         /* back-edge budget until events are looked at even without a block end */
+	u32 pauses;           /* PAUSE instructions, to yield now and then */
 
 	struct soft_block *block; /* being executed */
 	struct soft_event event;  /* to deliver next */

@@ -1,6 +1,6 @@
 /*
- * System instructions: what the sys_*.c files give to the table in sys_table.c. Each does its own privilege checks,
- * in the SDM's order (#UD before #GP).
+ * System instructions: what the sys_*.c files give to the table in sys_table.c. Each does its own privilege
+ * checks, in the SDM's order (#UD before #GP).
  */
 #pragma once
 

@@ -4,11 +4,15 @@
 #include "cpu/soft/sys.h"
 #include "cpu/soft/walk.h"
 
-#define CR0_KNOWN (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
+#define CR0_KNOWN \
+	(CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
 
 #define CR3_NO_FLUSH BIT(63)
 
-static _Noreturn void gp0(struct soft_cpu *c) { soft_raise_error(c, EXC_GP, 0); }
+static _Noreturn void gp0(struct soft_cpu *c)
+{
+	soft_raise_error(c, EXC_GP, 0);
+}
 
 static bool pae_paging(u64 cr0, u64 cr4, u64 efer)
 {
@@ -120,10 +124,18 @@ static const struct op *mov_from_cr(struct soft_cpu *c, const struct op *o)
 
 	sys_need_cpl0(c);
 	switch (o->r[1]) {
-	case 0: v = c->cr0; break;
-	case 2: v = c->cr2; break;
-	case 3: v = c->cr3; break;
-	case 4: v = c->cr4; break;
+	case 0:
+		v = c->cr0;
+		break;
+	case 2:
+		v = c->cr2;
+		break;
+	case 3:
+		v = c->cr3;
+		break;
+	case 4:
+		v = c->cr4;
+		break;
 	default:
 		board = soft_board(c);
 		v = board->tpr_read(board->ctx, &c->base);
@@ -139,10 +151,18 @@ static const struct op *mov_to_cr(struct soft_cpu *c, const struct op *o)
 
 	sys_need_cpl0(c);
 	switch (o->r[0]) {
-	case 0: control_write_cr0(c, v); break;
-	case 2: c->cr2 = v; break;
-	case 3: control_write_cr3(c, v); break;
-	case 4: control_write_cr4(c, v); break;
+	case 0:
+		control_write_cr0(c, v);
+		break;
+	case 2:
+		c->cr2 = v;
+		break;
+	case 3:
+		control_write_cr3(c, v);
+		break;
+	case 4:
+		control_write_cr4(c, v);
+		break;
 	default:
 		if (v > 15)
 			gp0(c);
@@ -189,8 +209,10 @@ static const struct op *mov_to_dr(struct soft_cpu *c, const struct op *o)
 bool sys_bind_mov(struct op *o, const struct insn *i)
 {
 	const ZydisDecodedOperand *ops = i->operands;
-	ZydisRegisterClass to = ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER ? ZydisRegisterGetClass(ops[0].reg.value) : 0;
-	ZydisRegisterClass from = ops[1].type == ZYDIS_OPERAND_TYPE_REGISTER ? ZydisRegisterGetClass(ops[1].reg.value) : 0;
+	ZydisRegisterClass to =
+	        ops[0].type == ZYDIS_OPERAND_TYPE_REGISTER ? ZydisRegisterGetClass(ops[0].reg.value) : 0;
+	ZydisRegisterClass from =
+	        ops[1].type == ZYDIS_OPERAND_TYPE_REGISTER ? ZydisRegisterGetClass(ops[1].reg.value) : 0;
 	bool write = to == ZYDIS_REGCLASS_CONTROL || to == ZYDIS_REGCLASS_DEBUG;
 	unsigned n;
 
@@ -232,7 +254,8 @@ const struct op *sys_lmsw(struct soft_cpu *c, const struct op *o)
 
 	sys_need_cpl0(c);
 	v = op_read(c, o, 0, 2);
-	control_write_cr0(c, (c->cr0 & ~(CR0_MP | CR0_EM | CR0_TS)) | (v & (CR0_PE | CR0_MP | CR0_EM | CR0_TS)));
+	control_write_cr0(c,
+	                  (c->cr0 & ~(CR0_MP | CR0_EM | CR0_TS)) | (v & (CR0_PE | CR0_MP | CR0_EM | CR0_TS)));
 	return soft_end(c, o);
 }
 

@@ -40,10 +40,22 @@ static const struct op *store_table(struct soft_cpu *c, const struct op *o, cons
 	return soft_end(c, o);
 }
 
-const struct op *sys_lgdt(struct soft_cpu *c, const struct op *o) { return load_table(c, o, &c->gdtr); }
-const struct op *sys_lidt(struct soft_cpu *c, const struct op *o) { return load_table(c, o, &c->idtr); }
-const struct op *sys_sgdt(struct soft_cpu *c, const struct op *o) { return store_table(c, o, &c->gdtr); }
-const struct op *sys_sidt(struct soft_cpu *c, const struct op *o) { return store_table(c, o, &c->idtr); }
+const struct op *sys_lgdt(struct soft_cpu *c, const struct op *o)
+{
+	return load_table(c, o, &c->gdtr);
+}
+const struct op *sys_lidt(struct soft_cpu *c, const struct op *o)
+{
+	return load_table(c, o, &c->idtr);
+}
+const struct op *sys_sgdt(struct soft_cpu *c, const struct op *o)
+{
+	return store_table(c, o, &c->gdtr);
+}
+const struct op *sys_sidt(struct soft_cpu *c, const struct op *o)
+{
+	return store_table(c, o, &c->idtr);
+}
 
 /* ---- LDTR, TR ---- */
 
@@ -72,9 +84,18 @@ static struct vcpu_segment load_system(struct soft_cpu *c, u16 selector, bool (*
 	return s;
 }
 
-static bool is_ldt(unsigned type) { return type == DESC_LDT; }
-static bool is_available_tss(unsigned type) { return type == DESC_TSS16 || type == DESC_TSS32; }
-static bool is_available_tss64(unsigned type) { return type == DESC_TSS32; }
+static bool is_ldt(unsigned type)
+{
+	return type == DESC_LDT;
+}
+static bool is_available_tss(unsigned type)
+{
+	return type == DESC_TSS16 || type == DESC_TSS32;
+}
+static bool is_available_tss64(unsigned type)
+{
+	return type == DESC_TSS32;
+}
 
 const struct op *sys_lldt(struct soft_cpu *c, const struct op *o)
 {
@@ -147,10 +168,11 @@ static bool visible(const struct soft_cpu *c, u16 selector, u64 d)
 }
 
 #define TYPE(n) (1u << (n))
-#define LSL_LEGACY (TYPE(DESC_TSS16) | TYPE(DESC_LDT) | TYPE(DESC_TSS16_BUSY) | TYPE(DESC_TSS32) | TYPE(DESC_TSS32_BUSY))
+#define LSL_LEGACY \
+	(TYPE(DESC_TSS16) | TYPE(DESC_LDT) | TYPE(DESC_TSS16_BUSY) | TYPE(DESC_TSS32) | TYPE(DESC_TSS32_BUSY))
 #define LAR_LEGACY (LSL_LEGACY | TYPE(DESC_CALL16) | TYPE(DESC_TASK_GATE) | TYPE(DESC_CALL32))
-#define LSL_LONG (TYPE(DESC_LDT) | TYPE(DESC_TSS32) | TYPE(DESC_TSS32_BUSY))
-#define LAR_LONG (LSL_LONG | TYPE(DESC_CALL32))
+#define LSL_LONG   (TYPE(DESC_LDT) | TYPE(DESC_TSS32) | TYPE(DESC_TSS32_BUSY))
+#define LAR_LONG   (LSL_LONG | TYPE(DESC_CALL32))
 
 static bool look_up_for(struct soft_cpu *c, u16 selector, u64 *d, unsigned legacy, unsigned lm)
 {
@@ -198,7 +220,8 @@ const struct op *sys_verr(struct soft_cpu *c, const struct op *o)
 
 	sys_need_protected(c);
 	selector = (u16)op_read(c, o, 0, 2);
-	set_zf(c, look_up_for(c, selector, &d, 0, 0) && !(desc_is_code(d) && !(desc_type(d) & SEG_ATTR_WRITE)));
+	set_zf(c,
+	       look_up_for(c, selector, &d, 0, 0) && !(desc_is_code(d) && !(desc_type(d) & SEG_ATTR_WRITE)));
 	return soft_end(c, o);
 }
 

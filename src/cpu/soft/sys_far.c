@@ -35,7 +35,8 @@ static const struct op *far_real(struct soft_cpu *c, const struct op *o, u16 sel
 	return NULL;
 }
 
-static const struct op *far_code(struct soft_cpu *c, const struct op *o, u16 selector, u64 d, u64 rip, bool call)
+static const struct op *far_code(struct soft_cpu *c, const struct op *o, u16 selector, u64 d, u64 rip,
+                                 bool call)
 {
 	unsigned dpl = desc_dpl(d);
 	u32 error = selector_error(selector);
@@ -63,8 +64,8 @@ static const struct op *far_task(struct soft_cpu *c, const struct op *o, u16 sel
 }
 
 /* A call gate to more privilege: new stack, parameters copied. */
-static const struct op *gate_inner(struct soft_cpu *c, const struct op *o, u64 gate, u16 selector, u64 d, u64 rip,
-				   unsigned size)
+static const struct op *gate_inner(struct soft_cpu *c, const struct op *o, u64 gate, u16 selector, u64 d,
+                                   u64 rip, unsigned size)
 {
 	unsigned old_cpl = c->cpl, cpl = desc_dpl(d), count = size == 8 ? 0 : gate >> 32 & 31;
 	u32 params[31];
@@ -154,7 +155,8 @@ static const struct op *far_transfer(struct soft_cpu *c, const struct op *o, u16
 
 	type = desc_type(d);
 	if (soft_long_active(c) ? type != DESC_CALL32
-				: (type != DESC_CALL16 && type != DESC_CALL32 && type != DESC_TASK_GATE && (type & 5) != 1))
+	                        : (type != DESC_CALL16 && type != DESC_CALL32 && type != DESC_TASK_GATE &&
+	                           (type & 5) != 1))
 		soft_raise_error(c, EXC_GP, error);
 	if (desc_dpl(d) < c->cpl || desc_dpl(d) < selector_rpl(selector))
 		soft_raise_error(c, EXC_GP, error);
@@ -182,10 +184,22 @@ static const struct op *far_indirect(struct soft_cpu *c, const struct op *o, boo
 	return far_transfer(c, o, selector, rip, call);
 }
 
-static const struct op *jmp_far(struct soft_cpu *c, const struct op *o) { return far_direct(c, o, false); }
-static const struct op *call_far(struct soft_cpu *c, const struct op *o) { return far_direct(c, o, true); }
-static const struct op *jmp_far_mem(struct soft_cpu *c, const struct op *o) { return far_indirect(c, o, false); }
-static const struct op *call_far_mem(struct soft_cpu *c, const struct op *o) { return far_indirect(c, o, true); }
+static const struct op *jmp_far(struct soft_cpu *c, const struct op *o)
+{
+	return far_direct(c, o, false);
+}
+static const struct op *call_far(struct soft_cpu *c, const struct op *o)
+{
+	return far_direct(c, o, true);
+}
+static const struct op *jmp_far_mem(struct soft_cpu *c, const struct op *o)
+{
+	return far_indirect(c, o, false);
+}
+static const struct op *call_far_mem(struct soft_cpu *c, const struct op *o)
+{
+	return far_indirect(c, o, true);
+}
 
 /* ---- RET ---- */
 
@@ -297,7 +311,10 @@ static const struct op *into(struct soft_cpu *c, const struct op *o)
 
 /* ---- table ---- */
 
-static bool is_far(const struct insn *i) { return i->z.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR; }
+static bool is_far(const struct insn *i)
+{
+	return i->z.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
+}
 
 static bool bind_far(struct op *o, const struct insn *i, op_fn direct, op_fn indirect)
 {
@@ -314,8 +331,14 @@ static bool bind_far(struct op *o, const struct insn *i, op_fn direct, op_fn ind
 	return true;
 }
 
-static bool bind_jmp(struct op *o, const struct insn *i) { return bind_far(o, i, jmp_far, jmp_far_mem); }
-static bool bind_call(struct op *o, const struct insn *i) { return bind_far(o, i, call_far, call_far_mem); }
+static bool bind_jmp(struct op *o, const struct insn *i)
+{
+	return bind_far(o, i, jmp_far, jmp_far_mem);
+}
+static bool bind_call(struct op *o, const struct insn *i)
+{
+	return bind_far(o, i, call_far, call_far_mem);
+}
 
 static bool bind_ret(struct op *o, const struct insn *i)
 {
@@ -339,19 +362,19 @@ static bool bind_sysexit(struct op *o, const struct insn *i)
 }
 
 const struct opdef soft_sys_far[] = {
-	{ZYDIS_MNEMONIC_JMP, OPDEF_END, NULL, bind_jmp},
-	{ZYDIS_MNEMONIC_CALL, OPDEF_END, NULL, bind_call},
-	{ZYDIS_MNEMONIC_RET, OPDEF_END, NULL, bind_ret},
-	{ZYDIS_MNEMONIC_IRET, OPDEF_END, NULL, bind_iret},
-	{ZYDIS_MNEMONIC_IRETD, OPDEF_END, NULL, bind_iret},
-	{ZYDIS_MNEMONIC_IRETQ, OPDEF_END, NULL, bind_iret},
-	{ZYDIS_MNEMONIC_INT, OPDEF_END, int_n, NULL},
-	{ZYDIS_MNEMONIC_INT3, OPDEF_END, int_3, NULL},
-	{ZYDIS_MNEMONIC_INT1, OPDEF_END, int_1, NULL},
-	{ZYDIS_MNEMONIC_INTO, OPDEF_END, into, NULL},
-	{ZYDIS_MNEMONIC_SYSCALL, OPDEF_END, far_syscall, NULL},
-	{ZYDIS_MNEMONIC_SYSRET, OPDEF_END, NULL, bind_sysexit},
-	{ZYDIS_MNEMONIC_SYSENTER, OPDEF_END, far_sysenter, NULL},
-	{ZYDIS_MNEMONIC_SYSEXIT, OPDEF_END, NULL, bind_sysexit},
-	{0},
+        {ZYDIS_MNEMONIC_JMP, OPDEF_END, NULL, bind_jmp},
+        {ZYDIS_MNEMONIC_CALL, OPDEF_END, NULL, bind_call},
+        {ZYDIS_MNEMONIC_RET, OPDEF_END, NULL, bind_ret},
+        {ZYDIS_MNEMONIC_IRET, OPDEF_END, NULL, bind_iret},
+        {ZYDIS_MNEMONIC_IRETD, OPDEF_END, NULL, bind_iret},
+        {ZYDIS_MNEMONIC_IRETQ, OPDEF_END, NULL, bind_iret},
+        {ZYDIS_MNEMONIC_INT, OPDEF_END, int_n, NULL},
+        {ZYDIS_MNEMONIC_INT3, OPDEF_END, int_3, NULL},
+        {ZYDIS_MNEMONIC_INT1, OPDEF_END, int_1, NULL},
+        {ZYDIS_MNEMONIC_INTO, OPDEF_END, into, NULL},
+        {ZYDIS_MNEMONIC_SYSCALL, OPDEF_END, far_syscall, NULL},
+        {ZYDIS_MNEMONIC_SYSRET, OPDEF_END, NULL, bind_sysexit},
+        {ZYDIS_MNEMONIC_SYSENTER, OPDEF_END, far_sysenter, NULL},
+        {ZYDIS_MNEMONIC_SYSEXIT, OPDEF_END, NULL, bind_sysexit},
+        {0},
 };

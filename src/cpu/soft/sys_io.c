@@ -62,7 +62,10 @@ static const struct op *out(struct soft_cpu *c, const struct op *o)
 
 /* ---- INS, OUTS ---- */
 
-static u64 index_get(const struct soft_cpu *c, const struct op *o, unsigned reg) { return c->regs[reg] & MASK(o->asize * 8); }
+static u64 index_get(const struct soft_cpu *c, const struct op *o, unsigned reg)
+{
+	return c->regs[reg] & MASK(o->asize * 8);
+}
 
 static void index_add(struct soft_cpu *c, const struct op *o, unsigned reg, u64 n)
 {
@@ -88,7 +91,7 @@ static void outs_once(struct soft_cpu *c, const struct op *o, u16 port, unsigned
 }
 
 static const struct op *string_io(struct soft_cpu *c, const struct op *o,
-				  void (*once)(struct soft_cpu *, const struct op *, u16, unsigned, u64))
+                                  void (*once)(struct soft_cpu *, const struct op *, u16, unsigned, u64))
 {
 	unsigned size = (unsigned)o->imm;
 	u64 step = c->rflags & FLAG_DF ? -(u64)size : size;
@@ -106,29 +109,44 @@ static const struct op *string_io(struct soft_cpu *c, const struct op *o,
 		index_add(c, o, REG_RCX, -1ULL);
 		if (!index_get(c, o, REG_RCX))
 			return soft_end(c, o);
-	} while (!c->step && !(atomic_load_explicit(&c->base.events, memory_order_relaxed) & c->events_enabled));
+	} while (!c->step &&
+	         !(atomic_load_explicit(&c->base.events, memory_order_relaxed) & c->events_enabled));
 	/* Interrupted: the rest is done when the instruction runs again. */
 	c->rip = soft_op_rip(c, o);
 	return NULL;
 }
 
-static const struct op *ins(struct soft_cpu *c, const struct op *o) { return string_io(c, o, ins_once); }
-static const struct op *outs(struct soft_cpu *c, const struct op *o) { return string_io(c, o, outs_once); }
+static const struct op *ins(struct soft_cpu *c, const struct op *o)
+{
+	return string_io(c, o, ins_once);
+}
+static const struct op *outs(struct soft_cpu *c, const struct op *o)
+{
+	return string_io(c, o, outs_once);
+}
 
 static bool bind_string(struct op *o, const struct insn *i)
 {
 	switch (i->z.mnemonic) {
 	case ZYDIS_MNEMONIC_INSB:
-	case ZYDIS_MNEMONIC_OUTSB: o->imm = 1; break;
+	case ZYDIS_MNEMONIC_OUTSB:
+		o->imm = 1;
+		break;
 	case ZYDIS_MNEMONIC_INSW:
-	case ZYDIS_MNEMONIC_OUTSW: o->imm = 2; break;
-	default: o->imm = 4;
+	case ZYDIS_MNEMONIC_OUTSW:
+		o->imm = 2;
+		break;
+	default:
+		o->imm = 4;
 	}
 	switch (i->z.mnemonic) {
 	case ZYDIS_MNEMONIC_INSB:
 	case ZYDIS_MNEMONIC_INSW:
-	case ZYDIS_MNEMONIC_INSD: o->fn = ins; break;
-	default: o->fn = outs;
+	case ZYDIS_MNEMONIC_INSD:
+		o->fn = ins;
+		break;
+	default:
+		o->fn = outs;
 	}
 	return true;
 }
@@ -149,13 +167,13 @@ static bool bind_out(struct op *o, const struct insn *i)
 }
 
 const struct opdef soft_sys_io[] = {
-	{ZYDIS_MNEMONIC_IN, OPDEF_END, NULL, bind_in},
-	{ZYDIS_MNEMONIC_OUT, OPDEF_END, NULL, bind_out},
-	{ZYDIS_MNEMONIC_INSB, OPDEF_END, NULL, bind_string},
-	{ZYDIS_MNEMONIC_INSW, OPDEF_END, NULL, bind_string},
-	{ZYDIS_MNEMONIC_INSD, OPDEF_END, NULL, bind_string},
-	{ZYDIS_MNEMONIC_OUTSB, OPDEF_END, NULL, bind_string},
-	{ZYDIS_MNEMONIC_OUTSW, OPDEF_END, NULL, bind_string},
-	{ZYDIS_MNEMONIC_OUTSD, OPDEF_END, NULL, bind_string},
-	{0},
+        {ZYDIS_MNEMONIC_IN, OPDEF_END, NULL, bind_in},
+        {ZYDIS_MNEMONIC_OUT, OPDEF_END, NULL, bind_out},
+        {ZYDIS_MNEMONIC_INSB, OPDEF_END, NULL, bind_string},
+        {ZYDIS_MNEMONIC_INSW, OPDEF_END, NULL, bind_string},
+        {ZYDIS_MNEMONIC_INSD, OPDEF_END, NULL, bind_string},
+        {ZYDIS_MNEMONIC_OUTSB, OPDEF_END, NULL, bind_string},
+        {ZYDIS_MNEMONIC_OUTSW, OPDEF_END, NULL, bind_string},
+        {ZYDIS_MNEMONIC_OUTSD, OPDEF_END, NULL, bind_string},
+        {0},
 };

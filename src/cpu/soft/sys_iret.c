@@ -80,7 +80,8 @@ static u64 flags_mask(const struct soft_cpu *c, unsigned size)
 
 static const struct op *iret_protected(struct soft_cpu *c, unsigned size)
 {
-	u64 rip = soft_peek(c, size, 0), flags = soft_peek(c, size, 2 * size), mask = flags_mask(c, size), d, rsp = 0;
+	u64 rip = soft_peek(c, size, 0), flags = soft_peek(c, size, 2 * size), mask = flags_mask(c, size), d,
+	    rsp = 0;
 	u16 selector = (u16)soft_peek(c, size, size);
 	unsigned cpl = selector_rpl(selector);
 	bool with_stack;
@@ -116,7 +117,9 @@ static const struct op *iret_protected(struct soft_cpu *c, unsigned size)
 
 const struct op *far_iret(struct soft_cpu *c, const struct op *o)
 {
-	/* Even an IRET that faults ends the blocking of NMIs. */
+	/* Even an IRET that faults ends the blocking of NMIs; of those that came meanwhile one is left. */
+	if (c->nmi_blocked)
+		atomic_fetch_and(&c->base.events, ~(u32)CPU_EV_NMI_AGAIN);
 	c->nmi_blocked = false;
 	if (soft_real(c))
 		return iret_real(c, o->osize);

@@ -31,7 +31,8 @@ static const struct op *push_seg(struct soft_cpu *c, const struct op *o)
 	unsigned size = o->osize, width = size == 4 ? 2 : size;
 	u64 sp = (c->regs[REG_RSP] - size) & soft_stack_mask(c);
 
-	soft_store(c, soft_seg_linear(c, SEG_SS, sp, width, SOFT_WRITE), width, c->seg[o->r[0]].selector, SEG_SS);
+	soft_store(c, soft_seg_linear(c, SEG_SS, sp, width, SOFT_WRITE), width, c->seg[o->r[0]].selector,
+	           SEG_SS);
 	soft_set_rsp(c, sp);
 	return soft_end(c, o);
 }
@@ -60,7 +61,8 @@ static const struct op *load_far(struct soft_cpu *c, const struct op *o)
 
 static bool is_segment(const ZydisDecodedOperand *op)
 {
-	return op->type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(op->reg.value) == ZYDIS_REGCLASS_SEGMENT;
+	return op->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+	       ZydisRegisterGetClass(op->reg.value) == ZYDIS_REGCLASS_SEGMENT;
 }
 
 /* The width of a stack slot: REX.W changes nothing, 66 makes it 16 bits. */
@@ -92,11 +94,20 @@ bool sys_bind_pop(struct op *o, const struct insn *i)
 bool sys_bind_load_far(struct op *o, const struct insn *i)
 {
 	switch (i->z.mnemonic) {
-	case ZYDIS_MNEMONIC_LDS: o->aux = SEG_DS; break;
-	case ZYDIS_MNEMONIC_LES: o->aux = SEG_ES; break;
-	case ZYDIS_MNEMONIC_LFS: o->aux = SEG_FS; break;
-	case ZYDIS_MNEMONIC_LGS: o->aux = SEG_GS; break;
-	default: o->aux = SEG_SS;
+	case ZYDIS_MNEMONIC_LDS:
+		o->aux = SEG_DS;
+		break;
+	case ZYDIS_MNEMONIC_LES:
+		o->aux = SEG_ES;
+		break;
+	case ZYDIS_MNEMONIC_LFS:
+		o->aux = SEG_FS;
+		break;
+	case ZYDIS_MNEMONIC_LGS:
+		o->aux = SEG_GS;
+		break;
+	default:
+		o->aux = SEG_SS;
 	}
 	o->osize = (u8)(i->operands[0].size / 8);
 	o->fn = load_far;
@@ -146,7 +157,19 @@ static const struct op *write_base(struct soft_cpu *c, const struct op *o, unsig
 	return o + 1;
 }
 
-const struct op *sys_rdfsbase(struct soft_cpu *c, const struct op *o) { return read_base(c, o, SEG_FS); }
-const struct op *sys_rdgsbase(struct soft_cpu *c, const struct op *o) { return read_base(c, o, SEG_GS); }
-const struct op *sys_wrfsbase(struct soft_cpu *c, const struct op *o) { return write_base(c, o, SEG_FS); }
-const struct op *sys_wrgsbase(struct soft_cpu *c, const struct op *o) { return write_base(c, o, SEG_GS); }
+const struct op *sys_rdfsbase(struct soft_cpu *c, const struct op *o)
+{
+	return read_base(c, o, SEG_FS);
+}
+const struct op *sys_rdgsbase(struct soft_cpu *c, const struct op *o)
+{
+	return read_base(c, o, SEG_GS);
+}
+const struct op *sys_wrfsbase(struct soft_cpu *c, const struct op *o)
+{
+	return write_base(c, o, SEG_FS);
+}
+const struct op *sys_wrgsbase(struct soft_cpu *c, const struct op *o)
+{
+	return write_base(c, o, SEG_GS);
+}

@@ -1,4 +1,5 @@
-/* SYSCALL, SYSRET, SYSENTER, SYSEXIT as Intel's processors do them: SYSCALL and SYSRET only in 64-bit mode. */
+/* SYSCALL, SYSRET, SYSENTER, SYSEXIT as Intel's processors do them: SYSCALL and SYSRET only in 64-bit mode.
+ */
 #include "cpu/soft/debug.h"
 #include "cpu/soft/far.h"
 
@@ -6,15 +7,16 @@
 static struct vcpu_segment flat(unsigned selector, unsigned type, unsigned cpl, u32 width)
 {
 	return (struct vcpu_segment){
-		.limit = 0xffffffff,
-		.attr = type | SEG_ATTR_S | SEG_ATTR_P | SEG_ATTR_G | cpl << SEG_ATTR_DPL_SHIFT | width,
-		.selector = (u16)((selector & 0xfffc) | cpl),
+	        .limit = 0xffffffff,
+	        .attr = type | SEG_ATTR_S | SEG_ATTR_P | SEG_ATTR_G | cpl << SEG_ATTR_DPL_SHIFT | width,
+	        .selector = (u16)((selector & 0xfffc) | cpl),
 	};
 }
 
 enum { TYPE_CODE = 0xb, TYPE_DATA = 3 };
 
-static const struct op *enter_flat(struct soft_cpu *c, unsigned cs, unsigned ss, unsigned cpl, bool is_long, u64 rip)
+static const struct op *enter_flat(struct soft_cpu *c, unsigned cs, unsigned ss, unsigned cpl, bool is_long,
+                                   u64 rip)
 {
 	c->seg[SEG_SS] = flat(ss, TYPE_DATA, cpl, SEG_ATTR_DB);
 	return far_enter(c, flat(cs, TYPE_CODE, cpl, is_long ? SEG_ATTR_L : SEG_ATTR_DB), cpl, rip);
@@ -55,7 +57,7 @@ const struct op *far_sysret(struct soft_cpu *c, const struct op *o)
 	soft_set_rflags(c, (c->regs[11] & 0x3c7fd7) | FLAG_ONE);
 	step_by_new_tf(c);
 	return enter_flat(c, wide ? base + 16 : base, base + 8, 3, wide,
-			  wide ? c->regs[REG_RCX] : (u32)c->regs[REG_RCX]);
+	                  wide ? c->regs[REG_RCX] : (u32)c->regs[REG_RCX]);
 }
 
 const struct op *far_sysenter(struct soft_cpu *c, const struct op *o)
@@ -67,7 +69,7 @@ const struct op *far_sysenter(struct soft_cpu *c, const struct op *o)
 	c->regs[REG_RSP] = lm ? c->sysenter_esp : (u32)c->sysenter_esp;
 	soft_set_rflags(c, soft_rflags(c) & ~(u64)(FLAG_VM | FLAG_IF | FLAG_RF));
 	return enter_flat(c, (unsigned)c->sysenter_cs, (unsigned)c->sysenter_cs + 8, 0, lm,
-			  lm ? c->sysenter_eip : (u32)c->sysenter_eip);
+	                  lm ? c->sysenter_eip : (u32)c->sysenter_eip);
 }
 
 const struct op *far_sysexit(struct soft_cpu *c, const struct op *o)
@@ -81,5 +83,6 @@ const struct op *far_sysexit(struct soft_cpu *c, const struct op *o)
 	if (wide && (!canonical(rip) || !canonical(rsp)))
 		soft_raise_error(c, EXC_GP, 0);
 	c->regs[REG_RSP] = wide ? rsp : (u32)rsp;
-	return enter_flat(c, wide ? base + 32 : base + 16, wide ? base + 40 : base + 24, 3, wide, wide ? rip : (u32)rip);
+	return enter_flat(c, wide ? base + 32 : base + 16, wide ? base + 40 : base + 24, 3, wide,
+	                  wide ? rip : (u32)rip);
 }

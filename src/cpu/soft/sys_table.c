@@ -48,8 +48,14 @@ static const struct op *set_ac(struct soft_cpu *c, const struct op *o, u64 ac)
 	return o + 1;
 }
 
-static const struct op *stac(struct soft_cpu *c, const struct op *o) { return set_ac(c, o, FLAG_AC); }
-static const struct op *clac(struct soft_cpu *c, const struct op *o) { return set_ac(c, o, 0); }
+static const struct op *stac(struct soft_cpu *c, const struct op *o)
+{
+	return set_ac(c, o, FLAG_AC);
+}
+static const struct op *clac(struct soft_cpu *c, const struct op *o)
+{
+	return set_ac(c, o, 0);
+}
 
 /* ---- caches and TLB ---- */
 
@@ -147,7 +153,10 @@ static const struct op *rdtscp(struct soft_cpu *c, const struct op *o)
 }
 
 /* No counter exists, whatever CPL and CR4.PCE say. */
-static const struct op *rdpmc(struct soft_cpu *c, const struct op *o) { soft_raise_error(c, EXC_GP, 0); }
+static const struct op *rdpmc(struct soft_cpu *c, const struct op *o)
+{
+	soft_raise_error(c, EXC_GP, 0);
+}
 
 static const struct op *rdpid(struct soft_cpu *c, const struct op *o)
 {
@@ -173,64 +182,65 @@ enum { HYPERCALL_ENOSYS = 1000, HYPERCALL_EPERM = 1 };
 
 static const struct op *vmcall(struct soft_cpu *c, const struct op *o)
 {
-	soft_reg_set(c, REG_RAX * 8, c->long64 ? 8 : 4, (u64)(s64)(c->cpl ? -HYPERCALL_EPERM : -HYPERCALL_ENOSYS));
+	soft_reg_set(c, REG_RAX * 8, c->long64 ? 8 : 4,
+	             (u64)(s64)(c->cpl ? -HYPERCALL_EPERM : -HYPERCALL_ENOSYS));
 	return soft_end(c, o);
 }
 
 const struct opdef soft_sys_table[] = {
-	/* MOV, PUSH, POP: the forms with segment, control and debug registers */
-	{ZYDIS_MNEMONIC_MOV, OPDEF_END, NULL, sys_bind_mov},
-	{ZYDIS_MNEMONIC_PUSH, OPDEF_END, NULL, sys_bind_push},
-	{ZYDIS_MNEMONIC_POP, OPDEF_END, NULL, sys_bind_pop},
-	{ZYDIS_MNEMONIC_LDS, OPDEF_END, NULL, sys_bind_load_far},
-	{ZYDIS_MNEMONIC_LES, OPDEF_END, NULL, sys_bind_load_far},
-	{ZYDIS_MNEMONIC_LFS, OPDEF_END, NULL, sys_bind_load_far},
-	{ZYDIS_MNEMONIC_LGS, OPDEF_END, NULL, sys_bind_load_far},
-	{ZYDIS_MNEMONIC_LSS, OPDEF_END, NULL, sys_bind_load_far},
-	{ZYDIS_MNEMONIC_SWAPGS, 0, sys_swapgs, NULL},
-	{ZYDIS_MNEMONIC_RDFSBASE, 0, sys_rdfsbase, NULL},
-	{ZYDIS_MNEMONIC_RDGSBASE, 0, sys_rdgsbase, NULL},
-	{ZYDIS_MNEMONIC_WRFSBASE, 0, sys_wrfsbase, NULL},
-	{ZYDIS_MNEMONIC_WRGSBASE, 0, sys_wrgsbase, NULL},
+        /* MOV, PUSH, POP: the forms with segment, control and debug registers */
+        {ZYDIS_MNEMONIC_MOV, OPDEF_END, NULL, sys_bind_mov},
+        {ZYDIS_MNEMONIC_PUSH, OPDEF_END, NULL, sys_bind_push},
+        {ZYDIS_MNEMONIC_POP, OPDEF_END, NULL, sys_bind_pop},
+        {ZYDIS_MNEMONIC_LDS, OPDEF_END, NULL, sys_bind_load_far},
+        {ZYDIS_MNEMONIC_LES, OPDEF_END, NULL, sys_bind_load_far},
+        {ZYDIS_MNEMONIC_LFS, OPDEF_END, NULL, sys_bind_load_far},
+        {ZYDIS_MNEMONIC_LGS, OPDEF_END, NULL, sys_bind_load_far},
+        {ZYDIS_MNEMONIC_LSS, OPDEF_END, NULL, sys_bind_load_far},
+        {ZYDIS_MNEMONIC_SWAPGS, 0, sys_swapgs, NULL},
+        {ZYDIS_MNEMONIC_RDFSBASE, 0, sys_rdfsbase, NULL},
+        {ZYDIS_MNEMONIC_RDGSBASE, 0, sys_rdgsbase, NULL},
+        {ZYDIS_MNEMONIC_WRFSBASE, 0, sys_wrfsbase, NULL},
+        {ZYDIS_MNEMONIC_WRGSBASE, 0, sys_wrgsbase, NULL},
 
-	{ZYDIS_MNEMONIC_CLTS, OPDEF_END, sys_clts, NULL},
-	{ZYDIS_MNEMONIC_LMSW, OPDEF_END, sys_lmsw, NULL},
-	{ZYDIS_MNEMONIC_SMSW, OPDEF_END, sys_smsw, NULL},
+        {ZYDIS_MNEMONIC_CLTS, OPDEF_END, sys_clts, NULL},
+        {ZYDIS_MNEMONIC_LMSW, OPDEF_END, sys_lmsw, NULL},
+        {ZYDIS_MNEMONIC_SMSW, OPDEF_END, sys_smsw, NULL},
 
-	{ZYDIS_MNEMONIC_LGDT, OPDEF_END, sys_lgdt, NULL},
-	{ZYDIS_MNEMONIC_LIDT, OPDEF_END, sys_lidt, NULL},
-	{ZYDIS_MNEMONIC_SGDT, OPDEF_END, sys_sgdt, NULL},
-	{ZYDIS_MNEMONIC_SIDT, OPDEF_END, sys_sidt, NULL},
-	{ZYDIS_MNEMONIC_LLDT, OPDEF_END, sys_lldt, NULL},
-	{ZYDIS_MNEMONIC_SLDT, OPDEF_END, sys_sldt, NULL},
-	{ZYDIS_MNEMONIC_LTR, OPDEF_END, sys_ltr, NULL},
-	{ZYDIS_MNEMONIC_STR, OPDEF_END, sys_str, NULL},
-	{ZYDIS_MNEMONIC_LAR, OPDEF_END, sys_lar, NULL},
-	{ZYDIS_MNEMONIC_LSL, OPDEF_END, sys_lsl, NULL},
-	{ZYDIS_MNEMONIC_VERR, OPDEF_END, sys_verr, NULL},
-	{ZYDIS_MNEMONIC_VERW, OPDEF_END, sys_verw, NULL},
-	{ZYDIS_MNEMONIC_ARPL, OPDEF_END, sys_arpl, NULL},
+        {ZYDIS_MNEMONIC_LGDT, OPDEF_END, sys_lgdt, NULL},
+        {ZYDIS_MNEMONIC_LIDT, OPDEF_END, sys_lidt, NULL},
+        {ZYDIS_MNEMONIC_SGDT, OPDEF_END, sys_sgdt, NULL},
+        {ZYDIS_MNEMONIC_SIDT, OPDEF_END, sys_sidt, NULL},
+        {ZYDIS_MNEMONIC_LLDT, OPDEF_END, sys_lldt, NULL},
+        {ZYDIS_MNEMONIC_SLDT, OPDEF_END, sys_sldt, NULL},
+        {ZYDIS_MNEMONIC_LTR, OPDEF_END, sys_ltr, NULL},
+        {ZYDIS_MNEMONIC_STR, OPDEF_END, sys_str, NULL},
+        {ZYDIS_MNEMONIC_LAR, OPDEF_END, sys_lar, NULL},
+        {ZYDIS_MNEMONIC_LSL, OPDEF_END, sys_lsl, NULL},
+        {ZYDIS_MNEMONIC_VERR, OPDEF_END, sys_verr, NULL},
+        {ZYDIS_MNEMONIC_VERW, OPDEF_END, sys_verw, NULL},
+        {ZYDIS_MNEMONIC_ARPL, OPDEF_END, sys_arpl, NULL},
 
-	{ZYDIS_MNEMONIC_CLI, 0, cli, NULL},
-	{ZYDIS_MNEMONIC_STI, OPDEF_END, sti, NULL},
-	{ZYDIS_MNEMONIC_HLT, OPDEF_END, hlt, NULL},
-	{ZYDIS_MNEMONIC_STAC, 0, stac, NULL},
-	{ZYDIS_MNEMONIC_CLAC, 0, clac, NULL},
+        {ZYDIS_MNEMONIC_CLI, 0, cli, NULL},
+        {ZYDIS_MNEMONIC_STI, OPDEF_END, sti, NULL},
+        {ZYDIS_MNEMONIC_HLT, OPDEF_END, hlt, NULL},
+        {ZYDIS_MNEMONIC_STAC, 0, stac, NULL},
+        {ZYDIS_MNEMONIC_CLAC, 0, clac, NULL},
 
-	{ZYDIS_MNEMONIC_INVD, OPDEF_END, wbinvd, NULL},
-	{ZYDIS_MNEMONIC_WBINVD, OPDEF_END, wbinvd, NULL},
-	{ZYDIS_MNEMONIC_INVLPG, OPDEF_END, invlpg, NULL},
-	{ZYDIS_MNEMONIC_INVPCID, OPDEF_END, invpcid, NULL},
+        {ZYDIS_MNEMONIC_INVD, OPDEF_END, wbinvd, NULL},
+        {ZYDIS_MNEMONIC_WBINVD, OPDEF_END, wbinvd, NULL},
+        {ZYDIS_MNEMONIC_INVLPG, OPDEF_END, invlpg, NULL},
+        {ZYDIS_MNEMONIC_INVPCID, OPDEF_END, invpcid, NULL},
 
-	{ZYDIS_MNEMONIC_RDMSR, OPDEF_END, rdmsr, NULL},
-	{ZYDIS_MNEMONIC_WRMSR, OPDEF_END, wrmsr, NULL},
-	{ZYDIS_MNEMONIC_RDTSC, 0, rdtsc, NULL},
-	{ZYDIS_MNEMONIC_RDTSCP, 0, rdtscp, NULL},
-	{ZYDIS_MNEMONIC_RDPMC, OPDEF_END, rdpmc, NULL},
-	{ZYDIS_MNEMONIC_RDPID, 0, rdpid, NULL},
-	{ZYDIS_MNEMONIC_CPUID, 0, cpuid, NULL},
+        {ZYDIS_MNEMONIC_RDMSR, OPDEF_END, rdmsr, NULL},
+        {ZYDIS_MNEMONIC_WRMSR, OPDEF_END, wrmsr, NULL},
+        {ZYDIS_MNEMONIC_RDTSC, 0, rdtsc, NULL},
+        {ZYDIS_MNEMONIC_RDTSCP, 0, rdtscp, NULL},
+        {ZYDIS_MNEMONIC_RDPMC, OPDEF_END, rdpmc, NULL},
+        {ZYDIS_MNEMONIC_RDPID, 0, rdpid, NULL},
+        {ZYDIS_MNEMONIC_CPUID, 0, cpuid, NULL},
 
-	{ZYDIS_MNEMONIC_VMCALL, OPDEF_END, vmcall, NULL},
-	{ZYDIS_MNEMONIC_VMMCALL, OPDEF_END, vmcall, NULL},
-	{0},
+        {ZYDIS_MNEMONIC_VMCALL, OPDEF_END, vmcall, NULL},
+        {ZYDIS_MNEMONIC_VMMCALL, OPDEF_END, vmcall, NULL},
+        {0},
 };

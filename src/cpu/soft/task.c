@@ -28,7 +28,10 @@ struct task {
 	bool wide, trap;
 };
 
-u16 task_gate_selector(u64 d) { return gate_selector(d); }
+u16 task_gate_selector(u64 d)
+{
+	return gate_selector(d);
+}
 
 static u32 tss_load(struct soft_cpu *c, u64 base, u32 offset, unsigned size)
 {
@@ -40,7 +43,10 @@ static void tss_store(struct soft_cpu *c, u64 base, u32 offset, unsigned size, u
 	soft_sys_store(c, (u32)(base + offset), size, value);
 }
 
-static bool tss_wide(unsigned type) { return type >= DESC_TSS32; }
+static bool tss_wide(unsigned type)
+{
+	return type >= DESC_TSS32;
+}
 
 static void task_save(struct soft_cpu *c, u64 rip, u64 flags)
 {
@@ -218,7 +224,8 @@ void task_switch(struct soft_cpu *c, u16 selector, enum task_reason reason, u64 
 	u16 old = c->tr.selector;
 	struct task t;
 
-	/* Both TSSs are read and written before anything else changes: a page fault leaves the old task running. */
+	/* Both TSSs are read and written before anything else changes: a page fault leaves the old task
+	 * running. */
 	t = task_read(c, tss.base, wide);
 	if (reason == TASK_EVENT && c->delivering.kind == SOFT_EVENT_EXCEPTION && !c->delivering.trap)
 		flags |= FLAG_RF;

@@ -48,8 +48,9 @@ static _Noreturn void misaligned(struct soft_cpu *c, const struct vec_info *i)
 }
 
 /*
- * Host pointer to the memory operand, checked for reading. A pending x87 exception goes before any fault of memory: it is
- * looked for where one is possible, that is if the TLB misses, and always outside of 64-bit mode, where segments have limits.
+ * Host pointer to the memory operand, checked for reading. A pending x87 exception goes before any fault of
+ * memory: it is looked for where one is possible, that is if the TLB misses, and always outside of 64-bit
+ * mode, where segments have limits.
  */
 static inline const void *read_operand(struct soft_cpu *c, const struct op *o, const struct vec_info *i,
                                        u64 *at)
@@ -246,7 +247,8 @@ static const struct op *vec_full(struct soft_cpu *c, const struct op *o)
 	longjmp(c->jmp, 1);
 }
 
-/* Legacy SSE operands of 16 bytes are aligned but for these, and for SHA's on AMD; VEX ones are not but for those. */
+/* Legacy SSE operands of 16 bytes are aligned but for these, and for SHA's on AMD; VEX ones are not but for
+ * those. */
 static bool is_aligned(const ZydisDecodedInstruction *z, unsigned size)
 {
 	switch (z->mnemonic) {

@@ -33,11 +33,27 @@ static void lanes_init(struct soft_cpu *c, const struct op *o, struct lanes *l)
 static u64 lane_linear(struct soft_cpu *c, const struct op *o, const struct lanes *l, unsigned n,
                        enum soft_access access)
 {
-	u64 offset = op_offset(c, o) + n * l->size;
+	/* The address wraps at the address size, the operand from there on does not. */
+	return soft_seg_linear(c, o->seg, op_offset(c, o) + n * l->size, l->size, access);
+}
 
-	if (o->asize != 8)
-		offset &= MASK(o->asize * 8);
-	return soft_seg_linear(c, o->seg, offset, l->size, access);
+/* These instructions are exempt from alignment checks, which soft_load() and soft_store() make. */
+static u64 element_load(struct soft_cpu *c, u64 linear, unsigned size, unsigned seg)
+{
+	u64 v = 0;
+
+	if (likely(!(linear & (size - 1))))
+		return soft_load(c, linear, size, seg);
+	soft_read_bytes(c, linear, &v, size, seg);
+	return v;
+}
+
+static void element_store(struct soft_cpu *c, u64 linear, unsigned size, u64 v, unsigned seg)
+{
+	if (likely(!(linear & (size - 1))))
+		soft_store(c, linear, size, v, seg);
+	else
+		soft_write_bytes(c, linear, &v, size, seg);
 }
 
 static u64 lane_get(const u8 *data, unsigned size, unsigned n)
@@ -67,7 +83,7 @@ static const struct op *masked_load(struct soft_cpu *c, const struct op *o)
 		u64 v = 0;
 
 		if (lane_on(&l, n))
-			v = soft_load(c, lane_linear(c, o, &l, n, SOFT_READ), l.size, o->seg);
+			v = element_load(c, lane_linear(c, o, &l, n, SOFT_READ), l.size, o->seg);
 		lane_set(l.data, l.size, n, v);
 	}
 	vec_enter(c);
@@ -82,9 +98,12 @@ static const struct op *masked_store(struct soft_cpu *c, const struct op *o)
 
 	vec_check(c, o);
 	lanes_init(c, o, &l);
-	/* Those of single bytes check all of the operand: the SDM leaves that open, CPUs do it. */
-	if (l.size == 1)
-		soft_probe(c, op_linear(c, o, l.count, SOFT_WRITE), l.count, SOFT_WRITE, o->seg);
+	/*
+	 * Those of single bytes check all of the operand: the SDM leaves that open, CPUs do it, as quadwords.
+	 * The pointer is not written through.
+	 */
+	for (unsigned n = 0; l.size == 1 && n < l.count; n += 8)
+		soft_write_ptr(c, soft_seg_linear(c, o->seg, op_offset(c, o) + n, 8, SOFT_WRITE), 8, o->seg);
 	for (unsigned n = 0; l.size > 1 && n < l.count; n++)
 		if (lane_on(&l, n))
 			soft_probe(c, lane_linear(c, o, &l, n, SOFT_WRITE), l.size, SOFT_WRITE, o->seg);
@@ -93,8 +112,8 @@ static const struct op *masked_store(struct soft_cpu *c, const struct op *o)
 	vec_leave(c);
 	for (unsigned n = 0; n < l.count; n++)
 		if (lane_on(&l, n))
-			soft_store(c, lane_linear(c, o, &l, n, SOFT_WRITE), l.size,
-			           lane_get(l.data, l.size, n), o->seg);
+			element_store(c, lane_linear(c, o, &l, n, SOFT_WRITE), l.size,
+			              lane_get(l.data, l.size, n), o->seg);
 	return o + 1;
 }
 
@@ -127,7 +146,8 @@ static const struct op *gather(struct soft_cpu *c, const struct op *o)
 			offset = op_offset(c, o) + (offset << o->scale);
 			if (o->asize != 8)
 				offset &= MASK(o->asize * 8);
-			v = soft_load(c, soft_seg_linear(c, o->seg, offset, elem, SOFT_READ), elem, o->seg);
+			v = element_load(c, soft_seg_linear(c, o->seg, offset, elem, SOFT_READ), elem,
+			                 o->seg);
 			soft_vec_park(c);
 			*xmm_half(c, dest, n * w) = (u32)v;
 			if (w == 2)

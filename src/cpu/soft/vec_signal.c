@@ -35,7 +35,8 @@ static void on_sigfpe(int sig, siginfo_t *info, void *context)
 
 static void install(void)
 {
-	struct sigaction action = {.sa_sigaction = on_sigfpe, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
+	struct sigaction action = {.sa_sigaction = on_sigfpe,
+	                           .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
 
 	sigemptyset(&action.sa_mask);
 	if (sigaction(SIGFPE, &action, &previous) < 0)

@@ -6,8 +6,8 @@ enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40, PTE_PS = 0x8
 /* Above the physical address width, below the bits that 4-level paging ignores. */
 #define PTE_RSVD_HIGH (MASK(52) & ~MASK(SOFT_PHYS_BITS))
 /* The same for PAE paging, which ignores none. */
-#define PAE_RSVD_HIGH  (MASK(63) & ~MASK(SOFT_PHYS_BITS))
-#define PDPTE_RSVD     (~MASK(SOFT_PHYS_BITS) | 0x1e6)
+#define PAE_RSVD_HIGH (MASK(63) & ~MASK(SOFT_PHYS_BITS))
+#define PDPTE_RSVD    (~MASK(SOFT_PHYS_BITS) | 0x1e6)
 
 struct step {
 	void *ptr; /* NULL: not in memory that can be written */
@@ -45,11 +45,11 @@ static bool entry_mark(struct step *s, u64 bits, bool wide)
 	if (wide) {
 		u64 old = s->value;
 		same = __atomic_compare_exchange_n((u64 *)s->ptr, &old, old | bits, false, __ATOMIC_SEQ_CST,
-						   __ATOMIC_SEQ_CST);
+		                                   __ATOMIC_SEQ_CST);
 	} else {
 		u32 old = (u32)s->value;
-		same = __atomic_compare_exchange_n((u32 *)s->ptr, &old, old | (u32)bits, false, __ATOMIC_SEQ_CST,
-						   __ATOMIC_SEQ_CST);
+		same = __atomic_compare_exchange_n((u32 *)s->ptr, &old, old | (u32)bits, false,
+		                                   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 	}
 	if (same)
 		physmem_page_changed(s->page);
@@ -69,8 +69,8 @@ static u64 reserved_bits(const struct soft_cpu *c, bool pae, unsigned level, u64
 	return e & rsvd;
 }
 
-bool soft_walk(struct soft_cpu *c, u64 linear, enum soft_access access, enum soft_tlb_mode mode, const u64 pdptes[4],
-	       struct soft_walk *w, u32 *error)
+bool soft_walk(struct soft_cpu *c, u64 linear, enum soft_access access, enum soft_tlb_mode mode,
+               const u64 pdptes[4], struct soft_walk *w, u32 *error)
 {
 	bool pae = c->cr4 & CR4_PAE, four = soft_long_active(c), user_access = mode == SOFT_TLB_USER;
 	struct step step[4];
@@ -148,7 +148,8 @@ again:;
 	if (user_access)
 		denied = !user;
 	else
-		denied = user && (access == SOFT_EXEC ? (c->cr4 & CR4_SMEP) != 0 : mode == SOFT_TLB_SUPER_SMAP);
+		denied = user &&
+		         (access == SOFT_EXEC ? (c->cr4 & CR4_SMEP) != 0 : mode == SOFT_TLB_SUPER_SMAP);
 	if (access == SOFT_WRITE)
 		denied |= !may_write;
 	if (access == SOFT_EXEC)
@@ -169,10 +170,10 @@ again:;
 	if (!pae && size > PAGE_SIZE)
 		frame = (e & 0xffc00000) | (e >> 13 & 0xff) << 32;
 	*w = (struct soft_walk){
-		.gpa = (frame & ~(size - 1)) | (linear & (size - 1)),
-		.page_size = size,
-		.write = may_write && (access == SOFT_WRITE || (e & PTE_D)),
-		.global = (e & PTE_G) && (c->cr4 & CR4_PGE),
+	        .gpa = (frame & ~(size - 1)) | (linear & (size - 1)),
+	        .page_size = size,
+	        .write = may_write && (access == SOFT_WRITE || (e & PTE_D)),
+	        .global = (e & PTE_G) && (c->cr4 & CR4_PGE),
 	};
 	return true;
 }

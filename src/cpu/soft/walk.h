@@ -1,6 +1,7 @@
 /*
- * Page walks: linear to guest-physical addresses by the guest's paging structures (SDM vol. 3 ch. 4): 4-level, PAE,
- * 32-bit with PSE-36, or none. Sets accessed and dirty flags. Owner: the vCPU's thread; nothing here is cached.
+ * Page walks: linear to guest-physical addresses by the guest's paging structures (SDM vol. 3 ch. 4):
+ * 4-level, PAE, 32-bit with PSE-36, or none. Sets accessed and dirty flags. Owner: the vCPU's thread; nothing
+ * here is cached.
  */
 #pragma once
 
@@ -20,7 +21,7 @@ struct soft_walk {
 };
 
 /* mode says whose access it is; linear must be canonical. False: *error is the page fault's error code. */
-bool soft_walk(struct soft_cpu *c, u64 linear, enum soft_access access, enum soft_tlb_mode mode, const u64 pdptes[4],
-	       struct soft_walk *w, u32 *error);
+bool soft_walk(struct soft_cpu *c, u64 linear, enum soft_access access, enum soft_tlb_mode mode,
+               const u64 pdptes[4], struct soft_walk *w, u32 *error);
 /* Reads the four PDPTEs at cr3; false if one has a reserved bit set. */
 bool soft_walk_pdptes(struct soft_cpu *c, u64 cr3, u64 pdptes[4]);

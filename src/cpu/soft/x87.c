@@ -33,6 +33,16 @@ static unsigned env_size(const struct op *o)
 	return is_16bit(o) ? 14 : 28;
 }
 
+/* The area is an array of words or doublewords, also for alignment checks (SDM vol. 3 table 6-7). */
+static u64 area(struct soft_cpu *c, const struct op *o, unsigned size, enum soft_access access)
+{
+	u64 linear = op_linear(c, o, size, access);
+
+	if (unlikely(c->cr0 & CR0_AM && c->rflags & FLAG_AC && c->cpl == 3 && linear & (is_16bit(o) ? 1 : 3)))
+		soft_raise_error(c, EXC_AC, 0);
+	return linear;
+}
+
 /* buf has room for 28 bytes. */
 static void env_encode(const struct soft_cpu *c, const struct op *o, const struct x87_env *e, u8 *buf)
 {
@@ -98,11 +108,11 @@ static const struct op *x87_fnstenv(struct soft_cpu *c, const struct op *o)
 {
 	unsigned size = env_size(o);
 	struct x87_env env;
-	u8 buf[28];
+	u8 buf[28] __attribute__((aligned(4)));
 	u64 at;
 
 	vec_check(c, o);
-	at = op_linear(c, o, size, SOFT_WRITE);
+	at = area(c, o, size, SOFT_WRITE);
 	soft_probe(c, at, size, SOFT_WRITE, o->seg);
 	vec_enter(c);
 	__asm__ volatile("fnstenv %0" : "=m"(env));
@@ -116,11 +126,11 @@ static const struct op *x87_fnsave(struct soft_cpu *c, const struct op *o)
 {
 	unsigned size = env_size(o);
 	struct x87_full full;
-	u8 buf[108];
+	u8 buf[108] __attribute__((aligned(4)));
 	u64 at;
 
 	vec_check(c, o);
-	at = op_linear(c, o, size + 80, SOFT_WRITE);
+	at = area(c, o, size + 80, SOFT_WRITE);
 	soft_probe(c, at, size + 80, SOFT_WRITE, o->seg);
 	vec_enter(c);
 	__asm__ volatile("fnsave %0" : "=m"(full));
@@ -137,11 +147,11 @@ static const struct op *x87_fldenv(struct soft_cpu *c, const struct op *o)
 {
 	unsigned size = env_size(o);
 	struct x87_env env;
-	u8 buf[28];
+	u8 buf[28] __attribute__((aligned(4)));
 
 	vec_check(c, o);
 	vec_wait(c);
-	soft_read_bytes(c, op_linear(c, o, size, SOFT_READ), buf, size, o->seg);
+	soft_read_bytes(c, area(c, o, size, SOFT_READ), buf, size, o->seg);
 	env_decode(c, o, buf, &env);
 	vec_enter(c);
 	__asm__ volatile("fldenv %0" : : "m"(env));
@@ -153,11 +163,11 @@ static const struct op *x87_frstor(struct soft_cpu *c, const struct op *o)
 {
 	unsigned size = env_size(o);
 	struct x87_full full;
-	u8 buf[108];
+	u8 buf[108] __attribute__((aligned(4)));
 
 	vec_check(c, o);
 	vec_wait(c);
-	soft_read_bytes(c, op_linear(c, o, size + 80, SOFT_READ), buf, size + 80, o->seg);
+	soft_read_bytes(c, area(c, o, size + 80, SOFT_READ), buf, size + 80, o->seg);
 	env_decode(c, o, buf, &full.env);
 	vec_copy(full.st, buf + size, 80);
 	vec_enter(c);
