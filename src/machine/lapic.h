@@ -67,6 +67,10 @@ enum {
 	APIC_ESR_REGISTER = 1 << 7,
 };
 
+#define LVT_MODE(v)     ((v) >> 8 & 7)
+#define LVT_STATUS      BIT(12)
+#define LVT_RIRR        BIT(14)
+#define LVT_LEVEL       BIT(15)
 #define APIC_LVT_MASKED BIT(16)
 #define APIC_SVR_ENABLE BIT(8)
 
@@ -157,11 +161,22 @@ int lapic_arbitrate(struct lapic *l);
 /* Delivers here, whatever the destination says; false if it was not accepted. */
 bool lapic_accept(struct lapic *l, const struct apic_message *m);
 
-/* For lapic_timer.c and lapic.c: with the lock held. */
+/* What follows is among lapic*.c, with the lock held if not said otherwise. */
 void lapic_local_interrupt(struct lapic *l, unsigned lvt);
+void lapic_error(struct lapic *l, u32 bit);
+/* Looks at a LINT pin that is high: rising says whether it just became so. */
+void lapic_pin(struct lapic *l, unsigned pin, bool rising);
+/* Raises CPU_EV_INTR if something can be delivered. */
 void lapic_kick(struct lapic *l);
+u32 lapic_ppr(const struct lapic *l);
+u32 lapic_apr(const struct lapic *l);
+/* Without the lock, as messages may come back to us: an ICR was written; the EOI register was. */
+void lapic_send(struct lapic *l, u32 icr, u32 dest, bool wide);
+void lapic_eoi(struct lapic *l);
+/* lapic_regs.c: all but TPR, ID and IA32_APIC_BASE to their state after INIT. */
+void lapic_registers_reset(struct lapic *l);
 
-/* lapic_timer.c; with the lock held. */
+/* lapic_timer.c */
 int lapic_timer_init(struct lapic *l, struct loop *loop, struct error *e);
 void lapic_timer_reset(struct lapic *l);
 void lapic_timer_start(struct lapic *l);                /* TMICT was written */

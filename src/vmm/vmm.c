@@ -113,6 +113,7 @@ static void on_signal(void *ctx, u32 events)
  */
 static int signals_open(struct vmm *v, struct error *e)
 {
+	struct sigaction hangup;
 	sigset_t set;
 
 	signal(SIGPIPE, SIG_IGN); /* a reader that is gone is an error code, not an end */
@@ -121,7 +122,9 @@ static int signals_open(struct vmm *v, struct error *e)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
+	sigaction(SIGHUP, NULL, &hangup);
+	if (hangup.sa_handler != SIG_IGN) /* nohup(1) */
+		sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGCONT);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 

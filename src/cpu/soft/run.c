@@ -102,10 +102,8 @@ static void run_blocks(struct soft_cpu *c)
 		do {
 			c->op = o;
 			o = o->fn(c, o);
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-			if (c->vec_live)
+			if (VEC_PARK_ALWAYS && c->vec_live)
 				soft_vec_park(c);
-#endif
 		} while (o);
 		c->op = NULL;
 	} while (!events_pending(c) && likely(!(c->step | c->halted)));

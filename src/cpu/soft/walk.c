@@ -139,6 +139,9 @@ again:;
 		write &= e;
 		if (leaf)
 			break;
+		/* Used for translation, whatever comes of it (SDM vol. 3 4.8). */
+		if (!entry_mark(&step[steps - 1], PTE_A, pae))
+			goto again;
 		table = e & PTE_ADDR;
 	}
 
@@ -159,12 +162,8 @@ again:;
 		return false;
 	}
 
-	for (unsigned i = 0; i < steps; i++) {
-		u64 bits = PTE_A | (access == SOFT_WRITE && i + 1 == steps ? PTE_D : 0);
-
-		if (!entry_mark(&step[i], bits, pae))
-			goto again;
-	}
+	if (!entry_mark(&step[steps - 1], PTE_A | (access == SOFT_WRITE ? PTE_D : 0), pae))
+		goto again;
 
 	u64 frame = e & PTE_ADDR;
 	if (!pae && size > PAGE_SIZE)

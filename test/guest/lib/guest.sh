@@ -79,7 +79,7 @@ disk_copy() {
 vmm_start() {
 	vmm_name=$1
 	shift
-	rm -f "$WORK/$vmm_name.status"
+	: >"$WORK/$vmm_name.out"
 	timeout -k 5 "$VMM_LIMIT" "$VMM" "$@" \
 		</dev/null >"$WORK/$vmm_name.out" 2>"$WORK/$vmm_name.err" &
 	echo $! >"$WORK/$vmm_name.pid"

@@ -221,13 +221,14 @@ static void descriptors_init(void)
 	load_tables();
 #ifdef __x86_64__
 	tss.rsp[0] = (ulong)kernel_stack[1];
-	tss.iomap = sizeof(tss);
 	gdt[GDT_TSS / 8 + 1] = (ulong)&tss >> 32;
 #else
 	tss.esp0 = (ulong)kernel_stack[1];
 	tss.ss0 = DATA;
-	tss.iomap = sizeof(tss);
 #endif
+	memset(tss.map, 0xff, sizeof(tss.map));
+	tss.map[0x3f8 / 8] = 0;
+	tss.iomap = offsetof(struct tss, map);
 	gdt_set(GDT_TSS, (u32)(ulong)&tss, sizeof(tss) - 1, 0x89, 0);
 	asm volatile("ltr %w0" : : "r"(GDT_TSS));
 }

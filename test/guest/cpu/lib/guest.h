@@ -70,7 +70,7 @@ extern ulong vector_entries[256];
 extern u64 gdt[];
 #ifdef __x86_64__
 struct idt_entry { u64 low, high; };
-struct tss { u32 reserved; u64 rsp[3]; u64 reserved1, ist[7]; u64 reserved2; u16 reserved3, iomap; u8 map[64]; } __attribute__((packed));
+struct tss { u32 reserved; u64 rsp[3]; u64 reserved1, ist[7]; u64 reserved2; u16 reserved3, iomap; u8 map[8193]; } __attribute__((packed));
 extern u64 boot_pml4[];
 #else
 struct idt_entry { u64 low; };
@@ -78,7 +78,7 @@ struct tss {
 	u32 link, esp0, ss0, esp1, ss1, esp2, ss2, cr3, eip, eflags, eax, ecx, edx, ebx, esp, ebp, esi, edi;
 	u32 es, cs, ss, ds, fs, gs, ldt;
 	u16 trap, iomap;
-	u8 map[64];
+	u8 map[8193];
 } __attribute__((packed));
 #endif
 extern struct idt_entry idt[256];
@@ -99,7 +99,8 @@ extern struct tss tss; /* of the bootstrap processor */
 /* type: access byte (P, DPL, S, type); flags: G 8, D/B 4, L 2 */
 void gdt_set(unsigned selector, u32 base, u32 limit20, u8 access, u8 flags);
 
-void user_call(void (*fn)(void *), void *arg); /* at CPL 3, see start.S */
+/* At CPL 3, see start.S. The I/O bitmap lets it print. */
+void user_call(void (*fn)(void *), void *arg);
 
 /* ---- processor ---- */
 #define MSR_EFER 0xc0000080
