@@ -378,7 +378,12 @@ static unsigned piece(size_t n)
 static void mmio_read(struct soft_cpu *c, u64 gpa, u8 *buf, size_t n)
 {
 	const struct cpu_board *b = soft_board(c);
+	const u8 *rom = physmem_ptr(b->mem, gpa, n); /* as part of a read-modify-write */
 
+	if (rom) {
+		copy(buf, rom, n);
+		return;
+	}
 	while (n) {
 		unsigned s = piece(n);
 		u64 v = b->mmio_read(b->ctx, &c->base, gpa, s);
