@@ -92,7 +92,7 @@ static void in_command(struct input *in)
 		c.flags = in8(in);
 	if (q) {
 		c.cdw10 = fields & 0x10 ? in32(in) : in16(in) % (DISK / 512);
-		c.cdw12 = blocks | in8(in) << 24 | (fields & 0x40 ? 0x700 : 0);
+		c.cdw12 = blocks | (u32)in8(in) << 24 | (fields & 0x40 ? 0x700 : 0);
 		c.cdw11 = fields & 0x10 ? in8(in) : c.opcode == 9 ? 4 : 0;
 	} else {
 		c.cdw10 = (u32)in_value(in);

@@ -128,6 +128,12 @@ static void compare_vectors(const struct image *native, const struct image *soft
 	say_number(d, "fcw", *(u16 *)a, *(u16 *)b);
 	say_number(d, "fsw", *(u16 *)(a + 2), *(u16 *)(b + 2));
 	say_number(d, "ftw", a[4], b[4]);
+	/* AMD keeps the pointers only while an exception is pending, and only bits that addresses have. */
+	if (*(u64 *)(a + 8)) {
+		say_number(d, "fop", *(u16 *)(a + 6) & 0x7ff, *(u16 *)(b + 6) & 0x7ff);
+		say_number(d, "fip", *(u64 *)(a + 8) & MASK(48), *(u64 *)(b + 8) & MASK(48));
+		say_number(d, "fdp", *(u64 *)(a + 16) & MASK(48), *(u64 *)(b + 16) & MASK(48));
+	}
 	say_number(d, "mxcsr", *(u32 *)(a + 24), *(u32 *)(b + 24));
 	for (unsigned i = 0; i < 8; i++)
 		say_bytes(d, "st", i, a + 32 + 16 * i, b + 32 + 16 * i, 10);
@@ -135,6 +141,18 @@ static void compare_vectors(const struct image *native, const struct image *soft
 		say_bytes(d, "xmm", i, a + 160 + 16 * i, b + 160 + 16 * i, 16);
 	for (unsigned i = 0; i < 16; i++)
 		say_bytes(d, "ymmh", i, a + 576 + 16 * i, b + 576 + 16 * i, 16);
+}
+
+/* In a saved area: pointers as above, and MXCSR_MASK is the CPU's own. */
+static void even_out_xstate(const struct sample *s, const u8 *native, u8 *soft)
+{
+	u64 at = s->target - DATA_BASE;
+
+	if (!sample_is_xstate(s) || s->target < DATA_BASE || at + 32 > DATA_SIZE)
+		return;
+	if (!native[at + 8] && !native[at + 9] && !native[at + 10])
+		memcpy(soft + at + 6, native + at + 6, 18);
+	memcpy(soft + at + 28, native + at + 28, 4);
 }
 
 static void compare_memory(const u8 *a, const u8 *b, struct difference *d)
@@ -166,18 +184,15 @@ static bool is_x87_environment(const struct sample *s)
 static void compare_fault(const struct sample *s, const struct image *native, const struct image *soft,
                           struct difference *d)
 {
-	u64 mask = ~0ULL, error = ~0ULL;
+	u64 error = ~0ULL;
 
 	if (native->vector == NO_EXCEPTION)
 		return;
 	if (native->vector == EXC_PF) {
-		/* Which byte of a long operand faults first is the CPU's affair. */
-		if (is_x87_environment(s))
-			mask = ~0xfffULL;
 		/* There may be a page of the host's kernel. */
 		if (native->cr2 >> 63)
 			error = ~1ULL;
-		say_number(d, "cr2", native->cr2 & mask, soft->cr2 & mask);
+		say_number(d, "cr2", native->cr2, soft->cr2);
 	}
 	say_number(d, "error code", native->error & error, soft->error & error);
 }
@@ -189,6 +204,14 @@ static void compare_fault(const struct sample *s, const struct image *native, co
  */
 static bool is_vendors(const struct sample *s, const struct image *native, const struct image *soft)
 {
+	/* In which order the parts of an area are touched, and what is left of them by a fault. */
+	if (is_x87_environment(s) || sample_is_xstate(s)) {
+		u64 faults = BIT(EXC_SS) | BIT(EXC_GP) | BIT(EXC_PF) | BIT(EXC_AC);
+
+		return native->vector < 64 && soft->vector < 64 && BIT(native->vector) & faults &&
+		       BIT(soft->vector) & faults && native->rip == soft->rip &&
+		       (native->vector != soft->vector || native->vector == EXC_PF);
+	}
 	switch (s->z.mnemonic) {
 	case ZYDIS_MNEMONIC_POPA:
 	case ZYDIS_MNEMONIC_POPAD:
@@ -223,6 +246,7 @@ bool compare(const struct sample *s, const struct image *native, const struct im
 	for (unsigned i = 0; i < 16; i++)
 		say_number(d, names[i], native->gpr[i], soft->gpr[i]);
 	compare_vectors(native, soft, d);
+	even_out_xstate(s, native_data, soft_data);
 	compare_memory(native_data, soft_data, d);
 	return !d->text[0];
 }

@@ -383,7 +383,7 @@ static void aim(struct sample *s, struct rng *r, const ZydisDecodedOperand *p, u
 		*taken |= 1u << base | (index >= 0 ? 1u << index : 0);
 		return;
 	}
-	if (base >= 0 && base == index) {
+	if (base >= 0 && base == index && !(*taken & 1u << base)) {
 		g[base] = (target - disp) / (scale + 1);
 		*taken |= 1u << base;
 		return;
@@ -392,6 +392,22 @@ static void aim(struct sample *s, struct rng *r, const ZydisDecodedOperand *p, u
 		g[index] = (target - disp - (base >= 0 ? g[base] : 0)) / scale;
 		*taken |= 1u << index;
 	}
+}
+
+/* Where it lies in the end. */
+static u64 effective(const struct sample *s, const ZydisDecodedOperand *p)
+{
+	int base = gpr_number(p->mem.base);
+	int index = p->mem.type == ZYDIS_MEMOP_TYPE_VSIB ? -1 : gpr_number(p->mem.index);
+	u64 ea = p->mem.disp.has_displacement ? (u64)p->mem.disp.value : 0;
+
+	if (p->mem.base == ZYDIS_REGISTER_RIP || p->mem.base == ZYDIS_REGISTER_EIP)
+		ea += s->rip + s->len;
+	if (base >= 0)
+		ea += s->in.gpr[base];
+	if (index >= 0)
+		ea += s->in.gpr[index] * p->mem.scale;
+	return (ea & MASK(s->z.address_width)) + segment_base(s, p);
 }
 
 /* Indices of a gather: small numbers times whatever, so that addresses stay near. */
@@ -442,6 +458,49 @@ static u64 branch_target(const struct sample *s, struct rng *r)
 	if (rng_one_in(r, 8))
 		return rng_next(r) >> (17 + rng_below(r, 40));
 	return target - s->rip < s->len ? target + 16 : target;
+}
+
+bool sample_is_xstate(const struct sample *s)
+{
+	switch (s->z.mnemonic) {
+	case ZYDIS_MNEMONIC_FXSAVE:
+	case ZYDIS_MNEMONIC_FXSAVE64:
+	case ZYDIS_MNEMONIC_FXRSTOR:
+	case ZYDIS_MNEMONIC_FXRSTOR64:
+	case ZYDIS_MNEMONIC_XSAVE:
+	case ZYDIS_MNEMONIC_XSAVE64:
+	case ZYDIS_MNEMONIC_XSAVEC:
+	case ZYDIS_MNEMONIC_XSAVEC64:
+	case ZYDIS_MNEMONIC_XSAVEOPT:
+	case ZYDIS_MNEMONIC_XSAVEOPT64:
+	case ZYDIS_MNEMONIC_XRSTOR:
+	case ZYDIS_MNEMONIC_XRSTOR64: return true;
+	default: return false;
+	}
+}
+
+/* Mostly a good area; of the components only those that the model has, since the host may have more. */
+static void xstate_operand(struct sample *s, struct rng *r, u8 *data, u64 target)
+{
+	u8 *p = data + (target - DATA_BASE);
+	u64 header[8] = {rng_below(r, 8)};
+	u8 area[1088];
+
+	if (target < DATA_BASE || target + 832 > DATA_BASE + DATA_SIZE)
+		return;
+	if (rng_one_in(r, 3)) { /* compacted */
+		header[1] = BIT(63) | rng_below(r, 8);
+		header[0] &= header[1];
+	}
+	if (rng_one_in(r, 16))
+		header[rng_below(r, 8)] |= BIT(62);
+	if (rng_one_in(r, 16))
+		header[0] |= rng_below(r, 8);
+	random_vectors(r, area);
+	if (rng_one_in(r, 16))
+		area[26] = 0x04; /* MXCSR: reserved everywhere */
+	memcpy(area + 512, header, sizeof(header));
+	memcpy(p, area, 832);
 }
 
 static void special_operands(struct sample *s, struct rng *r, u8 *data, u64 target, unsigned size)
@@ -555,6 +614,11 @@ bool sample_make(struct sample *s, const struct form *f, u64 seed, u64 number, u
 	if (is_repeated(s))
 		g[REG_RCX] = (g[REG_RCX] & ~MASK(s->z.address_width == 64 ? 64 : s->z.address_width)) |
 		             rng_below(&r, 12);
+	if (sample_is_xstate(s)) { /* the mask */
+		g[REG_RAX] = rng_one_in(&r, 2) ? 7 : rng_below(&r, 8);
+		g[REG_RDX] = 0;
+		taken |= 1u << REG_RAX | 1u << REG_RDX;
+	}
 	/* A register that names a branch target. */
 	if (f->branch && s->operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
 	    gpr_number(s->operands[0].reg.value) >= 0)
@@ -566,14 +630,17 @@ bool sample_make(struct sample *s, const struct form *f, u64 seed, u64 number, u
 
 		if (p->type != ZYDIS_OPERAND_TYPE_MEMORY)
 			continue;
-		if (size > 512)
-			size = 512;
+		size = sample_is_xstate(s) ? 832 : min(size, 512u);
 		target = random_target(&r, size);
+		if (sample_is_xstate(s) && !rng_one_in(&r, 8))
+			target &= ~63ULL;
 		if (p->mem.type == ZYDIS_MEMOP_TYPE_VSIB)
 			aim_gather(s, &r, p);
 		aim(s, &r, p, target, &taken);
 		random_memory(&r, data, target, size);
 		special_operands(s, &r, data, target, size);
+		if (sample_is_xstate(s))
+			xstate_operand(s, &r, data, target);
 	}
 	if (f->branch)
 		special_operands(s, &r, data, 0, 0);
@@ -582,6 +649,9 @@ bool sample_make(struct sample *s, const struct form *f, u64 seed, u64 number, u
 	/* The displacement may have changed. */
 	if (!decode(s))
 		return false;
+	for (unsigned i = 0; i < s->z.operand_count; i++)
+		if (s->operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY)
+			s->target = effective(s, &s->operands[i]);
 	s->in.rip = s->in.far_rip = s->rip;
 	s->in.far_cs = f->compat ? SEL_CODE32 : SEL_CODE64;
 	s->in.cs = s->in.far_cs;

@@ -110,8 +110,11 @@ struct sample {
 	ZydisDecodedInstruction z;
 	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
 	struct image in;
+	u64 target; /* linear address of its last memory operand, 0: it has none */
 };
 
+/* Does it save or restore an FXSAVE or XSAVE area? */
+bool sample_is_xstate(const struct sample *s);
 /* data: the native data pages, which it changes; false: no instruction of that form came out. */
 bool sample_make(struct sample *s, const struct form *f, u64 seed, u64 number, u8 *data);
 

@@ -7,22 +7,21 @@
 
 /* ---- 64-bit ---- */
 
-GUEST(sum, R"(
-	mov $100, %ecx
-	xor %eax, %eax
-1:	add %rcx, %rax
-	dec %ecx
-	jnz 1b
-	mov %rax, %rbx
-	call 2f
-	jmp 3f
-2:	push %rbx
-	popq 0x20000
-	movzbl 0x20000, %edx
-	lea 1(%rdx, %rdx, 2), %esi
-	ret
-3:	movabs %eax, 0xfed00000
-)")
+GUEST(sum,
+	"\tmov $100, %ecx\n"
+	"\txor %eax, %eax\n"
+	"1:\tadd %rcx, %rax\n"
+	"\tdec %ecx\n"
+	"\tjnz 1b\n"
+	"\tmov %rax, %rbx\n"
+	"\tcall 2f\n"
+	"\tjmp 3f\n"
+	"2:\tpush %rbx\n"
+	"\tpopq 0x20000\n"
+	"\tmovzbl 0x20000, %edx\n"
+	"\tlea 1(%rdx, %rdx, 2), %esi\n"
+	"\tret\n"
+	"3:\tmovabs %eax, 0xfed00000\n")
 static void test_sum(void **state)
 {
 	struct vcpu_state s;
@@ -37,35 +36,34 @@ static void test_sum(void **state)
 	assert_int_equal(s.rip, CODE + (sum_end - sum_start));
 }
 
-GUEST(arith, R"(
-	mov $0x7fffffffffffffff, %rax
-	add $1, %rax
-	pushf
-	pop %rbx
-	stc
-	mov $0xff, %cl
-	adc $0, %cl
-	pushf
-	pop %rbp
-	mov $-7, %rax
-	cqo
-	mov $2, %esi
-	idiv %rsi
-	mov %rax, %r8
-	mov %rdx, %r9
-	mov $0x123456789abcdef0, %rax
-	mov $0xfedcba9876543210, %rdi
-	mul %rdi
-	mov %rdx, %r10
-	mov %rax, %r11
-	mov $0x8000000000000001, %r12
-	rol $4, %r12
-	mov $0x80, %r13d
-	shr $8, %r13b
-	bsr %r12, %r14
-	imul $-3, %r14, %r15
-	movabs %eax, 0xfed00000
-)")
+GUEST(arith,
+	"\tmov $0x7fffffffffffffff, %rax\n"
+	"\tadd $1, %rax\n"
+	"\tpushf\n"
+	"\tpop %rbx\n"
+	"\tstc\n"
+	"\tmov $0xff, %cl\n"
+	"\tadc $0, %cl\n"
+	"\tpushf\n"
+	"\tpop %rbp\n"
+	"\tmov $-7, %rax\n"
+	"\tcqo\n"
+	"\tmov $2, %esi\n"
+	"\tidiv %rsi\n"
+	"\tmov %rax, %r8\n"
+	"\tmov %rdx, %r9\n"
+	"\tmov $0x123456789abcdef0, %rax\n"
+	"\tmov $0xfedcba9876543210, %rdi\n"
+	"\tmul %rdi\n"
+	"\tmov %rdx, %r10\n"
+	"\tmov %rax, %r11\n"
+	"\tmov $0x8000000000000001, %r12\n"
+	"\trol $4, %r12\n"
+	"\tmov $0x80, %r13d\n"
+	"\tshr $8, %r13b\n"
+	"\tbsr %r12, %r14\n"
+	"\timul $-3, %r14, %r15\n"
+	"\tmovabs %eax, 0xfed00000\n")
 static void test_arith(void **state)
 {
 	struct vcpu_state s;
@@ -87,21 +85,19 @@ static void test_arith(void **state)
 }
 
 /* A page fault in 8 MiB's PT, its handler maps the page. */
-GUEST(fault, R"(
-	movq $0, 0x4000 + 8*5
-	invlpg 0x805000
-	mov $77, %eax
-	mov %rax, 0x805ff8
-	mov 0x805ff8, %rbx
-	movabs %eax, 0xfed00000
-)")
-GUEST(fault_handler, R"(
-	pop %r8
-	mov (%rsp), %r9
-	mov %cr2, %r10
-	movq $0x805007, 0x4000 + 8*5
-	iretq
-)")
+GUEST(fault,
+	"\tmovq $0, 0x4000 + 8*5\n"
+	"\tinvlpg 0x805000\n"
+	"\tmov $77, %eax\n"
+	"\tmov %rax, 0x805ff8\n"
+	"\tmov 0x805ff8, %rbx\n"
+	"\tmovabs %eax, 0xfed00000\n")
+GUEST(fault_handler,
+	"\tpop %r8\n"
+	"\tmov (%rsp), %r9\n"
+	"\tmov %cr2, %r10\n"
+	"\tmovq $0x805007, 0x4000 + 8*5\n"
+	"\tiretq\n")
 static void test_page_fault(void **state)
 {
 	struct vcpu_state s;
@@ -120,15 +116,14 @@ static void test_page_fault(void **state)
 }
 
 /* Changes the operand of the next instruction. */
-GUEST(smc, R"(
-	mov $5, %ecx
-1:	incb 2f+1(%rip)
-2:	mov $0, %al
-	add %al, %bl
-	dec %ecx
-	jnz 1b
-	movabs %eax, 0xfed00000
-)")
+GUEST(smc,
+	"\tmov $5, %ecx\n"
+	"1:\tincb 2f+1(%rip)\n"
+	"2:\tmov $0, %al\n"
+	"\tadd %al, %bl\n"
+	"\tdec %ecx\n"
+	"\tjnz 1b\n"
+	"\tmovabs %eax, 0xfed00000\n")
 static void test_smc(void **state)
 {
 	struct vcpu_state s;
@@ -139,18 +134,17 @@ static void test_smc(void **state)
 	assert_int_equal(s.regs[REG_RBX], 1 + 2 + 3 + 4 + 5);
 }
 
-GUEST(cross, R"(
-	mov $1000, %ecx
-	jmp 1f
-	.skip 4090 - (. - cross_start), 0x90
-1:	.byte 0x48, 0xb8
-	.quad 0x1122334455667788
-	add %rax, %rbx
-	incb 1b+9(%rip)
-	dec %ecx
-	jnz 1b
-	movabs %eax, 0xfed00000
-)")
+GUEST(cross,
+	"\tmov $1000, %ecx\n"
+	"\tjmp 1f\n"
+	"\t.skip 4090 - (. - cross_start), 0x90\n"
+	"1:\t.byte 0x48, 0xb8\n"
+	"\t.quad 0x1122334455667788\n"
+	"\tadd %rax, %rbx\n"
+	"\tincb 1b+9(%rip)\n"
+	"\tdec %ecx\n"
+	"\tjnz 1b\n"
+	"\tmovabs %eax, 0xfed00000\n")
 static void test_cross_page(void **state)
 {
 	struct vcpu_state s;
@@ -166,35 +160,34 @@ static void test_cross_page(void **state)
 	assert_int_equal(s.regs[REG_RBX], sum_);
 }
 
-GUEST(strings, R"(
-	mov $0x100000, %edi
-	mov $0x55, %al
-	mov $0x12345, %ecx
-	rep stosb
-	mov %rdi, %r8
-	mov $0x100000, %esi
-	mov $0x200003, %edi
-	mov $0x2000, %ecx
-	rep movsq
-	mov %rsi, %r9
-	mov %rdi, %r10
-	mov $0x200004, %esi           /* overlap: replicates */
-	mov $0x200005, %edi
-	movb $0x77, (%rsi)
-	mov $100, %ecx
-	rep movsb
-	mov $0x200000, %edi
-	mov $0x77, %al
-	mov $1000, %ecx
-	repne scasb
-	mov %rcx, %r11
-	mov $0x100000, %esi
-	mov $0x100001, %edi
-	mov $500, %ecx
-	repe cmpsb
-	setz %bl
-	movabs %eax, 0xfed00000
-)")
+GUEST(strings,
+	"\tmov $0x100000, %edi\n"
+	"\tmov $0x55, %al\n"
+	"\tmov $0x12345, %ecx\n"
+	"\trep stosb\n"
+	"\tmov %rdi, %r8\n"
+	"\tmov $0x100000, %esi\n"
+	"\tmov $0x200003, %edi\n"
+	"\tmov $0x2000, %ecx\n"
+	"\trep movsq\n"
+	"\tmov %rsi, %r9\n"
+	"\tmov %rdi, %r10\n"
+	"\tmov $0x200004, %esi           /* overlap: replicates */\n"
+	"\tmov $0x200005, %edi\n"
+	"\tmovb $0x77, (%rsi)\n"
+	"\tmov $100, %ecx\n"
+	"\trep movsb\n"
+	"\tmov $0x200000, %edi\n"
+	"\tmov $0x77, %al\n"
+	"\tmov $1000, %ecx\n"
+	"\trepne scasb\n"
+	"\tmov %rcx, %r11\n"
+	"\tmov $0x100000, %esi\n"
+	"\tmov $0x100001, %edi\n"
+	"\tmov $500, %ecx\n"
+	"\trepe cmpsb\n"
+	"\tsetz %bl\n"
+	"\tmovabs %eax, 0xfed00000\n")
 static void test_strings(void **state)
 {
 	struct vcpu_state s;
@@ -219,25 +212,23 @@ static void test_strings(void **state)
 }
 
 /* rep movs into a page that is not there: registers are exact at the fault. */
-GUEST(rep_fault, R"(
-	movq $0, 0x4000 + 8*6
-	invlpg 0x806000
-	mov $0x100000, %esi
-	mov $0x805ff0, %edi
-	mov $100, %ecx
-	rep movsb
-	movabs %eax, 0xfed00000
-)")
-GUEST(rep_fault_handler, R"(
-	pop %r8
-	mov (%rsp), %r9
-	mov %cr2, %r10
-	mov %rsi, %r11
-	mov %rdi, %r12
-	mov %rcx, %r13
-	movq $0x806007, 0x4000 + 8*6
-	iretq
-)")
+GUEST(rep_fault,
+	"\tmovq $0, 0x4000 + 8*6\n"
+	"\tinvlpg 0x806000\n"
+	"\tmov $0x100000, %esi\n"
+	"\tmov $0x805ff0, %edi\n"
+	"\tmov $100, %ecx\n"
+	"\trep movsb\n"
+	"\tmovabs %eax, 0xfed00000\n")
+GUEST(rep_fault_handler,
+	"\tpop %r8\n"
+	"\tmov (%rsp), %r9\n"
+	"\tmov %cr2, %r10\n"
+	"\tmov %rsi, %r11\n"
+	"\tmov %rdi, %r12\n"
+	"\tmov %rcx, %r13\n"
+	"\tmovq $0x806007, 0x4000 + 8*6\n"
+	"\tiretq\n")
 static void test_rep_fault(void **state)
 {
 	struct vcpu_state s;
@@ -256,31 +247,27 @@ static void test_rep_fault(void **state)
 	assert_int_equal(ram[0x805ff0 + 99], 0xab);
 }
 
-GUEST(exceptions, R"(
-	mov $0x8000000000000000, %rax
-	mov %rax, (%rax)              /* not canonical */
-	xor %edx, %edx
-	xor %ecx, %ecx
-	div %rcx
-	ud2
-	movabs %eax, 0xfed00000
-)")
-GUEST(gp_handler, R"(
-	add $8, %rsp
-	addq $3, (%rsp)
-	inc %r8
-	iretq
-)")
-GUEST(de_handler, R"(
-	addq $3, (%rsp)
-	inc %r9
-	iretq
-)")
-GUEST(ud_handler, R"(
-	addq $2, (%rsp)
-	inc %r10
-	iretq
-)")
+GUEST(exceptions,
+	"\tmov $0x8000000000000000, %rax\n"
+	"\tmov %rax, (%rax)              /* not canonical */\n"
+	"\txor %edx, %edx\n"
+	"\txor %ecx, %ecx\n"
+	"\tdiv %rcx\n"
+	"\tud2\n"
+	"\tmovabs %eax, 0xfed00000\n")
+GUEST(gp_handler,
+	"\tadd $8, %rsp\n"
+	"\taddq $3, (%rsp)\n"
+	"\tinc %r8\n"
+	"\tiretq\n")
+GUEST(de_handler,
+	"\taddq $3, (%rsp)\n"
+	"\tinc %r9\n"
+	"\tiretq\n")
+GUEST(ud_handler,
+	"\taddq $2, (%rsp)\n"
+	"\tinc %r10\n"
+	"\tiretq\n")
 static void test_exceptions(void **state)
 {
 	struct vcpu_state s;
@@ -300,16 +287,15 @@ static void test_exceptions(void **state)
 	assert_int_equal(s.regs[REG_RSP], STACK);
 }
 
-GUEST(mmio, R"(
-	.code32
-	mov 0xfed00100, %eax
-	mov 0xfed00ffe, %ebx          /* crosses a page */
-	addl $5, 0xfed00104
-	mov $0xff000000, %edi         /* ROM */
-	movl $1, (%edi)
-	mov (%edi), %esi
-	mov %eax, 0xfed00000
-)")
+GUEST(mmio,
+	"\t.code32\n"
+	"\tmov 0xfed00100, %eax\n"
+	"\tmov 0xfed00ffe, %ebx          /* crosses a page */\n"
+	"\taddl $5, 0xfed00104\n"
+	"\tmov $0xff000000, %edi         /* ROM */\n"
+	"\tmovl $1, (%edi)\n"
+	"\tmov (%edi), %esi\n"
+	"\tmov %eax, 0xfed00000\n")
 static void test_mmio(void **state)
 {
 	struct vcpu_state s;
@@ -324,16 +310,14 @@ static void test_mmio(void **state)
 }
 
 /* Interrupts: a loop that ends when the handler says so. */
-GUEST(irq, R"(
-	sti
-1:	cmp $0, %r8d
-	je 1b
-	movabs %eax, 0xfed00000
-)")
-GUEST(irq_handler, R"(
-	inc %r8
-	iretq
-)")
+GUEST(irq,
+	"\tsti\n"
+	"1:\tcmp $0, %r8d\n"
+	"\tje 1b\n"
+	"\tmovabs %eax, 0xfed00000\n")
+GUEST(irq_handler,
+	"\tinc %r8\n"
+	"\tiretq\n")
 static void test_interrupt(void **state)
 {
 	struct vcpu_state s;
@@ -350,24 +334,23 @@ static void test_interrupt(void **state)
 
 /* ---- 32-bit, paging off ---- */
 
-GUEST(code32, R"(
-	.code32
-	mov $0x12345678, %eax
-	pusha
-	mov %esp, %ebx
-	popa
-	mov $0xfffe, %cx
-	inc %cx
-	inc %cx
-	mov $9, %al
-	add $8, %al
-	daa
-	enter $16, $0
-	mov %esp, %edx
-	leave
-	bound %eax, 0x20000
-	mov %eax, 0xfed00000
-)")
+GUEST(code32,
+	"\t.code32\n"
+	"\tmov $0x12345678, %eax\n"
+	"\tpusha\n"
+	"\tmov %esp, %ebx\n"
+	"\tpopa\n"
+	"\tmov $0xfffe, %cx\n"
+	"\tinc %cx\n"
+	"\tinc %cx\n"
+	"\tmov $9, %al\n"
+	"\tadd $8, %al\n"
+	"\tdaa\n"
+	"\tenter $16, $0\n"
+	"\tmov %esp, %edx\n"
+	"\tleave\n"
+	"\tbound %eax, 0x20000\n"
+	"\tmov %eax, 0xfed00000\n")
 static void test_code32(void **state)
 {
 	struct vcpu_state s;
@@ -384,31 +367,29 @@ static void test_code32(void **state)
 
 /* ---- real mode ---- */
 
-GUEST(code16, R"(
-	.code16
-	mov $0x2000, %ax
-	mov %ax, %ds
-	mov $0x1234, %bx
-	mov %bx, 0x10
-	push %bx
-	pop %cx
-	call 1f
-	jmp 2f
-1:	mov $7, %si
-	ret
-2:	mov $3, %cx
-3:	add %cx, %di
-	loop 3b
-	int $0x21
-	mov $0xf4, %dx
-	out %al, %dx
-	hlt
-)")
-GUEST(int21, R"(
-	.code16
-	mov $0x4321, %bp
-	iret
-)")
+GUEST(code16,
+	"\t.code16\n"
+	"\tmov $0x2000, %ax\n"
+	"\tmov %ax, %ds\n"
+	"\tmov $0x1234, %bx\n"
+	"\tmov %bx, 0x10\n"
+	"\tpush %bx\n"
+	"\tpop %cx\n"
+	"\tcall 1f\n"
+	"\tjmp 2f\n"
+	"1:\tmov $7, %si\n"
+	"\tret\n"
+	"2:\tmov $3, %cx\n"
+	"3:\tadd %cx, %di\n"
+	"\tloop 3b\n"
+	"\tint $0x21\n"
+	"\tmov $0xf4, %dx\n"
+	"\tout %al, %dx\n"
+	"\thlt\n")
+GUEST(int21,
+	"\t.code16\n"
+	"\tmov $0x4321, %bp\n"
+	"\tiret\n")
 static void test_code16(void **state)
 {
 	struct vcpu_state s;
@@ -431,21 +412,19 @@ static void test_code16(void **state)
 }
 
 /* Single step: a trap after each of three instructions, POPF's own excepted. */
-GUEST(step, R"(
-	pushf
-	orl $0x100, (%rsp)
-	popf
-	nop
-	nop
-	pushf
-	andl $~0x100, (%rsp)
-	popf
-	movabs %eax, 0xfed00000
-)")
-GUEST(db_handler, R"(
-	inc %r8
-	iretq
-)")
+GUEST(step,
+	"\tpushf\n"
+	"\torl $0x100, (%rsp)\n"
+	"\tpopf\n"
+	"\tnop\n"
+	"\tnop\n"
+	"\tpushf\n"
+	"\tandl $~0x100, (%rsp)\n"
+	"\tpopf\n"
+	"\tmovabs %eax, 0xfed00000\n")
+GUEST(db_handler,
+	"\tinc %r8\n"
+	"\tiretq\n")
 static void test_step(void **state)
 {
 	struct vcpu_state s;
@@ -460,20 +439,19 @@ static void test_step(void **state)
 
 /* ---- two vCPUs on the same memory ---- */
 
-GUEST(smp, R"(
-1:	lock incl 0x20000
-2:	pause
-	mov $1, %eax
-	xchg %eax, 0x20010            /* a lock around a plain count, which crosses pages */
-	test %eax, %eax
-	jnz 2b
-	incq 0x21ffc
-	movl $0, 0x20010
-	lock incl 0x22ffe             /* a locked one that does */
-	dec %rbx
-	jnz 1b
-	movabs %eax, 0xfed00000
-)")
+GUEST(smp,
+	"1:\tlock incl 0x20000\n"
+	"2:\tpause\n"
+	"\tmov $1, %eax\n"
+	"\txchg %eax, 0x20010            /* a lock around a plain count, which crosses pages */\n"
+	"\ttest %eax, %eax\n"
+	"\tjnz 2b\n"
+	"\tincq 0x21ffc\n"
+	"\tmovl $0, 0x20010\n"
+	"\tlock incl 0x22ffe             /* a locked one that does */\n"
+	"\tdec %rbx\n"
+	"\tjnz 1b\n"
+	"\tmovabs %eax, 0xfed00000\n")
 static void *smp_thread(void *arg)
 {
 	cpu_run(arg);

@@ -67,56 +67,55 @@ static u8 *host_code;
 static volatile int host_fault;
 
 /* Loads host, jumps to host_code; the code there ends by jumping to native_back. */
-__asm__(R"(
-	.text
-native_run:
-	push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15
-	mov %rsp, native_rsp(%rip)
-	push 128+host(%rip)
-	popf
-	mov host+8(%rip), %rcx
-	mov host+16(%rip), %rdx
-	mov host+24(%rip), %rbx
-	mov host+40(%rip), %rbp
-	mov host+48(%rip), %rsi
-	mov host+56(%rip), %rdi
-	mov host+64(%rip), %r8
-	mov host+72(%rip), %r9
-	mov host+80(%rip), %r10
-	mov host+88(%rip), %r11
-	mov host+96(%rip), %r12
-	mov host+104(%rip), %r13
-	mov host+112(%rip), %r14
-	mov host+120(%rip), %r15
-	mov host(%rip), %rax
-	mov host+32(%rip), %rsp
-	jmp *host_code(%rip)
-native_back:
-	mov %rsp, host+32(%rip)
-	mov native_rsp(%rip), %rsp
-	mov %rax, host(%rip)
-	mov %rcx, host+8(%rip)
-	mov %rdx, host+16(%rip)
-	mov %rbx, host+24(%rip)
-	mov %rbp, host+40(%rip)
-	mov %rsi, host+48(%rip)
-	mov %rdi, host+56(%rip)
-	mov %r8, host+64(%rip)
-	mov %r9, host+72(%rip)
-	mov %r10, host+80(%rip)
-	mov %r11, host+88(%rip)
-	mov %r12, host+96(%rip)
-	mov %r13, host+104(%rip)
-	mov %r14, host+112(%rip)
-	mov %r15, host+120(%rip)
-	pushf
-	pop host+128(%rip)
-	cld
-	pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx
-	ret
-	.local native_rsp
-	.comm native_rsp, 8, 8
-)");
+__asm__(
+	"\t.text\n"
+	"native_run:\n"
+	"\tpush %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
+	"\tmov %rsp, native_rsp(%rip)\n"
+	"\tpush 128+host(%rip)\n"
+	"\tpopf\n"
+	"\tmov host+8(%rip), %rcx\n"
+	"\tmov host+16(%rip), %rdx\n"
+	"\tmov host+24(%rip), %rbx\n"
+	"\tmov host+40(%rip), %rbp\n"
+	"\tmov host+48(%rip), %rsi\n"
+	"\tmov host+56(%rip), %rdi\n"
+	"\tmov host+64(%rip), %r8\n"
+	"\tmov host+72(%rip), %r9\n"
+	"\tmov host+80(%rip), %r10\n"
+	"\tmov host+88(%rip), %r11\n"
+	"\tmov host+96(%rip), %r12\n"
+	"\tmov host+104(%rip), %r13\n"
+	"\tmov host+112(%rip), %r14\n"
+	"\tmov host+120(%rip), %r15\n"
+	"\tmov host(%rip), %rax\n"
+	"\tmov host+32(%rip), %rsp\n"
+	"\tjmp *host_code(%rip)\n"
+	"native_back:\n"
+	"\tmov %rsp, host+32(%rip)\n"
+	"\tmov native_rsp(%rip), %rsp\n"
+	"\tmov %rax, host(%rip)\n"
+	"\tmov %rcx, host+8(%rip)\n"
+	"\tmov %rdx, host+16(%rip)\n"
+	"\tmov %rbx, host+24(%rip)\n"
+	"\tmov %rbp, host+40(%rip)\n"
+	"\tmov %rsi, host+48(%rip)\n"
+	"\tmov %rdi, host+56(%rip)\n"
+	"\tmov %r8, host+64(%rip)\n"
+	"\tmov %r9, host+72(%rip)\n"
+	"\tmov %r10, host+80(%rip)\n"
+	"\tmov %r11, host+88(%rip)\n"
+	"\tmov %r12, host+96(%rip)\n"
+	"\tmov %r13, host+104(%rip)\n"
+	"\tmov %r14, host+112(%rip)\n"
+	"\tmov %r15, host+120(%rip)\n"
+	"\tpushf\n"
+	"\tpop host+128(%rip)\n"
+	"\tcld\n"
+	"\tpop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
+	"\tret\n"
+	"\t.local native_rsp\n"
+	"\t.comm native_rsp, 8, 8\n");
 void native_run(void);
 extern const char native_back[];
 

@@ -13,17 +13,14 @@ enum { P = 1, W = 2, U = 4, A = 0x20, D = 0x40, G = 0x100 };
 #define NX   BIT(63)
 #define RSVD BIT(50)
 
-GUEST(read, R"(
-	mov (%rdi), %rax
-	ud2
-)")
-GUEST(write, R"(
-	mov %rax, (%rdi)
-	ud2
-)")
-GUEST(jump, R"(
-	jmp *%rdi
-)")
+GUEST(read,
+	"\tmov (%rdi), %rax\n"
+	"\tud2\n")
+GUEST(write,
+	"\tmov %rax, (%rdi)\n"
+	"\tud2\n")
+GUEST(jump,
+	"\tjmp *%rdi\n")
 /* Exceptions end the guest, with their number in r8. */
 static void handlers(void)
 {
@@ -152,13 +149,12 @@ static void state32(struct cpu *c, struct vcpu_state *s, u64 cr4)
 	s->regs[REG_RDI] = 0x805000;
 }
 
-GUEST(touch32, R"(
-	.code32
-	mov 4(%edi), %eax
-	mov %eax, 0xff0(%edi)
-	mov 0xffe(%edi), %edx
-	mov %eax, 0xfed00000
-)")
+GUEST(touch32,
+	"\t.code32\n"
+	"\tmov 4(%edi), %eax\n"
+	"\tmov %eax, 0xff0(%edi)\n"
+	"\tmov 0xffe(%edi), %edx\n"
+	"\tmov %eax, 0xfed00000\n")
 
 static void put32(u64 gpa, u32 v)
 {
@@ -211,31 +207,30 @@ static void test_pae(void **state)
 
 /* A stale entry may be used until the flush, must not be after it. r8: after INVLPG, r9: after CR3, r10:
  * global page after CR3 may be either, r11: after the toggle of PGE. */
-GUEST(flush, R"(
-	mov $0x805000, %edi
-	mov (%rdi), %rax
-	movl $0xa01007, 0x4000 + 8*5
-	invlpg (%rdi)
-	mov (%rdi), %r8
-	movl $0xa00007, 0x4000 + 8*5
-	mov %cr3, %rax
-	mov %rax, %cr3
-	mov (%rdi), %r9
-	movl $0xa01107, 0x4000 + 8*5
-	invlpg (%rdi)
-	mov (%rdi), %r10
-	movl $0xa00107, 0x4000 + 8*5
-	mov %cr4, %rax
-	xor $0x80, %rax
-	mov %rax, %cr4
-	xor $0x80, %rax
-	mov %rax, %cr4
-	mov (%rdi), %r11
-	movl $0xa01107, 0x4000 + 8*5
-	invlpg (%rdi)
-	mov (%rdi), %r12
-	movabs %eax, 0xfed00000
-)")
+GUEST(flush,
+	"\tmov $0x805000, %edi\n"
+	"\tmov (%rdi), %rax\n"
+	"\tmovl $0xa01007, 0x4000 + 8*5\n"
+	"\tinvlpg (%rdi)\n"
+	"\tmov (%rdi), %r8\n"
+	"\tmovl $0xa00007, 0x4000 + 8*5\n"
+	"\tmov %cr3, %rax\n"
+	"\tmov %rax, %cr3\n"
+	"\tmov (%rdi), %r9\n"
+	"\tmovl $0xa01107, 0x4000 + 8*5\n"
+	"\tinvlpg (%rdi)\n"
+	"\tmov (%rdi), %r10\n"
+	"\tmovl $0xa00107, 0x4000 + 8*5\n"
+	"\tmov %cr4, %rax\n"
+	"\txor $0x80, %rax\n"
+	"\tmov %rax, %cr4\n"
+	"\txor $0x80, %rax\n"
+	"\tmov %rax, %cr4\n"
+	"\tmov (%rdi), %r11\n"
+	"\tmovl $0xa01107, 0x4000 + 8*5\n"
+	"\tinvlpg (%rdi)\n"
+	"\tmov (%rdi), %r12\n"
+	"\tmovabs %eax, 0xfed00000\n")
 static void test_flush(void **state)
 {
 	struct vcpu_state s;
@@ -255,16 +250,15 @@ static void test_flush(void **state)
 }
 
 /* A large page is remapped; INVLPG of any address in it drops all of it. */
-GUEST(large, R"(
-	mov $0x400000, %edi
-	mov (%rdi), %rax
-	mov 0x3000(%rdi), %rbx
-	movq $0xa00087, 0x3000 + 8*2
-	invlpg 0x1ff000(%rdi)
-	mov (%rdi), %r8
-	mov 0x3000(%rdi), %r9
-	movabs %eax, 0xfed00000
-)")
+GUEST(large,
+	"\tmov $0x400000, %edi\n"
+	"\tmov (%rdi), %rax\n"
+	"\tmov 0x3000(%rdi), %rbx\n"
+	"\tmovq $0xa00087, 0x3000 + 8*2\n"
+	"\tinvlpg 0x1ff000(%rdi)\n"
+	"\tmov (%rdi), %r8\n"
+	"\tmov 0x3000(%rdi), %r9\n"
+	"\tmovabs %eax, 0xfed00000\n")
 static void test_large(void **state)
 {
 	struct vcpu_state s;
@@ -282,26 +276,25 @@ static void test_large(void **state)
 }
 
 /* Code is remapped under a function that was called before. */
-GUEST(remap, R"(
-	mov $0x805000, %edi
-	call *%rdi
-	mov %rax, %r8
-	movl $0xa01007, 0x4000 + 8*5
-	invlpg (%rdi)
-	call *%rdi
-	mov %rax, %r9
-	movl $0xa00007, 0x4000 + 8*5
-	mov %cr3, %rax
-	mov %rax, %cr3
-	call *%rdi
-	mov %rax, %r10
-	movl $0xb8, 0xa00000          /* through the other mapping: mov $0x90909090, %eax; ret */
-	movl $0xc3909090, 0xa00001
-	movl $0xc39090, 0xa00005
-	call *%rdi
-	mov %rax, %r11
-	movabs %eax, 0xfed00000
-)")
+GUEST(remap,
+	"\tmov $0x805000, %edi\n"
+	"\tcall *%rdi\n"
+	"\tmov %rax, %r8\n"
+	"\tmovl $0xa01007, 0x4000 + 8*5\n"
+	"\tinvlpg (%rdi)\n"
+	"\tcall *%rdi\n"
+	"\tmov %rax, %r9\n"
+	"\tmovl $0xa00007, 0x4000 + 8*5\n"
+	"\tmov %cr3, %rax\n"
+	"\tmov %rax, %cr3\n"
+	"\tcall *%rdi\n"
+	"\tmov %rax, %r10\n"
+	"\tmovl $0xb8, 0xa00000          /* through the other mapping: mov $0x90909090, %eax; ret */\n"
+	"\tmovl $0xc3909090, 0xa00001\n"
+	"\tmovl $0xc39090, 0xa00005\n"
+	"\tcall *%rdi\n"
+	"\tmov %rax, %r11\n"
+	"\tmovabs %eax, 0xfed00000\n")
 static void test_remap(void **state)
 {
 	static const u8 one[] = {0xb8, 1, 0, 0, 0, 0xc3}, two[] = {0xb8, 2, 0, 0, 0, 0xc3};
@@ -321,22 +314,21 @@ static void test_remap(void **state)
 }
 
 /* PCIDs keep their translations apart; a load with bit 63 keeps them. */
-GUEST(pcid, R"(
-	mov $0x805000, %edi
-	mov (%rdi), %r8               /* PCID 0: 1 */
-	mov $0xd001, %rax             /* another table, PCID 1 */
-	mov %rax, %cr3
-	mov (%rdi), %r9
-	mov $0x1000, %rax
-	bts $63, %rax
-	mov %rax, %cr3
-	mov (%rdi), %r10
-	mov $0xd001, %rax
-	bts $63, %rax
-	mov %rax, %cr3
-	mov (%rdi), %r11
-	movabs %eax, 0xfed00000
-)")
+GUEST(pcid,
+	"\tmov $0x805000, %edi\n"
+	"\tmov (%rdi), %r8               /* PCID 0: 1 */\n"
+	"\tmov $0xd001, %rax             /* another table, PCID 1 */\n"
+	"\tmov %rax, %cr3\n"
+	"\tmov (%rdi), %r9\n"
+	"\tmov $0x1000, %rax\n"
+	"\tbts $63, %rax\n"
+	"\tmov %rax, %cr3\n"
+	"\tmov (%rdi), %r10\n"
+	"\tmov $0xd001, %rax\n"
+	"\tbts $63, %rax\n"
+	"\tmov %rax, %cr3\n"
+	"\tmov (%rdi), %r11\n"
+	"\tmovabs %eax, 0xfed00000\n")
 static void test_pcid(void **state)
 {
 	struct vcpu_state s;

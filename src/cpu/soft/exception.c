@@ -411,7 +411,7 @@ bool soft_take_events(struct soft_cpu *c)
 	}
 	if (c->activity != VCPU_RUNNING && c->activity != VCPU_HALTED)
 		return true;
-	if ((events & CPU_EV_NMI || c->nmi_pending) && !c->nmi_blocked && !(c->shadow & SOFT_SHADOW_SS)) {
+	if ((events & CPU_EV_NMI || c->nmi_pending) && !c->nmi_blocked && !c->shadow) {
 		u32 old = atomic_fetch_and(&c->base.events, ~(u32)(CPU_EV_NMI | CPU_EV_NMI_AGAIN));
 
 		if (old & CPU_EV_NMI_AGAIN)

@@ -28,7 +28,7 @@ static u32 events_enabled(const struct soft_cpu *c)
 		return events | CPU_EV_SIPI;
 	if ((c->rflags & FLAG_IF) && !c->shadow)
 		events |= CPU_EV_INTR;
-	if (!c->nmi_blocked && !(c->shadow & SOFT_SHADOW_SS))
+	if (!c->nmi_blocked && !c->shadow)
 		events |= CPU_EV_NMI;
 	return events;
 }

@@ -134,6 +134,8 @@ static const struct op *fx_restore(struct soft_cpu *c, const struct op *o)
 	set_mxcsr(c, *(u32 *)(image + XSAVE_MXCSR));
 	memcpy(c->xsave + XSAVE_XMM, image + XSAVE_XMM, 16 * registers(c));
 	*(u64 *)(c->xsave + XSAVE_BV) |= XSTATE_X87 | XSTATE_SSE;
+	soft_vec_unpark(c);
+	vec_leave(c);
 	return o + 1;
 }
 
@@ -251,6 +253,8 @@ static const struct op *x_restore(struct soft_cpu *c, const struct op *o)
 	else if (clear & XSTATE_AVX)
 		memset(c->xsave + XSAVE_YMMH, 0, 16 * n);
 	*(u64 *)(c->xsave + XSAVE_BV) = in_use(c);
+	soft_vec_unpark(c);
+	vec_leave(c);
 	return o + 1;
 }
 

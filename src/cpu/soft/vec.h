@@ -84,8 +84,6 @@ enum {
 	VEC_WRITE = 2,    /* … is written */
 	VEC_WAITS = 4,    /* a pending x87 exception comes before a memory fault */
 	VEC_X87 = 8,      /* sets FIP, FOP, FDP */
-	VEC_RCX_RDX = 16, /* implicit rax, rcx, rdx */
-	VEC_FLAGS = 32,   /* reads or writes arithmetic flags */
 };
 
 static inline struct vec_info *vec_info(const struct op *o)
@@ -160,3 +158,16 @@ static inline void vec_copy(void *to, const void *from, size_t len)
 bool vec_masked_bind(struct soft_cpu *c, struct op *o, const struct insn *i);
 /* NULL if the mnemonic is not one that saves or loads the x87 environment, or LDMXCSR. */
 op_fn x87_control_fn(unsigned mnemonic);
+
+/* Handlers, vec_run.c. */
+const struct op *vec_plain(struct soft_cpu *c, const struct op *o);
+const struct op *vec_load(struct soft_cpu *c, const struct op *o);
+const struct op *vec_store(struct soft_cpu *c, const struct op *o);
+const struct op *x87_plain_op(struct soft_cpu *c, const struct op *o);
+const struct op *x87_load_op(struct soft_cpu *c, const struct op *o);
+const struct op *x87_store_op(struct soft_cpu *c, const struct op *o);
+const struct op *vec_gpr(struct soft_cpu *c, const struct op *o);
+const struct op *vec_flags(struct soft_cpu *c, const struct op *o);
+const struct op *vec_general(struct soft_cpu *c, const struct op *o);
+const struct op *vec_zero(struct soft_cpu *c, const struct op *o);
+const struct op *vec_full(struct soft_cpu *c, const struct op *o);

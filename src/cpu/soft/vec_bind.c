@@ -1,251 +1,7 @@
 /*
- * Vector and x87 instructions: which handler and which stub each gets, and the handlers of all that need no
- * special treatment of memory.
+ * Vector and x87 instructions: which handler and which stub each gets.
  */
-#include "cpu/soft/mmu.h"
 #include "cpu/soft/vec.h"
-
-#include "cpu/soft/block.h"
-
-/*
- * vec_call(memory, stub, gprs). Flags in the form of soft_cpu.af: adding 127 to bit 0 makes OF of it, SAHF
- * the rest.
- */
-__asm__(".text\n"
-        ".globl vec_call\n"
-        ".type vec_call, @function\n"
-        "vec_call:\n"
-        "	push %rbx\n"
-        "	mov %rdx, %rbx\n"
-        "	mov 24(%rbx), %eax\n"
-        "	mov 8(%rbx), %rcx\n"
-        "	mov 16(%rbx), %rdx\n"
-        "	add $0x7f, %al\n"
-        "	sahf\n"
-        "	mov (%rbx), %rax\n"
-        "	call *%rsi\n"
-        "	mov %rax, (%rbx)\n"
-        "	mov %rcx, 8(%rbx)\n"
-        "	mov %rdx, 16(%rbx)\n"
-        "	lahf\n"
-        "	seto %al\n"
-        "	movzwl %ax, %eax\n"
-        "	mov %rax, 24(%rbx)\n"
-        "	pop %rbx\n"
-        "	ret\n"
-        ".size vec_call, . - vec_call\n");
-
-static inline void call_stub(const struct op *o, const void *memory)
-{
-	((vec_stub_fn)o->stub)(memory);
-}
-
-static _Noreturn void misaligned(struct soft_cpu *c, const struct vec_info *i)
-{
-	if (i->how & VEC_WAITS)
-		vec_wait(c);
-	soft_raise_error(c, EXC_GP, 0);
-}
-
-/*
- * Host pointer to the memory operand, checked for reading. A pending x87 exception goes before any fault of
- * memory: it is looked for where one is possible, that is if the TLB misses, and always outside of 64-bit
- * mode, where segments have limits.
- */
-static inline const void *read_operand(struct soft_cpu *c, const struct op *o, const struct vec_info *i,
-                                       u64 *at)
-{
-	const struct soft_tlb_entry *e;
-	u64 linear;
-
-	if (!c->long64 && i->how & VEC_WAITS)
-		vec_wait(c);
-	linear = op_linear(c, o, i->size, SOFT_READ);
-	e = soft_tlb_entry(c, linear);
-	*at = linear;
-	if (unlikely(linear & i->align))
-		misaligned(c, i);
-	if (soft_tlb_hit(c, e->tag_read, linear, i->size))
-		return (const void *)(linear + e->addend);
-	if (i->how & VEC_WAITS)
-		vec_wait(c);
-	return soft_read_ptr(c, linear, i->size, o->seg);
-}
-
-static inline void *write_operand(struct soft_cpu *c, const struct op *o, const struct vec_info *i, u64 *at)
-{
-	u64 linear;
-
-	if (i->how & VEC_WAITS)
-		vec_wait(c);
-	linear = op_linear(c, o, i->size, SOFT_WRITE);
-	*at = linear;
-	if (unlikely(linear & i->align))
-		misaligned(c, i);
-	return soft_write_ptr(c, linear, i->size, o->seg);
-}
-
-static inline void x87_pointers(struct soft_cpu *c, const struct op *o)
-{
-	c->fpu_ip = soft_op_rip(c, o);
-	c->fpu_op = vec_info(o)->aux;
-}
-
-/* Registers only. */
-static const struct op *vec_plain(struct soft_cpu *c, const struct op *o)
-{
-	vec_check(c, o);
-	vec_enter(c);
-	call_stub(o, NULL);
-	vec_leave(c);
-	return o + 1;
-}
-
-static const struct op *vec_load(struct soft_cpu *c, const struct op *o)
-{
-	const void *p;
-	u64 at;
-
-	vec_check(c, o);
-	p = read_operand(c, o, vec_info(o), &at);
-	vec_enter(c);
-	call_stub(o, p);
-	vec_leave(c);
-	return o + 1;
-}
-
-static const struct op *vec_store(struct soft_cpu *c, const struct op *o)
-{
-	const struct vec_info *i = vec_info(o);
-	const struct soft_tlb_entry *e;
-	u64 linear;
-	void *p;
-
-	vec_check(c, o);
-	linear = op_linear(c, o, i->size, SOFT_WRITE);
-	e = soft_tlb_entry(c, linear);
-	if (likely(soft_tlb_hit(c, e->tag_write, linear, i->size) && !(linear & i->align))) {
-		vec_enter(c);
-		call_stub(o, (void *)(linear + e->addend));
-		vec_leave(c);
-		if (unlikely(atomic_load_explicit(e->page, memory_order_relaxed) & PHYSMEM_PAGE_CODE))
-			soft_code_written(c, e->page);
-		return o + 1;
-	}
-	p = write_operand(c, o, i, &linear);
-	vec_enter(c);
-	call_stub(o, p);
-	vec_leave(c);
-	soft_write_done(c);
-	return o + 1;
-}
-
-static const struct op *x87_plain_op(struct soft_cpu *c, const struct op *o)
-{
-	vec_check(c, o);
-	vec_enter(c);
-	call_stub(o, NULL);
-	x87_pointers(c, o);
-	vec_leave(c);
-	return o + 1;
-}
-
-static const struct op *x87_load_op(struct soft_cpu *c, const struct op *o)
-{
-	const void *p;
-	u64 at;
-
-	vec_check(c, o);
-	p = read_operand(c, o, vec_info(o), &at);
-	vec_enter(c);
-	call_stub(o, p);
-	x87_pointers(c, o);
-	c->fpu_dp = at - c->segbase[o->seg];
-	vec_leave(c);
-	return o + 1;
-}
-
-/*
- * An unmasked invalid operation, overflow or underflow leaves memory as it was; the instruction is done all
- * the same and the exception is pending. With a bounce buffer that must not become a store of its old bytes.
- */
-static const struct op *x87_store_op(struct soft_cpu *c, const struct op *o)
-{
-	const struct vec_info *i = vec_info(o);
-	u16 control, status;
-	void *p;
-	u64 at;
-
-	vec_check(c, o);
-	p = write_operand(c, o, i, &at);
-	vec_enter(c);
-	call_stub(o, p);
-	x87_pointers(c, o);
-	c->fpu_dp = at - c->segbase[o->seg];
-	__asm__ volatile("fnstcw %0" : "=m"(control));
-	__asm__ volatile("fnstsw %0" : "=m"(status));
-	vec_leave(c);
-	if (likely(!(status & ~control & 0x19)))
-		soft_write_done(c);
-	return o + 1;
-}
-
-/* Everything with a general register or flags. */
-static const struct op *vec_general(struct soft_cpu *c, const struct op *o)
-{
-	const struct vec_info *i = vec_info(o);
-	struct vec_gprs g;
-	void *p = NULL;
-	u64 at = 0;
-
-	vec_check(c, o);
-	if (i->how & VEC_READ)
-		p = (void *)read_operand(c, o, i, &at);
-	else if (i->how & VEC_WRITE)
-		p = write_operand(c, o, i, &at);
-	g.af = c->af;
-	g.rcx = c->regs[REG_RCX];
-	g.rdx = c->regs[REG_RDX];
-	g.rax = i->how & VEC_RCX_RDX ? c->regs[REG_RAX] : *soft_reg64(c, i->gpr);
-	vec_enter(c);
-	vec_call(p, o->stub, &g);
-	if (i->how & VEC_X87)
-		x87_pointers(c, o);
-	vec_leave(c);
-	if (i->how & VEC_WRITE)
-		soft_write_done(c);
-	if (i->how & VEC_FLAGS)
-		c->af = (u32)g.af;
-	if (i->how & VEC_RCX_RDX)
-		c->regs[REG_RCX] = g.rcx;
-	else if (i->gpr_size)
-		soft_reg_set(c, i->gpr, i->gpr_size, g.rax);
-	return o + 1;
-}
-
-/* VZEROUPPER and VZEROALL of 32-bit modes: the host's would reach the registers above 7. */
-static const struct op *vec_zero(struct soft_cpu *c, const struct op *o)
-{
-	vec_check(c, o);
-	soft_vec_park(c);
-	for (unsigned i = 0; i < 16; i++) {
-		((u64 *)(c->xsave + XSAVE_YMMH))[i] = 0;
-		if (vec_info(o)->aux)
-			((u64 *)(c->xsave + XSAVE_XMM))[i] = 0;
-	}
-	return o + 1;
-}
-
-/* No room for another stub: all of them go, and all blocks that use them; then this instruction is decoded
- * again. */
-static const struct op *vec_full(struct soft_cpu *c, const struct op *o)
-{
-	c->rip = soft_op_rip(c, o);
-	c->op = NULL;
-	vec_stubs_reset(c);
-	soft_cache_flush(c);
-	longjmp(c->jmp, 1);
-}
 
 /* Legacy SSE operands of 16 bytes are aligned but for these, and for SHA's on AMD; VEX ones are not but for
  * those. */
@@ -362,7 +118,7 @@ static bool is_gpr(ZydisRegister r)
 /* What an instruction has besides vector registers; its memory and general register go to *info. */
 struct explicit
 {
-	bool mem, gpr_reg, gpr_rm, implicit_gprs, flags;
+	bool mem, gpr_reg, gpr_rm, implicit_gprs, flags, flags_read;
 };
 
 static struct explicit look(const struct insn *i, struct vec_info *info)
@@ -390,10 +146,12 @@ static struct explicit look(const struct insn *i, struct vec_info *info)
 				info->gpr_size = (u8)(p->size / 8);
 		}
 	}
-	x.flags =
-	        i->z.cpu_flags && (i->z.cpu_flags->tested | i->z.cpu_flags->modified | i->z.cpu_flags->set_0 |
-	                           i->z.cpu_flags->set_1 | i->z.cpu_flags->undefined) &
-	                                  FLAG_ARITH;
+	if (i->z.cpu_flags) {
+		const ZydisAccessedFlags *f = i->z.cpu_flags;
+
+		x.flags_read = f->tested & FLAG_ARITH;
+		x.flags = (f->modified | f->set_0 | f->set_1 | f->undefined) & FLAG_ARITH;
+	}
 	return x;
 }
 
@@ -440,12 +198,12 @@ bool soft_vec_bind(struct soft_cpu *c, struct op *o, const struct insn *i)
 		return true;
 	}
 	o->stub = vec_stub_at(c, (unsigned)stub);
-	if (x.implicit_gprs)
-		info->how |= VEC_RCX_RDX;
-	if (x.flags)
-		info->how |= VEC_FLAGS;
-	if (x.gpr_reg || x.gpr_rm || x.implicit_gprs || info->gpr_size || x.flags)
+	if (x.implicit_gprs || x.flags_read)
 		o->fn = vec_general;
+	else if (x.flags)
+		o->fn = vec_flags;
+	else if (x.gpr_reg || x.gpr_rm || info->gpr_size)
+		o->fn = vec_gpr;
 	else if (info->how & VEC_X87)
 		o->fn = !x.mem ? x87_plain_op : info->how & VEC_WRITE ? x87_store_op : x87_load_op;
 	else

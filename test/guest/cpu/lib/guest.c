@@ -303,12 +303,17 @@ void ap_main(unsigned cpu)
 		asm volatile("sti; hlt");
 }
 
-unsigned cpus_start(void (*fn)(unsigned))
+void cpus_start_async(void (*fn)(unsigned))
 {
 	ap_fn = fn;
 	memcpy((void *)0x8000, ap_entry, (size_t)(ap_entry_end - ap_entry));
 	apic_ipi(0, 0xc4500); /* INIT, all but self */
 	apic_ipi(0, 0xc4608); /* SIPI */
+}
+
+unsigned cpus_start(void (*fn)(unsigned))
+{
+	cpus_start_async(fn);
 	wait_until_(&ap_up, (int)cpus_count() - 1);
 	return (unsigned)ap_up;
 }
