@@ -199,8 +199,8 @@ static void compare_fault(const struct sample *s, const struct image *native, co
 
 /*
  * Where AMD and Intel differ in what a fault leaves: registers of a POPA that did not get to its end; whether
- * a branch to a non-canonical address faults before it is taken; which of several stores faults first. MXCSR
- * has a bit 17 only with AMD.
+ * a branch to a non-canonical address faults before it is taken; which of several stores faults first, and
+ * whether ENTER checks the alignment of where it does not store. MXCSR has a bit 17 only with AMD.
  */
 static bool is_vendors(const struct sample *s, const struct image *native, const struct image *soft)
 {
@@ -219,7 +219,7 @@ static bool is_vendors(const struct sample *s, const struct image *native, const
 	case ZYDIS_MNEMONIC_PUSHA:
 	case ZYDIS_MNEMONIC_PUSHAD:
 	case ZYDIS_MNEMONIC_ENTER:
-		return native->vector == EXC_AC && soft->vector == EXC_PF;
+		return native->vector == EXC_AC && soft->vector != EXC_AC;
 	case ZYDIS_MNEMONIC_LDMXCSR:
 	case ZYDIS_MNEMONIC_VLDMXCSR:
 		return soft->vector == EXC_GP && *(const u32 *)(native->xsave + 24) & 0x20000;

@@ -474,8 +474,10 @@ bool sample_is_xstate(const struct sample *s)
 	case ZYDIS_MNEMONIC_XSAVEOPT:
 	case ZYDIS_MNEMONIC_XSAVEOPT64:
 	case ZYDIS_MNEMONIC_XRSTOR:
-	case ZYDIS_MNEMONIC_XRSTOR64: return true;
-	default: return false;
+	case ZYDIS_MNEMONIC_XRSTOR64:
+		return true;
+	default:
+		return false;
 	}
 }
 

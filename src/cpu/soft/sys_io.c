@@ -112,6 +112,8 @@ static const struct op *string_io(struct soft_cpu *c, const struct op *o,
 	} while (!c->step &&
 	         !(atomic_load_explicit(&c->base.events, memory_order_relaxed) & c->events_enabled));
 	/* Interrupted: the rest is done when the instruction runs again. */
+	if (c->step & (SOFT_STEP_TF | SOFT_STEP_BREAKPOINT))
+		c->rflags |= FLAG_RF;
 	c->rip = soft_op_rip(c, o);
 	return NULL;
 }

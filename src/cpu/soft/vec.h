@@ -80,10 +80,10 @@ struct vec_info {
 _Static_assert(sizeof(struct vec_info) == sizeof(u64), "lies in op.imm");
 
 enum {
-	VEC_READ = 1,     /* memory operand is read */
-	VEC_WRITE = 2,    /* … is written */
-	VEC_WAITS = 4,    /* a pending x87 exception comes before a memory fault */
-	VEC_X87 = 8,      /* sets FIP, FOP, FDP */
+	VEC_READ = 1,  /* memory operand is read */
+	VEC_WRITE = 2, /* … is written */
+	VEC_WAITS = 4, /* a pending x87 exception comes before a memory fault */
+	VEC_X87 = 8,   /* sets FIP, FOP, FDP */
 };
 
 static inline struct vec_info *vec_info(const struct op *o)

@@ -1,6 +1,6 @@
 /*
- * Handlers of vector and x87 instructions that are done by their stub alone: with or without a memory operand, a general
- * register, flags. The name says which.
+ * Handlers of vector and x87 instructions that are done by their stub alone: with or without a memory
+ * operand, a general register, flags. The name says which.
  */
 #include "cpu/soft/mmu.h"
 #include "cpu/soft/vec.h"
@@ -49,7 +49,10 @@ static inline u32 call_stub_flags(const struct op *o, const void *memory)
 {
 	u64 rax = 0;
 
-	__asm__ volatile(CALL_STUB "lahf; seto %%al" : "+a"(rax) : [stub] "r"(o->stub), "D"(memory) : "memory", "cc");
+	__asm__ volatile(CALL_STUB "lahf; seto %%al"
+	                 : "+a"(rax)
+	                 : [stub] "r"(o->stub), "D"(memory)
+	                 : "memory", "cc");
 	return (u16)rax;
 }
 
@@ -140,6 +143,8 @@ const struct op *vec_store(struct soft_cpu *c, const struct op *o)
 	void *p;
 
 	vec_check(c, o);
+	if (!c->long64 && i->how & VEC_WAITS)
+		vec_wait(c);
 	linear = op_linear(c, o, i->size, SOFT_WRITE);
 	e = soft_tlb_entry(c, linear);
 	if (likely(soft_tlb_hit(c, e->tag_write, linear, i->size) && !(linear & i->align))) {

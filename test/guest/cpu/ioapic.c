@@ -284,8 +284,6 @@ static void pics(void)
 	check(inb(0x21) == 0xfa, "pic-imr-reads");
 	apic_write(APIC_LINT0, 0x700);
 	sti();
-	line(5, true);
-	line(5, false);
 	outb(0x21, 0xda & ~4);
 	pulse(5);
 	asm volatile("nop");
@@ -302,7 +300,10 @@ static void pics(void)
 	settle();
 	check(count[0x30] == 1, "lint0-masked");
 	outb(0x20, 0x0a);
-	check(inb(0x20) & 1, "pic-irr");
+	bool irr = false;
+	for (u64 end = rdtsc() + 3000000000ull; !irr && rdtsc() < end;)
+		irr = inb(0x20) & 1;
+	check(irr, "pic-irr");
 	apic_write(APIC_LINT0, 0x700);
 	check(came(0x30, 2), "lint0-unmasked", "%d", count[0x30]);
 	/* without the APIC */
@@ -349,13 +350,17 @@ static void timers(void)
 	check(b < a, "pit-counts-down", "%x %x", a, b);
 	/* Channel 2 with its gate: how calibration measures the TSC. */
 	outb(0x61, (inb(0x61) & ~2) | 1);
-	outb(0x43, 0xb0);
-	outb(0x42, 0x9b);
-	outb(0x42, 0x2e); /* 11931: 10 ms */
-	t0 = rdtsc();
-	while (!(inb(0x61) & 0x20))
-		;
-	u64 ms10 = rdtsc() - t0;
+	u64 ms10 = ~0ull;
+	for (int i = 0; i < 5; i++) {
+		outb(0x43, 0xb0);
+		outb(0x42, 0x9b);
+		outb(0x42, 0x2e); /* 11931: 10 ms */
+		t0 = rdtsc();
+		while (!(inb(0x61) & 0x20))
+			;
+		if (rdtsc() - t0 < ms10)
+			ms10 = rdtsc() - t0;
+	}
 	check(ms10 > ms20 / 4 && ms10 < ms20 * 2, "pit-channel-2", "%lx %lx", (ulong)ms10, (ulong)ms20);
 	/* PM timer: 3.579545 MHz, 24 or 32 bits */
 	u32 p0 = inl(0x608) & 0xffffff;

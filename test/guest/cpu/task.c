@@ -11,6 +11,9 @@ struct tss16 {
 	u16 link, sp0, ss0, sp1, ss1, sp2, ss2, ip, flags, ax, cx, dx, bx, sp, bp, si, di, es, cs, ss, ds, ldt;
 };
 
+/* Descriptors and TSSs that were written are to be in memory. */
+#define barrier() asm volatile("" : : : "memory")
+
 #define TASK     0x50
 #define HANDLER  0x58 /* the task of a bad task's exceptions */
 #define GATE     0x60
@@ -135,6 +138,7 @@ static void calls(void)
 	hook = observe;
 	gdt_set(GATE, 0, 0, 0x85, 0);
 	gdt[GATE / 8] |= (u64)TASK << 16;
+	barrier();
 	TASK_CALL(GATE);
 	check(in.tr == TASK && in.link == GDT_TSS && type_of(TASK) == 9, "call-by-gate", "%x %x", in.tr, in.link);
 	static struct { u32 offset; u16 selector; } far = {0, TASK};
@@ -185,7 +189,12 @@ static void jumps(void)
 
 /* ---- by interrupt and exception ---- */
 
-static void task_gate(unsigned vector, u16 selector, u8 dpl) { idt[vector].low = (u64)selector << 16 | (u64)(0x85 | dpl << 5) << 40; }
+static void task_gate(unsigned vector, u16 selector, u8 dpl)
+{
+	idt[vector].low = (u64)selector << 16 | (u64)(0x85 | dpl << 5) << 40;
+	barrier();
+	barrier();
+}
 
 static void skip_ud2(void)
 {
@@ -224,6 +233,7 @@ static void events(void)
 	asm volatile("ud2" : : : "memory");
 	check(in.tr == TASK && (tss.eflags & 0x10000), "ud-task-gate-saves-rf", "%x", tss.eflags);
 	idt[6] = old6;
+	barrier();
 
 	setup();
 	task.eip = (u32)task_error_call;
@@ -231,6 +241,7 @@ static void events(void)
 	task_gate(13, TASK, 0);
 	TRY("mov %0, %%ds", : "r"(0x1004));
 	idt[13] = old13;
+	barrier();
 	check(task_error == 0x1004 && task_esp == (u32)stacks[0] + 4096, "gp-task-gate-error-code", "%x %x", task_error, task_esp);
 
 	/* To CPL 0 from 3 */
@@ -260,7 +271,9 @@ static void events(void)
 	TRY("ud2");
 	check_fault(13, 1, "task-gate-to-null");
 	idt[6] = old6;
+	barrier();
 	idt[0x41].low &= ~(1ull << 47);
+	barrier();
 	TRY("int $0x41");
 	check_fault(11, 0x41 * 8 + 2, "task-gate-not-present");
 	idt_gate(0x40, (void *)vector_entries[0x40], 0x8e, CODE32, 0);
@@ -299,10 +312,11 @@ static void paging(void)
 	in.count = 0;
 	u32 v;
 	*(volatile u32 *)0x800 = 0x600d600d;
-	asm volatile("mov 0x30000800, %0" : "=r"(v));
+	asm volatile("mov 0x30000800, %0" : "=r"(v) : : "memory");
 	check(in.count == 1 && v == 0x600d600d, "pf-task-gate", "%x", v);
 	check(task_error == 0 && read_cr2() == 0x30000800, "pf-task-gate-error", "%x %lx", task_error, read_cr2());
 	idt[14] = old14;
+	barrier();
 	page_directory[0][0x30000000 >> 22] = 0;
 	invlpg((void *)0x30000000);
 
@@ -348,12 +362,14 @@ static void refusals(void)
 	check_fault(13, GDT_TSS, "call-self");
 	user_call(user_calls, NULL);
 	gdt[TASK / 8] |= 3ull << 45;
+	barrier();
 	hook = observe;
 	in.count = 0;
 	user_call(user_call_allowed, NULL);
 	check(in.count == 1, "user-call-dpl-3");
 	setup();
 	gdt[TASK / 8] &= ~(1ull << 47);
+	barrier();
 	TRY_CALL(TASK);
 	check_fault(11, TASK, "tss-not-present");
 	gdt_set(TASK, (u32)&task, 0x66, 0x89, 0);
@@ -363,9 +379,11 @@ static void refusals(void)
 	TRY_CALL(TASK);
 	check_fault(10, TASK, "tss16-limit");
 	gdt[GATE / 8] = (gdt[GATE / 8] & ~0xffff0000ull) | (u64)(TASK | 4) << 16;
+	barrier();
 	TRY_CALL(GATE);
 	check_fault(13, TASK | 4, "gate-to-ldt-tss");
 	gdt[GATE / 8] &= ~(1ull << 47);
+	barrier();
 	TRY_CALL(GATE);
 	check_fault(11, GATE, "gate-not-present");
 	check(read_tr() == GDT_TSS && type_of(GDT_TSS) == 11, "refused-old-task");
@@ -373,22 +391,27 @@ static void refusals(void)
 	/* IRET with NT */
 	setup();
 	tss.link = TASK;
+	barrier();
 	TRY("pushf; orl $0x4000, (%%esp); popf; iret", : : "memory", "cc");
 	check_fault(10, TASK, "iret-to-available-task");
 	write_flags(2);
 	tss.link = 0;
+	barrier();
 	TRY("pushf; orl $0x4000, (%%esp); popf; iret", : : "memory", "cc");
 	check_fault(10, 0, "iret-to-null-task");
 	write_flags(2);
 	tss.link = DATA;
+	barrier();
 	TRY("pushf; orl $0x4000, (%%esp); popf; iret", : : "memory", "cc");
 	check_fault(10, DATA, "iret-to-no-task");
 	write_flags(2);
 	tss.link = GDT_TSS | 4;
+	barrier();
 	TRY("pushf; orl $0x4000, (%%esp); popf; iret", : : "memory", "cc");
 	check_fault(10, GDT_TSS | 4, "iret-to-ldt-task");
 	write_flags(2);
 	tss.link = 0;
+	barrier();
 }
 
 /* ---- a new task that is bad: its exceptions are its own, and come to HANDLER ---- */
@@ -404,6 +427,7 @@ static void bad(unsigned vector, u32 error, const char *name)
 	task_error = 0xdead;
 	asm volatile("ljmp %0, $0" : : "i"(TASK) : "memory", "cc");
 	idt[vector] = old;
+	barrier();
 	check(in.count == 1 && in.link == selector && task_error == error, name, "%u times, link %x, error %x for %x", in.count,
 	      in.link, task_error, error);
 	check(task.eip == (u32)task_call || in.count != 1, name, "eip %x", task.eip);
@@ -568,6 +592,7 @@ static void others(void)
 	      "task-v86-state", "%x:%x sp %x ds %x", v86_cs, v86_ip, v86_sp, v86_ds);
 	handle(0x50, NULL);
 	idt[0x50] = old;
+	barrier();
 	asm volatile("clts");
 }
 
