@@ -15,7 +15,8 @@ static inline u64 clock_tsc(void)
 	return (u64)hi << 32 | lo;
 }
 
-/* Rate of the host's TSC in Hz: measured once per process against CLOCK_MONOTONIC (about 20 ms), then kept. */
+/* Rate of the host's TSC in Hz: measured once per process against CLOCK_MONOTONIC (about 20 ms), then kept.
+ */
 u64 clock_tsc_hz(void);
 
 /* a * mul / div without overflow in between. */

@@ -1,8 +1,8 @@
 /*
  * The log: one fact a line, on standard error, "insula: LEVEL: text".
  *
- * log_guest() is for what a guest or a client can cause: it is rate-limited per call site (a handful a second),
- * so a hostile guest cannot fill a disk. Any thread.
+ * log_guest() is for what a guest or a client can cause: it is rate-limited per call site (a handful a
+ * second), so a hostile guest cannot fill a disk. Any thread.
  */
 #pragma once
 
@@ -26,9 +26,9 @@ struct log_rate {
 bool log_rate_ok(struct log_rate *r);
 
 /* Guest nonsense: shown from LOG_INFO on, at most five lines a second from each place. */
-#define log_guest(...)                                                                                       \
-	do {                                                                                                 \
-		static struct log_rate _rate;                                                                \
-		if (log_enabled(LOG_INFO) && log_rate_ok(&_rate))                                            \
-			log_write(LOG_INFO, __VA_ARGS__);                                                    \
+#define log_guest(...)                                            \
+	do {                                                      \
+		static struct log_rate _rate;                     \
+		if (log_enabled(LOG_INFO) && log_rate_ok(&_rate)) \
+			log_write(LOG_INFO, __VA_ARGS__);         \
 	} while (0)

@@ -31,15 +31,15 @@ typedef int64_t s64;
 #define align_down(x, n) ((x) & ~((__typeof__(x))(n)-1))
 #define align_up(x, n)   align_down((x) + (n)-1, n)
 
-#define min(a, b)                                                                                            \
-	({                                                                                                   \
-		__typeof__(a) _a = (a);                                                                      \
-		__typeof__(b) _b = (b);                                                                      \
-		_a < _b ? _a : _b;                                                                           \
+#define min(a, b)                       \
+	({                              \
+		__typeof__(a) _a = (a); \
+		__typeof__(b) _b = (b); \
+		_a < _b ? _a : _b;      \
 	})
-#define max(a, b)                                                                                            \
-	({                                                                                                   \
-		__typeof__(a) _a = (a);                                                                      \
-		__typeof__(b) _b = (b);                                                                      \
-		_a > _b ? _a : _b;                                                                           \
+#define max(a, b)                       \
+	({                              \
+		__typeof__(a) _a = (a); \
+		__typeof__(b) _b = (b); \
+		_a > _b ? _a : _b;      \
 	})

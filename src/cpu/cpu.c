@@ -20,6 +20,9 @@ void cpu_raise(struct cpu *c, u32 events)
 		new = old | events;
 		if (old & events & CPU_EV_NMI)
 			new |= CPU_EV_NMI_AGAIN;
+		/* A SIPI counts only behind the INIT: one that came to a running vCPU was ignored. */
+		if (events & CPU_EV_INIT)
+			new &= ~(u32)CPU_EV_SIPI;
 	} while (!atomic_compare_exchange_weak(&c->events, &old, new));
 	if (atomic_load(&c->asleep) && atomic_exchange(&c->asleep, 0))
 		futex(&c->asleep, FUTEX_WAKE_PRIVATE, 1);
@@ -53,7 +56,7 @@ void vcpu_state_reset(struct vcpu_state *s, bool bsp)
 	for (int i = 0; i < SEG_COUNT; i++)
 		s->seg[i] = (struct vcpu_segment){.limit = 0xffff, .attr = SEG_DATA16};
 	s->seg[SEG_CS] = (struct vcpu_segment){
-		.selector = 0xf000, .base = 0xffff0000, .limit = 0xffff, .attr = SEG_CODE16};
+	        .selector = 0xf000, .base = 0xffff0000, .limit = 0xffff, .attr = SEG_CODE16};
 	s->ldtr = (struct vcpu_segment){.limit = 0xffff, .attr = 2 | SEG_ATTR_P};
 	s->tr = (struct vcpu_segment){.limit = 0xffff, .attr = 0xb | SEG_ATTR_P};
 	s->gdtr.limit = s->idtr.limit = 0xffff;

@@ -3,13 +3,13 @@
  *
  * Owned and filled by machine/memory.c before the first vCPU runs; read-only afterwards (any thread).
  *
- * page[] holds one word for each 4 KiB page of RAM (index physmem_page()): bit 0 says "a translation cache holds
- * code of this page", the other bits count the page's changes since. Whoever writes to a page by any other way
- * than a vCPU's own store path (devices' DMA, loaders) calls physmem_written() after the write, before the guest
- * is told of it: decoded code of that page dies then.
+ * page[] holds one word for each 4 KiB page of RAM (index physmem_page()): bit 0 says "a translation cache
+ * holds code of this page", the other bits count the page's changes since. Whoever writes to a page by any
+ * other way than a vCPU's own store path (devices' DMA, loaders) calls physmem_written() after the write,
+ * before the guest is told of it: decoded code of that page dies then.
  *
- * Marking a page as code (bit 0: 0 -> 1) is followed by a membarrier(2), and stores look at the word after the
- * store: so either the decoder sees the new bytes or the store sees the mark.
+ * Marking a page as code (bit 0: 0 -> 1) is followed by a membarrier(2), and stores look at the word after
+ * the store: so either the decoder sees the new bytes or the store sees the mark.
  */
 #pragma once
 
@@ -46,7 +46,8 @@ static inline const struct physmem_slot *physmem_find(const struct physmem *pm, 
 	return NULL;
 }
 
-/* Host address of len bytes at gpa if they lie in one slot, else NULL. Never crosses a slot; len 0 is allowed. */
+/* Host address of len bytes at gpa if they lie in one slot, else NULL. Never crosses a slot; len 0 is
+ * allowed. */
 static inline u8 *physmem_ptr(const struct physmem *pm, u64 gpa, u64 len)
 {
 	const struct physmem_slot *s = physmem_find(pm, gpa);

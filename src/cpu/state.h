@@ -7,11 +7,24 @@
 
 #include "base/types.h"
 
-enum { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI, REG_R8, REG_R15 = 15, REG_COUNT };
+enum {
+	REG_RAX,
+	REG_RCX,
+	REG_RDX,
+	REG_RBX,
+	REG_RSP,
+	REG_RBP,
+	REG_RSI,
+	REG_RDI,
+	REG_R8,
+	REG_R15 = 15,
+	REG_COUNT
+};
 enum { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_COUNT };
 
 /* A segment register with its descriptor cache. attr has the layout of VMX access rights (SDM vol. 3 24.4.1):
- * type 3:0, S 4, DPL 6:5, P 7, AVL 12, L 13, D/B 14, G 15, unusable 16. limit is in bytes, scaled by G already. */
+ * type 3:0, S 4, DPL 6:5, P 7, AVL 12, L 13, D/B 14, G 15, unusable 16. limit is in bytes, scaled by G
+ * already. */
 struct vcpu_segment {
 	u64 base;
 	u32 limit;

@@ -1,6 +1,7 @@
 /*
- * Interrupt wiring. A line is a level (ISA IRQ or PCI INTx); an MSI is a write. Any thread; the implementation
- * (board) locks. Devices hold a copy of struct irq_line or struct msi_sink and know nothing of APICs.
+ * Interrupt wiring. A line is a level (ISA IRQ or PCI INTx); an MSI is a write. Any thread; the
+ * implementation (board) locks. Devices hold a copy of struct irq_line or struct msi_sink and know nothing of
+ * APICs.
  */
 #pragma once
 

@@ -1,9 +1,11 @@
 /*
  * Guest memory: one memfd, mapped once, seen by the guest in two pieces around the hole below 4 GiB
- * (MEMORY_HOLE_START … 4 GiB), and ROM slots for firmware. 0xa0000–0xbffff is a hole too (no VGA: reads ones).
+ * (MEMORY_HOLE_START … 4 GiB), and ROM slots for firmware. 0xa0000–0xbffff is a hole too (no VGA: reads
+ * ones).
  *
- * All accessors check the whole range and refuse it (-1, NULL) if any byte is outside of RAM: devices turn that
- * into what their hardware would do. Any thread. Devices never keep a pointer past the request it belongs to.
+ * All accessors check the whole range and refuse it (-1, NULL) if any byte is outside of RAM: devices turn
+ * that into what their hardware would do. Any thread. Devices never keep a pointer past the request it
+ * belongs to.
  */
 #pragma once
 
@@ -38,10 +40,13 @@ int memory_read(const struct memory *m, u64 gpa, void *buf, size_t len);
 int memory_write(const struct memory *m, u64 gpa, const void *buf, size_t len);
 int memory_fill(const struct memory *m, u64 gpa, u8 value, size_t len);
 
-/* Host address of a contiguous range for I/O in place, or NULL if it is not all RAM (ROM counts as not). After the
- * host has written there, memory_written() must be called before the guest learns of it. */
+/* Host address of a contiguous range for I/O in place, or NULL if it is not all RAM (ROM counts as not).
+ * After the host has written there, memory_written() must be called before the guest learns of it. */
 void *memory_range(const struct memory *m, u64 gpa, u64 len);
-static inline void memory_written(const struct memory *m, u64 gpa, u64 len) { physmem_written(&m->phys, gpa, len); }
+static inline void memory_written(const struct memory *m, u64 gpa, u64 len)
+{
+	physmem_written(&m->phys, gpa, len);
+}
 
 /* RAM below the hole and from 4 GiB up, in bytes. */
 u64 memory_low_size(const struct memory *m);

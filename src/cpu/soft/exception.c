@@ -78,8 +78,8 @@ static _Noreturn void raise_fault(struct soft_cpu *c, unsigned vector, bool has_
 			e.has_error = true;
 			e.error = 0;
 		} else if (vector == first->vector) {
-			/* #AC on the way to the handler of #AC, for ever: the instruction runs again, and the run
-			 * loop sees events in between. */
+			/* #AC on the way to the handler of #AC, for ever: the instruction runs again, and the
+			 * run loop sees events in between. */
 			e.kind = SOFT_EVENT_NONE;
 		}
 	}

@@ -222,8 +222,9 @@ u64 soft_feature_xcr0(void)
 #define CACHE_LINE   64u
 #define XSAVE_LEGACY 576u
 #define XSAVE_YMM    256u
-#define KVM_FEATURES (1u << 0 | 1u << 1 | 1u << 3 | 1u << 24) /* clock, no I/O delay, clock 2, stable clock \
-	                                                       */
+#define KVM_FEATURES                                                                           \
+	(1u << 0 | 1u << 1 | 1u << 3 | 1u << 24) /* clock, no I/O delay, clock 2, stable clock \
+	                                          */
 #define THERMAL_ARAT  (1u << 2)
 #define EDX_APIC      (1u << 9)
 #define EDX_HTT       (1u << 28)

@@ -9,9 +9,9 @@
  * Global pages. Data entries of global pages are marked in a bitmap; one that is found with an old tag gets
  * the current one ("retag") instead of a walk. A flush of everything clears the bitmaps.
  *
- * Large pages are cached as 4 KiB fragments. The regions of 2 MiB that hold such fragments are recorded (by
- * hash, as a superset): INVLPG in one of them drops all of its entries; pages of 1 GiB likewise, by a full
- * flush.
+ * Large pages are cached as 4 KiB fragments. The regions of 2 MiB that hold such fragments are recorded, with
+ * the fragments while they are few: INVLPG in one of them drops these entries, or all of the region's; pages of
+ * 1 GiB likewise, by a full flush.
  *
  * Privilege. There is one TLB for user accesses, one for supervisor accesses that SMAP keeps off user pages,
  * one for those that may touch them. tlb_slow never hits: every access then takes the slow path, where
@@ -25,7 +25,7 @@
 
 #define PAGE_MASK  (~(PAGE_SIZE - 1))
 #define TAG_LIMIT  0xfffu
-#define LARGE_BITS 4096
+#define LARGE_BITS 512
 #define HUGE_BITS  512
 
 /* Where a byte of guest memory is. host NULL: not to be touched directly (MMIO, or a store to ROM), gpa says
@@ -36,11 +36,22 @@ struct place {
 	_Atomic u32 *page;
 };
 
+/* The fragments of large pages in a region of 2 MiB; valid while the region's bit in soft_mmu.large is set. */
+struct fragments {
+	u64 region; /* linear >> 21, or FRAGMENTS_SHARED: of several regions */
+	u16 count;  /* or FRAGMENTS_MANY */
+	u16 page[7];
+};
+#define FRAGMENTS_SHARED (~0ULL)
+#define FRAGMENTS_MANY   0xffff
+
 struct soft_mmu {
 	u32 next_tag;
 	u16 pcid_tag[4096]; /* 0: none yet */
+	bool pcids;         /* another than that of PCID 0 may be set */
 	u64 global[SOFT_TLB_MODES][SOFT_TLB_ENTRIES / 64];
 	u64 large[LARGE_BITS / 64], huge[HUGE_BITS / 64];
+	struct fragments fragments[LARGE_BITS];
 	u64 pdptes[4];
 	u64 signature; /* what translations depend on besides CR3 */
 	u8 mode;       /* enum soft_tlb_mode of data accesses now */
@@ -84,6 +95,10 @@ static void zero_words(u64 *p, size_t n)
 
 static void forget_tags(struct soft_mmu *m)
 {
+	m->pcid_tag[0] = 0;
+	if (!m->pcids)
+		return;
+	m->pcids = false;
 	for (unsigned i = 0; i < ARRAY_SIZE(m->pcid_tag); i++)
 		((volatile u16 *)m->pcid_tag)[i] = 0;
 }
@@ -126,6 +141,7 @@ static void choose_tag(struct soft_cpu *c)
 		if (m->next_tag == 0 || m->next_tag == TAG_LIMIT)
 			wipe(c);
 		*tag = (u16)m->next_tag++;
+		m->pcids |= tag != m->pcid_tag;
 	}
 	c->tlb_tag = *tag;
 }
@@ -152,7 +168,7 @@ static void bit_set(u64 *map, u64 n)
 }
 static u64 large_bit(u64 linear)
 {
-	return (linear >> 21 ^ linear >> 33) % LARGE_BITS;
+	return (linear >> 21 ^ linear >> 30 ^ linear >> 39) % LARGE_BITS;
 }
 static u64 huge_bit(u64 linear)
 {
@@ -177,26 +193,44 @@ static void drop_entry(struct soft_cpu *c, u64 linear)
 	}
 }
 
-void soft_mmu_invlpg(struct soft_cpu *c, u64 linear)
+static void drop_page(struct soft_cpu *c, u64 linear)
+{
+	drop_entry(c, linear);
+	soft_cache_invlpg(c, linear);
+}
+
+/* Drops what may be a fragment of a large page in this region of 2 MiB. */
+static void drop_fragments(struct soft_cpu *c, u64 start)
 {
 	struct soft_mmu *m = c->mmu;
+	u64 bit = large_bit(start);
+	struct fragments *f = &m->fragments[bit];
 
-	if (bit_test(m->huge, huge_bit(linear))) {
+	if (!bit_test(m->large, bit) || (f->region != start >> 21 && f->region != FRAGMENTS_SHARED))
+		return;
+	if (f->count == FRAGMENTS_MANY) {
+		for (u64 p = start; p != start + 2 * MiB; p += PAGE_SIZE)
+			drop_entry(c, p);
+		soft_cache_remapped(c);
+	} else {
+		for (unsigned i = 0; i < f->count; i++)
+			drop_page(c, start + f->page[i] * PAGE_SIZE);
+	}
+	if (f->region != FRAGMENTS_SHARED)
+		m->large[bit / 64] &= ~BIT(bit % 64);
+}
+
+void soft_mmu_invlpg(struct soft_cpu *c, u64 linear)
+{
+	if (bit_test(c->mmu->huge, huge_bit(linear))) {
 		soft_mmu_flush_all(c);
 		return;
 	}
-	if (bit_test(m->large, large_bit(linear))) {
-		/* A 4 MiB page of 32-bit paging has a bit for each half. */
-		u64 size = soft_long_active(c) || (c->cr4 & CR4_PAE) ? 2 * MiB : 4 * MiB;
-		u64 start = linear & ~(size - 1);
-
-		for (u64 p = start; p != start + size; p += PAGE_SIZE)
-			drop_entry(c, p);
-		soft_cache_remapped(c);
-		return;
-	}
-	drop_entry(c, linear);
-	soft_cache_invlpg(c, linear);
+	drop_page(c, linear);
+	drop_fragments(c, linear & ~(2 * MiB - 1));
+	/* A page of 32-bit paging may have 4 MiB. */
+	if (!soft_long_active(c) && !(c->cr4 & CR4_PAE))
+		drop_fragments(c, (linear & ~(2 * MiB - 1)) ^ 2 * MiB);
 }
 
 void soft_mmu_load_cr3(struct soft_cpu *c, u64 cr3, bool no_flush)
@@ -263,16 +297,32 @@ static void check_canonical(struct soft_cpu *c, u64 linear, unsigned seg)
 		soft_raise_error(c, seg == SEG_SS ? EXC_SS : EXC_GP, 0);
 }
 
+static void note_fragment(struct soft_mmu *m, u64 linear)
+{
+	u64 bit = large_bit(linear), region = linear >> 21;
+	struct fragments *f = &m->fragments[bit];
+
+	if (!bit_test(m->large, bit)) {
+		bit_set(m->large, bit);
+		f->region = region;
+		f->count = 0;
+	}
+	if (f->region != region) {
+		f->region = FRAGMENTS_SHARED;
+		f->count = FRAGMENTS_MANY;
+	} else if (f->count < ARRAY_SIZE(f->page)) {
+		f->page[f->count++] = linear >> PAGE_SHIFT & 511;
+	} else {
+		f->count = FRAGMENTS_MANY;
+	}
+}
+
 static void note_size(struct soft_mmu *m, u64 linear, const struct soft_walk *w)
 {
 	if (w->page_size == GiB)
 		bit_set(m->huge, huge_bit(linear));
-	else if (w->page_size == 2 * MiB)
-		bit_set(m->large, large_bit(linear));
-	else if (w->page_size == 4 * MiB) {
-		bit_set(m->large, large_bit(linear & ~(4 * MiB - 1)));
-		bit_set(m->large, large_bit(linear | 2 * MiB));
-	}
+	else if (w->page_size > PAGE_SIZE)
+		note_fragment(m, linear);
 }
 
 static __attribute__((noinline)) void fill(struct soft_cpu *c, u64 linear, bool write, unsigned mode,

@@ -28,8 +28,7 @@ enum {
 	VEC_DENY_WAIT = 32,  /* CR0.TS && CR0.MP: #NM for WAIT */
 };
 
-int soft_vec_init(struct soft_cpu *c,
-                  struct error *e); /* stubs, signal handler for SIGFPE (once per process) */
+int soft_vec_init(struct soft_cpu *c, struct error *e); /* stubs, and the process's handler for SIGFPE */
 void soft_vec_release(struct soft_cpu *c);
 /* Recomputes c->vec_deny from CR0, CR4, XCR0, mode; called by soft_update(). */
 void soft_vec_update(struct soft_cpu *c);

@@ -10,7 +10,6 @@
  */
 static _Thread_local struct vec_site current;
 static struct sigaction previous;
-static int install_error;
 
 static void on_sigfpe(int sig, siginfo_t *info, void *context)
 {
@@ -25,30 +24,35 @@ static void on_sigfpe(int sig, siginfo_t *info, void *context)
 		regs[REG_RIP] = (greg_t)(uintptr_t)current.entry;
 		return;
 	}
-	if (previous.sa_flags & SA_SIGINFO)
+	if (previous.sa_flags & SA_SIGINFO) {
 		previous.sa_sigaction(sig, info, context);
-	else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN)
+		return;
+	}
+	/* It may raise the signal again, or the fault does: not through here. */
+	sigaction(SIGFPE, &previous, NULL);
+	if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN)
 		previous.sa_handler(sig);
-	else
-		signal(SIGFPE, SIG_DFL); /* happens again, for good */
-}
-
-static void install(void)
-{
-	struct sigaction action = {.sa_sigaction = on_sigfpe,
-	                           .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
-
-	sigemptyset(&action.sa_mask);
-	if (sigaction(SIGFPE, &action, &previous) < 0)
-		install_error = errno;
 }
 
 int vec_signal_init(struct error *e)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	struct sigaction action = {.sa_sigaction = on_sigfpe,
+	                           .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
+	struct sigaction now;
+	int ret = 0;
 
-	pthread_once(&once, install);
-	return install_error ? error_set(e, install_error, "SIGFPE handler") : 0;
+	sigemptyset(&action.sa_mask);
+	pthread_mutex_lock(&lock);
+	if (sigaction(SIGFPE, NULL, &now) < 0) {
+		ret = error_set(e, errno, "SIGFPE handler");
+	} else if (now.sa_sigaction != on_sigfpe) {
+		previous = now;
+		if (sigaction(SIGFPE, &action, NULL) < 0)
+			ret = error_set(e, errno, "SIGFPE handler");
+	}
+	pthread_mutex_unlock(&lock);
+	return ret;
 }
 
 void vec_signal_site(const struct vec_site *site)

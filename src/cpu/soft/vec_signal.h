@@ -2,7 +2,8 @@
  * SIGFPE of vector stubs. Apart from the rest of the room because <signal.h> and cpu/state.h both name
  * registers REG_RAX.
  *
- * The handler is installed once per process and hands foreign faults to whoever was there before.
+ * The handler belongs to the process: vec_signal_init() installs it unless it is there, and it hands foreign
+ * faults to whoever was there before.
  */
 #pragma once
 

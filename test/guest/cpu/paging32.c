@@ -248,6 +248,13 @@ void test(void)
 	table = page_alloc();
 	for (u32 i = 0; i < 1024; i++)
 		dir[i] = i << 22 | PS | US | RW | P;
+	for (u32 i = 0; i < 5; i++) { /* what runs without PSE */
+		u32 *t = page_alloc();
+
+		for (u32 k = 0; k < 1024; k++)
+			t[k] = i << 22 | k << 12 | US | RW | P;
+		dir[i] = (u32)t | US | RW | P;
+	}
 	*(volatile u16 *)FRAME = 0x82cd;
 	handle(0x82, back);
 	idt_gate(0x82, (void *)vector_entries[0x82], 0xee, CODE32, 0);

@@ -83,6 +83,7 @@ static void setup(void)
 	task_init(&handler, HANDLER, task_error_jump, stacks[1]);
 	task_init(&task_b, TASK_B, task_b_call, stacks[2]);
 	gdt_set(GDT_TSS, (u32)&tss, sizeof(tss) - 1, 0x8b, 0);
+	tss.cr3 = read_cr3(); /* never saved */
 	hook = hook_b = nothing;
 	write_flags(2);
 }
@@ -331,7 +332,7 @@ static void paging(void)
 	check_fault(14, 0, "cr3-back-flushes");
 	/* The new TSS is not there: still the old task */
 	setup();
-	gdt_set(BAD, 0x30000000 + (u32)&task, 0x67, 0x89, 0);
+	gdt_set(BAD, 0x30000000, 0x67, 0x89, 0);
 	TRY_CALL(BAD);
 	check_vector(14, "tss-not-mapped");
 	check(read_tr() == GDT_TSS && type_of(BAD) == 9, "tss-not-mapped-old-task", "%x %u", read_tr(), type_of(BAD));

@@ -303,6 +303,13 @@ void ap_main(unsigned cpu)
 		asm volatile("sti; hlt");
 }
 
+void cpus_numbering_restart(void)
+{
+	extern u32 ap_next;
+
+	ap_next = 1;
+}
+
 void cpus_start_async(void (*fn)(unsigned))
 {
 	ap_fn = fn;

@@ -158,6 +158,7 @@ void apic_ipi(u32 dest, u32 icr_low);   /* waits for delivery */
 unsigned cpus_start(void (*fn)(unsigned cpu)); /* INIT, SIPI to all others; each calls fn(1…), then halts with IF = 1;
 						* returns their number when all of fw_cfg's count have come up */
 void cpus_start_async(void (*fn)(unsigned cpu)); /* does not wait for fn to return */
+void cpus_numbering_restart(void); /* the next processor to start is number 1 again */
 unsigned cpus_count(void);              /* by fw_cfg */
 void pic_mask(void);
 

@@ -20,6 +20,7 @@ stacks_end:
 	.align 4
 boot_eax: .long 0
 boot_ebx: .long 0
+	.globl ap_next
 ap_next: .long 1
 
 	.align 16
