@@ -45,6 +45,8 @@ struct cpu_board {
 	void (*init)(void *ctx, struct cpu *cpu);
 	/* FERR#: an unmasked x87 error with CR0.NE = 0; IRQ 13 on a PC. */
 	void (*ferr)(void *ctx, struct cpu *cpu);
+	/* A hypercall of KVM's; what is not known is -1000 (KVM_ENOSYS). May be NULL: none is known. */
+	s64 (*hypercall)(void *ctx, struct cpu *cpu, u64 number, const u64 args[4]);
 };
 
 /* Events for cpu_raise(). */

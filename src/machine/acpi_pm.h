@@ -21,7 +21,7 @@
 #define ACPI_ENABLE      0xa0
 #define ACPI_DISABLE     0xa1
 #define ACPI_SCI         9
-#define ACPI_S5_TYPE     5
+#define ACPI_S5_TYPE     0 /* what firmware and small guests assume */
 #define ACPI_PM_TIMER_HZ 3579545ULL
 
 enum { PM1_TMR = 1 << 0, PM1_GBL = 1 << 5, PM1_PWRBTN = 1 << 8, PM1_SLPBTN = 1 << 9, PM1_RTC = 1 << 10 };

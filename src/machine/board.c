@@ -231,6 +231,32 @@ static void ferr_clear(void *ctx, u64 offset, unsigned size, u64 value)
 	gsi_set(ctx, FPU_IRQ, false);
 }
 
+/* KVM's hypercalls, Documentation/virt/kvm/x86/hypercalls.rst. Only IPIs to a set of APICs exist: two words
+ * of bits for IDs from args[2] on, an ICR; what it returns is how many took it. */
+static s64 hypercall(void *ctx, struct cpu *cpu, u64 number, const u64 args[4])
+{
+	enum { SEND_IPI = 10, ENOSYS_KVM = 1000, EINVAL_KVM = 22 };
+	struct board *b = ctx;
+	u64 first = args[2];
+	s64 sent = 0;
+
+	if (number != SEND_IPI)
+		return -ENOSYS_KVM;
+	if (args[3] & ~0x47ffULL ||
+	    ((args[3] >> 8 & 7) != APIC_DM_FIXED && (args[3] >> 8 & 7) != APIC_DM_NMI))
+		return -EINVAL_KVM;
+	for (unsigned i = 0; i < 128 && first < b->config.cpus && i < b->config.cpus - first; i++) {
+		struct apic_message m = {.dest = (u32)first + i,
+		                         .wide = true,
+		                         .mode = args[3] >> 8 & 7,
+		                         .vector = (u8)args[3]};
+
+		if (args[i / 64] >> (i % 64) & 1)
+			sent += apic_send(&b->apic_bus, &m, APIC_TO_DEST, NULL);
+	}
+	return sent;
+}
+
 void board_add_cpu(struct board *b, struct cpu *cpu)
 {
 	struct lapic *l = &b->lapic[cpu->config.index];
@@ -527,6 +553,7 @@ static int board_init(struct board *b, struct error *e)
 	        .tpr_write = tpr_write,
 	        .init = cpu_init,
 	        .ferr = ferr,
+	        .hypercall = hypercall,
 	};
 	return 0;
 }

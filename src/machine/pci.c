@@ -41,7 +41,7 @@ struct pci_host {
 	struct pci_device *slot[PCI_MAX_DEVICES];
 	u32 intx_slots[8];   /* who asserts each line */
 	_Atomic u32 address; /* port 0xcf8 */
-	u8 reset_control;    /* port 0xcf9 */
+	_Atomic u8 reset_control; /* port 0xcf9 */
 	struct bus_region address_port, data_port, ecam;
 	struct pci_device bridge;
 };

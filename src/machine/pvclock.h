@@ -40,7 +40,7 @@ struct pvclock {
 	u64 base_tsc;     /* the host's TSC at system time 0 */
 	u64 base_real_ns; /* CLOCK_REALTIME then */
 	u64 system_msr[PVCLOCK_MAX_CPUS];
-	u64 wall_msr;
+	_Atomic u64 wall_msr; /* one for all vCPUs */
 };
 
 void pvclock_init(struct pvclock *p, const struct memory *memory);

@@ -1,7 +1,7 @@
 /*
- * A guest that writes to any register of the board: ports, MMIO, PCI configuration, APIC and clock MSRs, DMA of the
- * firmware configuration device; that takes interrupts, or not; and a machine that is reset now and then.
- * The input is a list of operations of some bytes each.
+ * A guest that writes to any register of the board: ports, MMIO, PCI configuration, APIC and clock MSRs, DMA
+ * of the firmware configuration device; that takes interrupts, or not; and a machine that is reset now and
+ * then. The input is a list of operations of some bytes each.
  */
 #include "machine.h"
 
@@ -9,14 +9,14 @@
 
 /* First and last port of each chip. */
 static const u16 ports[][2] = {
-	{0x20, 0x21},   {0xa0, 0xa1},   {0x4d0, 0x4d1}, {0x40, 0x43},   {0x61, 0x61},   {0x60, 0x64}, {0x70, 0x71},
-	{0x92, 0x92},   {0xcf8, 0xcff}, {0x510, 0x51b}, {0xb2, 0xb3},   {0xe0, 0xf7},   {0x80, 0x80}, {0x600, 0x67f},
-	{0x2000, 0x2017}, {0xc000, 0xc0ff}, {0x3f8, 0x3ff}, {0, 0xffff},
+        {0x20, 0x21}, {0xa0, 0xa1},   {0x4d0, 0x4d1},   {0x40, 0x43},     {0x61, 0x61},   {0x60, 0x64},
+        {0x70, 0x71}, {0x92, 0x92},   {0xcf8, 0xcff},   {0x510, 0x51b},   {0xb2, 0xb3},   {0xe0, 0xf7},
+        {0x80, 0x80}, {0x600, 0x67f}, {0x2000, 0x2017}, {0xc000, 0xc0ff}, {0x3f8, 0x3ff}, {0, 0xffff},
 };
 
 static const u64 places[] = {
-	BOARD_LAPIC_BASE, BOARD_LAPIC_BASE, BOARD_IOAPIC_BASE, BOARD_ECAM_BASE, BOARD_ECAM_BASE + 0x8000, BOARD_TESTDEV_MEM,
-	BOARD_PCI_BASE,   0xa0000,          0xffffffffffffff00,
+        BOARD_LAPIC_BASE,  BOARD_LAPIC_BASE, BOARD_IOAPIC_BASE, BOARD_ECAM_BASE,    BOARD_ECAM_BASE + 0x8000,
+        BOARD_TESTDEV_MEM, BOARD_PCI_BASE,   0xa0000,           0xffffffffffffff00,
 };
 
 static const u32 msrs[] = {0x1b, 0x6e0, 0x11, 0x12, 0x4b564d00, 0x4b564d01, 0x800, 0x830, 0x8ff, 0xc0000080};

@@ -1,10 +1,11 @@
 /*
- * Any bytes as guest code, in any mode, on a vCPU of the soft engine whose board does little. The first bytes choose the
- * mode, how the machine is prepared, and what is put into tables; the rest is code at CODE, and where most exceptions
- * lead. A run ends by a store to port 0xf4, after some accesses to the board, or by the clock.
+ * Any bytes as guest code, in any mode, on a vCPU of the soft engine whose board does little. The first bytes
+ * choose the mode, how the machine is prepared, and what is put into tables; the rest is code at CODE, and
+ * where most exceptions lead. A run ends by a store to port 0xf4, after some accesses to the board, or by the
+ * clock.
  *
- * Nothing the guest does may show in this process: no signal but those the engine takes, the host's vector unit
- * as it was, memory around the guest's RAM untouched (it is not mapped).
+ * Nothing the guest does may show in this process: no signal but those the engine takes, the host's vector
+ * unit as it was, memory around the guest's RAM untouched (it is not mapped).
  */
 #include "base/clock.h"
 #include "cpu/cpu.h"
@@ -101,25 +102,34 @@ static int interrupt_ack(void *ctx, struct cpu *c)
 	return accesses & 1 ? vector++ : -1;
 }
 
-static bool interrupt_pending(void *ctx, struct cpu *c) { return interrupts; }
-static u8 tpr_read(void *ctx, struct cpu *c) { return 0; }
+static bool interrupt_pending(void *ctx, struct cpu *c)
+{
+	return interrupts;
+}
+static u8 tpr_read(void *ctx, struct cpu *c)
+{
+	return 0;
+}
 static void tpr_write(void *ctx, struct cpu *c, u8 value) {}
-static void nothing(void *ctx, struct cpu *c) { count(c); }
+static void nothing(void *ctx, struct cpu *c)
+{
+	count(c);
+}
 
 static const struct cpu_board board = {
-	.mem = &memory,
-	.mmio_read = mmio_read,
-	.mmio_write = mmio_write,
-	.pio_read = pio_read,
-	.pio_write = pio_write,
-	.msr_read = msr_read,
-	.msr_write = msr_write,
-	.interrupt_ack = interrupt_ack,
-	.interrupt_pending = interrupt_pending,
-	.tpr_read = tpr_read,
-	.tpr_write = tpr_write,
-	.init = nothing,
-	.ferr = nothing,
+        .mem = &memory,
+        .mmio_read = mmio_read,
+        .mmio_write = mmio_write,
+        .pio_read = pio_read,
+        .pio_write = pio_write,
+        .msr_read = msr_read,
+        .msr_write = msr_write,
+        .interrupt_ack = interrupt_ack,
+        .interrupt_pending = interrupt_pending,
+        .tpr_read = tpr_read,
+        .tpr_write = tpr_write,
+        .init = nothing,
+        .ferr = nothing,
 };
 
 /* Ends what loops or sleeps. A run that does not end then is for libFuzzer's own clock. */
@@ -157,8 +167,11 @@ static void start(void)
 	mprotect(rom, ROM_SIZE, PROT_READ);
 	memory = (struct physmem){.count = 2, .page = words, .single_vcpu = true};
 	memory.slots[0] = (struct physmem_slot){.gpa = 0, .size = RAM_SIZE, .hva = ram};
-	memory.slots[1] = (struct physmem_slot){
-		.gpa = ROM_GPA, .size = ROM_SIZE, .hva = rom, .first_page = RAM_SIZE / PAGE_SIZE, .readonly = true};
+	memory.slots[1] = (struct physmem_slot){.gpa = ROM_GPA,
+	                                        .size = ROM_SIZE,
+	                                        .hva = rom,
+	                                        .first_page = RAM_SIZE / PAGE_SIZE,
+	                                        .readonly = true};
 	cpu = soft_cpu_new(&config, &e);
 	if (!cpu || pthread_create(&thread, NULL, watch, NULL))
 		abort();
@@ -179,11 +192,17 @@ static u64 in_bytes(struct input *in, unsigned n)
 	return v;
 }
 
-static void put64(u64 gpa, u64 v) { memcpy(ram + gpa, &v, 8); }
+static void put64(u64 gpa, u64 v)
+{
+	memcpy(ram + gpa, &v, 8);
+}
 
 enum { REAL16, PROT16, PROT32, PAGED32, PAE32, COMPAT32, LONG64, USER64, USER32, V86, MODES };
 
-static bool is_long(unsigned mode) { return mode == COMPAT32 || mode == LONG64 || mode == USER64; }
+static bool is_long(unsigned mode)
+{
+	return mode == COMPAT32 || mode == LONG64 || mode == USER64;
+}
 
 static void page_tables(unsigned mode)
 {
@@ -198,7 +217,7 @@ static void page_tables(unsigned mode)
 	for (u64 i = 1; i < 512; i++)
 		put64(PD + i * 8, i % 8 << 21 | (i & 1 ? 0x87 : 0xe7));
 	for (u64 i = 0; i < 512; i++)
-		put64(PT + i * 8, i << 12 | (i % 32 == 31 ? 5 : 7));
+		put64(PT + i * 8, i << 12 | (i % 32 == 30 ? 5 : 7));
 	for (u64 i = 0; i < 512; i++)
 		put64(PD32 + i * 8, (i * 2 % 4) << 22 | 0x87 | ((i * 2 + 1) % 4 << 22 | 0x87) << 32);
 }
@@ -217,7 +236,8 @@ static void gates(unsigned mode, u8 how)
 			memcpy(ram + v * 4, &far, 4);
 			continue;
 		}
-		u64 gate = (to & 0xffff) | 8 << 16 | (0x80 | dpl << 5 | type) << 40 | (to >> 16 & 0xffff) << 48;
+		u64 gate =
+		        (to & 0xffff) | 8 << 16 | (0x80 | dpl << 5 | type) << 40 | (to >> 16 & 0xffff) << 48;
 		if (wide) {
 			put64(IDT + v * 16, gate | (how & 8 ? v % 8 : 0) << 32);
 			put64(IDT + v * 16 + 8, 0);
@@ -239,8 +259,8 @@ static void descriptors(unsigned mode)
 	put64(GDT + 0x30, 0x00cff3000000ffff);
 	put64(GDT + 0x38, 0x00cffb000000ffff);
 	put64(GDT + 0x40, 0x0000ec0000080000 | (END_CODE & 0xffff)); /* call gate */
-	put64(GDT + 0x50, 0x0000820000000fff | (u64)GDT << 16);     /* LDT */
-	put64(GDT + 0x58, 0x0000e50000180000);                      /* task gate */
+	put64(GDT + 0x50, 0x0000820000000fff | (u64)GDT << 16);      /* LDT */
+	put64(GDT + 0x58, 0x0000e50000180000);                       /* task gate */
 	put64(GDT + 0x60, 0x0000890000000067 | (u64)(TSS + 0x800) << 16);
 	put64(GDT + 0x70, 0x00009f000000ffff | (u64)CODE << 16); /* 16-bit, conforming */
 	/* Stacks for ring 0: a 32-bit TSS and a 64-bit one have them in the same place, nearly. */
@@ -258,7 +278,7 @@ static void segment(struct vcpu_state *s, unsigned i, u16 selector, u64 base, u3
 	s->seg[i] = (struct vcpu_segment){.selector = selector, .base = base, .limit = limit, .attr = attr};
 }
 
-#define DATA 0x93u
+#define DATA     0x93u
 #define CODE_SEG 0x9bu
 
 static void prepare(struct vcpu_state *s, unsigned mode, u8 how)
@@ -269,7 +289,8 @@ static void prepare(struct vcpu_state *s, unsigned mode, u8 how)
 	vcpu_state_reset(s, true);
 	s->rip = CODE;
 	s->regs[REG_RSP] = STACK;
-	s->rflags = FLAG_ONE | (how & 0x10 ? FLAG_IF : 0) | (how & 0x20 ? FLAG_IOPL : 0) | (how & 0x40 ? FLAG_TF : 0);
+	s->rflags = FLAG_ONE | (how & 0x10 ? FLAG_IF : 0) | (how & 0x20 ? FLAG_IOPL : 0) |
+	            (how & 0x40 ? FLAG_TF : 0);
 	if (mode == REAL16 || mode == V86) {
 		s->rip = 0;
 		s->regs[REG_RSP] = 0xfff0;
@@ -281,10 +302,11 @@ static void prepare(struct vcpu_state *s, unsigned mode, u8 how)
 		for (unsigned i = 0; i < SEG_COUNT; i++)
 			segment(s, i, user ? 0x33 : 0x10, 0, ~0u, DATA | dpl | big);
 		segment(s, SEG_CS, user ? mode == USER32 ? 0x3b : 0x2b : 8, 0, ~0u,
-			CODE_SEG | dpl | SEG_ATTR_G | (mode == LONG64 || mode == USER64 ? SEG_ATTR_L : 0) |
-				(mode == PROT32 || mode == PAGED32 || mode == PAE32 || mode == COMPAT32 || mode == USER32
-					 ? SEG_ATTR_DB
-					 : 0));
+		        CODE_SEG | dpl | SEG_ATTR_G | (mode == LONG64 || mode == USER64 ? SEG_ATTR_L : 0) |
+		                (mode == PROT32 || mode == PAGED32 || mode == PAE32 || mode == COMPAT32 ||
+		                                 mode == USER32
+		                         ? SEG_ATTR_DB
+		                         : 0));
 	}
 	if (mode == REAL16)
 		return;
@@ -312,7 +334,8 @@ static void prepare(struct vcpu_state *s, unsigned mode, u8 how)
 /* Each general register but the stack's: small, into RAM, to an edge, or anything. */
 static void registers(struct vcpu_state *s, struct input *in)
 {
-	static const u64 edges[] = {0, RAM_SIZE - 4, 0xfed00ffe, ROM_GPA, 0xa0000, 0x7fffffffffff, ~0ULL, 1ULL << 63};
+	static const u64 edges[] = {0,       RAM_SIZE - 4,   0xfed00ffe, ROM_GPA,
+	                            0xa0000, 0x7fffffffffff, ~0ULL,      1ULL << 63};
 
 	for (unsigned i = 0; i < REG_COUNT; i++) {
 		u8 how = (u8)in_bytes(in, 1);
@@ -334,6 +357,47 @@ static void registers(struct vcpu_state *s, struct input *in)
 			break;
 		}
 	}
+}
+
+/* ---- code ---- */
+
+/* Instructions from the input, so that most of them are some: prefix, map and opcode, ModRM, then NOPs that
+ * also are displacement and immediate. Returns the bytes made. */
+static size_t in_code(struct input *in, u8 *to, size_t room, unsigned mode)
+{
+	static const u8 prefixes[] = {0, 0x66, 0xf3, 0xf2};
+	u8 *p = to;
+
+	while (in->p < in->end && (size_t)(p - to) + 24 < room) {
+		u8 how = (u8)in_bytes(in, 1), opcode = (u8)in_bytes(in, 1), modrm = (u8)in_bytes(in, 1);
+		unsigned prefix = how & 3, map = how >> 2 & 7, nops = 4;
+
+		if (map < 7 && prefixes[prefix])
+			*p++ = prefixes[prefix];
+		if (map == 3)
+			*p++ = 0xf0;
+		if (map < 7 && (mode == LONG64 || mode == USER64) && how & 0x20)
+			*p++ = 0x48 | (how >> 6);
+		if (map == 7) { /* VEX, three bytes: R, X, B off; W, length and prefix */
+			*p++ = 0xc4;
+			*p++ = 0xe0 | (1 + opcode % 3);
+			*p++ = (u8)((how & 0x20 ? 0x80 : 0) | (modrm & 8 ? 0x78 : 0x60) | (how >> 4 & 4) |
+			            prefix);
+			opcode = (u8)in_bytes(in, 1);
+		} else if (map >= 2 && map < 5) {
+			*p++ = 0x0f;
+		} else if (map >= 5) {
+			*p++ = 0x0f;
+			*p++ = map == 5 ? 0x38 : 0x3a;
+		}
+		*p++ = opcode;
+		*p++ = how & 0x80 && modrm < 0xc0 ? (modrm & 0x3f) | 0x40 : modrm;
+		memset(p, 0x90, nops);
+		if (modrm & 1) /* small displacement, small immediate */
+			p[0] = modrm >> 1, p[1] = 0x21;
+		p += nops;
+	}
+	return (size_t)(p - to);
 }
 
 /* ---- runs ---- */
@@ -388,14 +452,18 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 		put64(at + 0x1000, in_bytes(&in, 8));
 	}
 	if (patches & 8)
-		s.cr4 ^= in_bytes(&in, 4) & (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_SMEP | CR4_SMAP | CR4_UMIP | CR4_OSXSAVE);
+		s.cr4 ^= in_bytes(&in, 4) & (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_SMEP | CR4_SMAP |
+		                             CR4_UMIP | CR4_OSXSAVE);
 	if (patches & 0x10) {
 		s.dr[0] = CODE + in_bytes(&in, 1);
 		s.dr[1] = STACK - in_bytes(&in, 1);
 		s.dr7 = 0x400 | (in_bytes(&in, 4) & 0x00ff00ff);
 	}
 	size_t left = min((size_t)(in.end - in.p), (size_t)(STACK - CODE) / 2);
-	memcpy(ram + CODE, in.p, left);
+	if (patches & 0x20)
+		left = in_code(&in, ram + CODE, (STACK - CODE) / 2, mode);
+	else
+		memcpy(ram + CODE, in.p, left);
 	memcpy(ram + CODE + left, "\xe6\xf4\xe6\xf4\xe6\xf4", 6);
 
 	interrupts = events & 1;
@@ -404,7 +472,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	atomic_store(&cpu->sipi_vector, CODE >> 12);
 	cpu_set_state(cpu, &s);
 	cpu_raise(cpu, interrupts ? CPU_EV_INTR : 0);
-	cpu_raise(cpu, (events & 2 ? CPU_EV_NMI : 0) | ((events & 0xf0) == 0xf0 ? CPU_EV_INIT | CPU_EV_SIPI : 0));
+	cpu_raise(cpu,
+	          (events & 2 ? CPU_EV_NMI : 0) | ((events & 0xf0) == 0xf0 ? CPU_EV_INIT | CPU_EV_SIPI : 0));
 	if (run() == CPU_EXIT_STOPPED && events & 4) {
 		cpu_get_state(cpu, &s);
 		if (!(s.rflags & FLAG_ONE) || (s.rflags >> 22))

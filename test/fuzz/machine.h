@@ -1,6 +1,6 @@
 /*
- * What the fuzz targets of chips and devices share: an input read as a string of small numbers, a board with a loop
- * and CPUs that never run, accesses as a guest's. Include it once, in a target's only file.
+ * What the fuzz targets of chips and devices share: an input read as a string of small numbers, a board with
+ * a loop and CPUs that never run, accesses as a guest's. Include it once, in a target's only file.
  */
 #pragma once
 
@@ -23,7 +23,10 @@ struct input {
 	const u8 *p, *end;
 };
 
-static inline size_t in_left(const struct input *in) { return (size_t)(in->end - in->p); }
+static inline size_t in_left(const struct input *in)
+{
+	return (size_t)(in->end - in->p);
+}
 
 static inline u64 in_bytes(struct input *in, unsigned n)
 {
@@ -34,16 +37,32 @@ static inline u64 in_bytes(struct input *in, unsigned n)
 	return v;
 }
 
-static inline u8 in8(struct input *in) { return (u8)in_bytes(in, 1); }
-static inline u16 in16(struct input *in) { return (u16)in_bytes(in, 2); }
-static inline u32 in32(struct input *in) { return (u32)in_bytes(in, 4); }
-static inline u64 in64(struct input *in) { return in_bytes(in, 8); }
-static inline unsigned in_below(struct input *in, unsigned n) { return in8(in) % n; }
+static inline u8 in8(struct input *in)
+{
+	return (u8)in_bytes(in, 1);
+}
+static inline u16 in16(struct input *in)
+{
+	return (u16)in_bytes(in, 2);
+}
+static inline u32 in32(struct input *in)
+{
+	return (u32)in_bytes(in, 4);
+}
+static inline u64 in64(struct input *in)
+{
+	return in_bytes(in, 8);
+}
+static inline unsigned in_below(struct input *in, unsigned n)
+{
+	return in8(in) % n;
+}
 
 /* A guest-physical address: within RAM, around one of its edges, in a hole, or anything. */
 static inline u64 in_gpa(struct input *in)
 {
-	static const u64 edges[] = {0xa0000, 0xc0000, MEMORY, 0xc0000000, 0xe0000000, 0xfec00000, 0xfee00000, 4 * GiB, 0};
+	static const u64 edges[] = {0xa0000,    0xc0000,    MEMORY,  0xc0000000, 0xe0000000,
+	                            0xfec00000, 0xfee00000, 4 * GiB, 0};
 	u8 how = in8(in);
 
 	switch (how & 7) {
@@ -86,7 +105,10 @@ static struct loop loop;
 static struct board *board;
 static struct cpu cpus[CPUS];
 
-static void stop_call(void *ctx) { loop_stop(&loop); }
+static void stop_call(void *ctx)
+{
+	loop_stop(&loop);
+}
 
 /* Lets the loop do what is due. */
 static inline void pump(void)
@@ -111,8 +133,10 @@ static inline void machine_up(bool debug_exit)
 		abort();
 	for (unsigned i = 0; i < CPUS; i++) {
 		memset(&cpus[i], 0, sizeof(cpus[i]));
-		cpus[i].config = (struct cpu_config){
-			.index = i, .count = CPUS, .board = board_cpu_interface(board), .tsc_hz = clock_tsc_hz()};
+		cpus[i].config = (struct cpu_config){.index = i,
+		                                     .count = CPUS,
+		                                     .board = board_cpu_interface(board),
+		                                     .tsc_hz = clock_tsc_hz()};
 		board_add_cpu(board, &cpus[i]);
 	}
 }

@@ -1,7 +1,7 @@
 /*
- * A driver of the NVMe controller that means well, mostly: registers and doorbells at random, queues that exist, do
- * not exist or lie outside of memory, commands with PRP lists and SGLs that point anywhere.
- * The input is a list of operations of some bytes each. The disk is a memfd of 1 MiB.
+ * A driver of the NVMe controller that means well, mostly: registers and doorbells at random, queues that
+ * exist, do not exist or lie outside of memory, commands with PRP lists and SGLs that point anywhere. The
+ * input is a list of operations of some bytes each. The disk is a memfd of 1 MiB.
  */
 #include "machine.h"
 
@@ -29,9 +29,15 @@ struct command {
 static u64 bar;
 static unsigned tail[QUEUES + 1];
 
-static void set(unsigned reg, unsigned size, u64 value) { mmio(0, bar + reg, size, true, value); }
+static void set(unsigned reg, unsigned size, u64 value)
+{
+	mmio(0, bar + reg, size, true, value);
+}
 
-static void doorbell(unsigned q) { set(0x1000 + q * 8, 4, tail[q]); }
+static void doorbell(unsigned q)
+{
+	set(0x1000 + q * 8, 4, tail[q]);
+}
 
 static void put(unsigned q, const struct command *c)
 {
@@ -39,7 +45,10 @@ static void put(unsigned q, const struct command *c)
 	tail[q] = (tail[q] + 1) % ENTRIES;
 }
 
-static u64 completions(unsigned q) { return QUEUE + (QUEUES + 1 + q) * PAGE_SIZE; }
+static u64 completions(unsigned q)
+{
+	return QUEUE + (QUEUES + 1 + q) * PAGE_SIZE;
+}
 
 static void enable(void)
 {
@@ -54,9 +63,11 @@ static void enable(void)
 static void create(unsigned q)
 {
 	struct command cq = {
-		.opcode = 5, .prp1 = completions(q), .cdw10 = (ENTRIES - 1) << 16 | q, .cdw11 = q << 16 | 3};
-	struct command sq = {
-		.opcode = 1, .prp1 = QUEUE + q * PAGE_SIZE, .cdw10 = (ENTRIES - 1) << 16 | q, .cdw11 = q << 16 | 1};
+	        .opcode = 5, .prp1 = completions(q), .cdw10 = (ENTRIES - 1) << 16 | q, .cdw11 = q << 16 | 3};
+	struct command sq = {.opcode = 1,
+	                     .prp1 = QUEUE + q * PAGE_SIZE,
+	                     .cdw10 = (ENTRIES - 1) << 16 | q,
+	                     .cdw11 = q << 16 | 1};
 
 	tail[q] = 0;
 	put(0, &cq);
@@ -69,7 +80,8 @@ static u64 in_pointer(struct input *in)
 {
 	u8 how = in8(in);
 
-	return how & 1 ? LISTS + (how >> 1 & 7) * PAGE_SIZE + (how & 0x10 ? (how & 0xe0u) * 16 : 0) : in_gpa(in);
+	return how & 1 ? LISTS + (how >> 1 & 7) * PAGE_SIZE + (how & 0x10 ? (how & 0xe0u) * 16 : 0)
+	               : in_gpa(in);
 }
 
 static void in_command(struct input *in)
@@ -138,10 +150,12 @@ static void operation(struct input *in)
 		set(in8(in) & 0x3c, how & 0x80 ? 8 : 4, in_value(in));
 		break;
 	case 7:
-		mmio(0, bar + (how & 0x80 ? in8(in) : in16(in) & 0x3fff), 1u << (how >> 5 & 3), how & 0x10, in64(in));
+		mmio(0, bar + (how & 0x80 ? in8(in) : in16(in) & 0x3fff), 1u << (how >> 5 & 3), how & 0x10,
+		     in64(in));
 		break;
 	case 8:
-		set(0x1000 + in8(in) % (QUEUES * 2 + 4) * 4, 4, how & 0x80 ? in_value(in) : in8(in) % (ENTRIES + 1));
+		set(0x1000 + in8(in) % (QUEUES * 2 + 4) * 4, 4,
+		    how & 0x80 ? in_value(in) : in8(in) % (ENTRIES + 1));
 		break;
 	case 9:
 		enable();
@@ -181,7 +195,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	if (ftruncate(file, DISK))
 		abort();
 	u8 how = in8(&in);
-	struct nvme_config config = {.disk = {.path = path, .readonly = how & 1}, .io_queues = QUEUES, .slot = SLOT};
+	struct nvme_config config = {
+	        .disk = {.path = path, .readonly = how & 1}, .io_queues = QUEUES, .slot = SLOT};
 
 	machine_up(false);
 	struct nvme *n = nvme_new(&config, board_pci(board), board_memory(board), &loop, &e);

@@ -1,4 +1,5 @@
-/* A command line of `insula vmm`: words are separated by zero bytes, or newlines as the dictionary has them. */
+/* A command line of `insula vmm`: words are separated by zero bytes, or newlines as the dictionary has them.
+ */
 #include "vmm/options.h"
 
 #include <stdlib.h>
@@ -28,7 +29,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	/* As in main(): behind the last word is a NULL. */
 	switch (options_parse(&config, count, words, &e)) {
 	case OPTIONS_RUN:
-		if (config.cpus < 1 || config.cpus > 64 || !config.memory || (!config.kernel && !config.firmware && !config.api_socket))
+		if (config.cpus < 1 || config.cpus > 64 || !config.memory ||
+		    (!config.kernel && !config.firmware && !config.api_socket))
 			abort();
 		free(vmm_config_cmdline(&config));
 		break;

@@ -1,7 +1,7 @@
 /*
- * A guest at a serial port and somebody at its other end, who reads and writes in pieces of any size, or not at all.
- * The input is a list of operations of some bytes each. What the host side is given must be what the guest wrote, as
- * long as it waited for room.
+ * A guest at a serial port and somebody at its other end, who reads and writes in pieces of any size, or not
+ * at all. The input is a list of operations of some bytes each. What the host side is given must be what the
+ * guest wrote, as long as it waited for room.
  */
 #include "machine.h"
 
@@ -107,7 +107,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 
 	machine_up(false);
 	struct serial_config config = {
-		.base = PORT, .irq = board_gsi(board, 4), .chardev = &c, .unbuffered = how & 1};
+	        .base = PORT, .irq = board_gsi(board, 4), .chardev = &c, .unbuffered = how & 1};
 	struct serial *s = serial_new(&config, board_pio(board), &loop, &e);
 	if (!s)
 		abort();

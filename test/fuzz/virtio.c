@@ -1,7 +1,8 @@
 /*
- * Drivers of virtio devices that break any rule: rings and descriptors anywhere, chains that loop, indirect tables,
- * features and states in any order, through the PCI transport. The first byte chooses blk, net or rng and what is set
- * up properly first; the rest is a list of operations of some bytes each. The tap is one end of a pair of sockets.
+ * Drivers of virtio devices that break any rule: rings and descriptors anywhere, chains that loop, indirect
+ * tables, features and states in any order, through the PCI transport. The first byte chooses blk, net or rng
+ * and what is set up properly first; the rest is a list of operations of some bytes each. The tap is one end
+ * of a pair of sockets.
  */
 #include "machine.h"
 
@@ -40,9 +41,18 @@ int tap_open(const char *name, struct error *e)
 	return pair[0];
 }
 
-int tap_adopt(int fd, const char *name, struct error *e) { return -1; }
-int tap_set_offload(int fd, unsigned flags) { return 0; }
-unsigned tap_mtu(const char *name) { return 1500; }
+int tap_adopt(int fd, const char *name, struct error *e)
+{
+	return -1;
+}
+int tap_set_offload(int fd, unsigned flags)
+{
+	return 0;
+}
+unsigned tap_mtu(const char *name)
+{
+	return 1500;
+}
 
 static void in_frame(struct input *in)
 {
@@ -69,11 +79,20 @@ static u64 bar;
 static u16 avail_index[QUEUES];
 static unsigned next_desc[QUEUES];
 
-static void set(unsigned reg, unsigned size, u64 value) { mmio(0, bar + reg, size, true, value); }
+static void set(unsigned reg, unsigned size, u64 value)
+{
+	mmio(0, bar + reg, size, true, value);
+}
 
-static void put16(u64 gpa, u16 v) { memory_write(board_memory(board), gpa, &v, 2); }
+static void put16(u64 gpa, u16 v)
+{
+	memory_write(board_memory(board), gpa, &v, 2);
+}
 
-static u64 ring_at(unsigned q, unsigned part) { return RINGS + (q * 3 + part) * PAGE_SIZE; }
+static u64 ring_at(unsigned q, unsigned part)
+{
+	return RINGS + (q * 3 + part) * PAGE_SIZE;
+}
 
 static void queue_up(unsigned q)
 {
@@ -119,7 +138,10 @@ static void offer(unsigned q, unsigned head)
 	put16(ring_at(q, 1) + 2, ++avail_index[q]);
 }
 
-static void notify(unsigned q) { set(0x3000 + q * 4, 2, q); }
+static void notify(unsigned q)
+{
+	set(0x3000 + q * 4, 2, q);
+}
 
 /* A request as a block driver makes it, or a control command: header, data, and a byte for the answer. */
 static void in_request(struct input *in)
@@ -142,9 +164,9 @@ static void in_request(struct input *in)
 			d = (struct desc){.addr = buffer + 32, .len = 1, .flags = 2};
 		else if (i)
 			d = (struct desc){.addr = in_gpa(in),
-					  .len = how & 0x80 ? in32(in) : (u32)(in8(in) & 15) * 512,
-					  .flags = header[0] == 0 ? 3 : 1,
-					  .next = d.next};
+			                  .len = how & 0x80 ? in32(in) : (u32)(in8(in) & 15) * 512,
+			                  .flags = header[0] == 0 ? 3 : 1,
+			                  .next = d.next};
 		put_desc(ring_at(q, 0), at, &d);
 		at = (at + 1) % RING;
 	}
@@ -181,9 +203,9 @@ static void in_descs(struct input *in)
 	for (; n--; i = (i + 1) % RING) {
 		u8 kind = in8(in);
 		struct desc d = {.addr = kind & 8 ? BUFFERS : in_gpa(in),
-				 .len = kind & 0x10 ? in32(in) : (kind & 0xe0u) * (kind & 0x20 ? 16 : 8),
-				 .flags = kind & 7,
-				 .next = kind & 0x80 ? in8(in) : (u16)(i + 1)};
+		                 .len = kind & 0x10 ? in32(in) : (kind & 0xe0u) * (kind & 0x20 ? 16 : 8),
+		                 .flags = kind & 7,
+		                 .next = kind & 0x80 ? in8(in) : (u16)(i + 1)};
 
 		put_desc(table, i, &d);
 	}
@@ -280,7 +302,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 
 	switch (how % 4) {
 	default: {
-		struct virtio_blk_config c = {.disk = {.path = disk(), .readonly = how & 0x80}, .queues = 2, .slot = SLOT};
+		struct virtio_blk_config c = {
+		        .disk = {.path = disk(), .readonly = how & 0x80}, .queues = 2, .slot = SLOT};
 
 		blk = virtio_blk_new(&c, pci, memory, &loop, &e);
 		break;

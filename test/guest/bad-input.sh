@@ -92,22 +92,20 @@ refused option-without-value memory --memory
 refused word-too-many stray stray
 refused cmdline-too-long 'cmdline|command line' --cmdline "$(head -c 70000 /dev/zero | tr '\0' x)"
 
-# Only a user for whom the file is read-only can tell; root may write to anything.
+# Only a user for whom the file is read-only can tell; root may write to anything. Copies,
+# since the checkout may be closed to others.
 readonly_disk() {
 	chmod 755 "$WORK"
 	chmod 444 "$WORK/good-disk"
-	setpriv --reuid 65534 --regid 65534 --clear-groups "$INSULA" vmm --accel "$INSULA_ACCEL" \
-		--kernel "$MICRO/vmlinuz" --disk "path=$WORK/good-disk" \
+	cp "$INSULA" "$WORK/insula"
+	cp "$MICRO/vmlinuz" "$WORK/vmlinuz"
+	setpriv --reuid 65534 --regid 65534 --clear-groups "$WORK/insula" vmm --accel "$INSULA_ACCEL" \
+		--kernel "$WORK/vmlinuz" --disk "path=$WORK/good-disk" \
 		</dev/null >"$WORK/readonly.out" 2>"$WORK/readonly.err"
 	STATUS=$?
 	refusal readonly good-disk
 }
-
-if setpriv --reuid 65534 --regid 65534 --clear-groups sh -c "test -x '$INSULA' && test -r '$MICRO/vmlinuz'"; then
-	tap_case disk-readonly readonly_disk
-else
-	tap_skip disk-readonly "another user cannot read this checkout"
-fi
+tap_case disk-readonly readonly_disk
 
 leaves_nothing() {
 	! ip link show insula-none0 2>/dev/null || tap_fail "the tap insula-none0 was made" || return 1

@@ -87,7 +87,7 @@ hostile() {
 	esac
 }
 
-truncate -s 4M "$WORK/one" "$WORK/two" "$WORK/three" "$WORK/four" "$WORK/five" "$WORK/six"
+truncate -s 4M "$WORK/one" "$WORK/two" "$WORK/three" "$WORK/four"
 
 hostile shuts_down die-32 32 1 "die 1"
 hostile shuts_down die-64 64 1 "die 1"
@@ -99,13 +99,14 @@ hostile attack user-bytes-32 32 1 "user-bytes 1"
 hostile attack user-bytes-1 64 1 "user-bytes 1"
 hostile attack user-bytes-2 64 1 "user-bytes 2"
 hostile attack_seeds kernel-bytes kernel-bytes
-hostile attack config 64 1 "config 1" --disk "path=$WORK/one" --disk "path=$WORK/two,type=virtio"
+hostile attack config 64 2 "config 1" --disk "path=$WORK/one" --disk "path=$WORK/two,type=virtio"
 hostile attack mmio-1 64 1 "mmio 1" --disk "path=$WORK/one" --disk "path=$WORK/two,type=virtio"
-hostile attack mmio-2 64 1 "mmio 2"
+hostile attack mmio-2 64 2 "mmio 2" --disk "path=$WORK/one" --disk "path=$WORK/two,type=virtio"
 hostile attack ports-1 64 1 "ports 1"
-hostile attack ports-2 64 1 "ports 2"
+hostile attack ports-2 64 2 "ports 2"
 hostile attack all-ports-1 64 1 "all-ports 1"
-hostile attack all-ports-2 64 2 "all-ports 2" --no-reboot
+hostile attack all-ports-2 64 2 "all-ports 2"
+hostile attack all-ports-3 64 1 "all-ports 3" --no-reboot
 hostile attack msrs 64 1 "msrs 1"
 hostile attack nvme-1 64 1 "nvme 1" --disk "path=$WORK/three"
 hostile attack nvme-2 64 2 "nvme 2" --disk "path=$WORK/three"

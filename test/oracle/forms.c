@@ -57,8 +57,7 @@ static const struct {
 	u8 category;
 	const char *why;
 } excluded_categories[] = {
-        {ZYDIS_CATEGORY_IO, "privileged, or the host's ports"},
-        {ZYDIS_CATEGORY_IOSTRINGOP, "privileged, or the host's ports"},
+        {ZYDIS_CATEGORY_IOSTRINGOP, "whether ports are checked with a count of 0"},
 };
 
 /* Of these the model has one instruction each, which enters the hypervisor. */
@@ -93,7 +92,7 @@ static bool is_vendors(const ZydisDecodedInstruction *z, const ZydisDecodedOpera
 
 static bool is_excluded(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operands)
 {
-	if (z->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED || z->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
+	if (z->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
 		return true;
 	if (is_vendors(z, operands))
 		return true;
@@ -106,20 +105,12 @@ static bool is_excluded(const ZydisDecodedInstruction *z, const ZydisDecodedOper
 	for (unsigned i = 0; i < ARRAY_SIZE(excluded_categories); i++)
 		if (z->meta.category == excluded_categories[i].category)
 			return true;
-	/* Loads of segment registers and whatever touches control and debug registers. */
-	for (unsigned i = 0; i < z->operand_count; i++) {
-		ZydisRegisterClass class;
-
-		if (operands[i].type != ZYDIS_OPERAND_TYPE_REGISTER)
-			continue;
-		class = ZydisRegisterGetClass(operands[i].reg.value);
-		if (class == ZYDIS_REGCLASS_SEGMENT && operands[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
+	/* Loads of segment registers, from the host's descriptor tables. */
+	for (unsigned i = 0; i < z->operand_count; i++)
+		if (operands[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		    ZydisRegisterGetClass(operands[i].reg.value) == ZYDIS_REGCLASS_SEGMENT &&
+		    operands[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
 			return true;
-		if (operands[i].visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN &&
-		    (class == ZYDIS_REGCLASS_CONTROL || class == ZYDIS_REGCLASS_DEBUG ||
-		     class == ZYDIS_REGCLASS_TEST))
-			return true;
-	}
 	return false;
 }
 

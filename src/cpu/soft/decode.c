@@ -109,6 +109,39 @@ static u8 address_register(ZydisRegister r)
 	}
 }
 
+/* The last segment prefix; false: there is none. */
+static bool segment_prefix(const struct insn *i, u8 *seg)
+{
+	bool any = false;
+
+	for (unsigned k = 0; k < i->z.raw.prefix_count; k++) {
+		switch (i->z.raw.prefixes[k].value) {
+		case 0x26:
+			*seg = SEG_ES;
+			break;
+		case 0x2e:
+			*seg = SEG_CS;
+			break;
+		case 0x36:
+			*seg = SEG_SS;
+			break;
+		case 0x3e:
+			*seg = SEG_DS;
+			break;
+		case 0x64:
+			*seg = SEG_FS;
+			break;
+		case 0x65:
+			*seg = SEG_GS;
+			break;
+		default:
+			continue;
+		}
+		any = true;
+	}
+	return any;
+}
+
 static void fill_memory(struct op *o, const struct insn *i, const ZydisDecodedOperand *d)
 {
 	o->base = address_register(d->mem.base);
@@ -121,7 +154,11 @@ static void fill_memory(struct op *o, const struct insn *i, const ZydisDecodedOp
 		o->base = SREG_ZERO;
 		o->disp = i->z.raw.disp.value;
 	}
-	o->seg = d->mem.segment == ZYDIS_REGISTER_NONE ? SEG_DS : (u8)ZydisRegisterGetId(d->mem.segment);
+	/* In 64-bit mode CS, DS, ES and SS have no base, but a prefix still chooses between #GP and #SS. */
+	if (i->mode != SOFT_MODE_LONG64 || !segment_prefix(i, &o->seg) ||
+	    d->mem.segment == ZYDIS_REGISTER_FS || d->mem.segment == ZYDIS_REGISTER_GS)
+		o->seg = d->mem.segment == ZYDIS_REGISTER_NONE ? SEG_DS
+		                                               : (u8)ZydisRegisterGetId(d->mem.segment);
 	if (o->base == SREG_PAGE_RIP)
 		o->disp += o->off + o->len;
 }
@@ -146,28 +183,10 @@ static void fill_immediate(struct op *o, const struct insn *i, const ZydisDecode
 
 static void fill_prefixes(struct op *o, const struct insn *i)
 {
-	u8 seg = SEG_DS;
-
+	o->seg = SEG_DS;
+	segment_prefix(i, &o->seg); /* for implicit operands; an explicit one says its own */
 	for (unsigned k = 0; k < i->z.raw.prefix_count; k++) {
 		switch (i->z.raw.prefixes[k].value) {
-		case 0x26:
-			seg = SEG_ES;
-			break;
-		case 0x2e:
-			seg = SEG_CS;
-			break;
-		case 0x36:
-			seg = SEG_SS;
-			break;
-		case 0x3e:
-			seg = SEG_DS;
-			break;
-		case 0x64:
-			seg = SEG_FS;
-			break;
-		case 0x65:
-			seg = SEG_GS;
-			break;
 		case 0xf0:
 			o->flags |= OPF_LOCK;
 			break;
@@ -179,9 +198,6 @@ static void fill_prefixes(struct op *o, const struct insn *i)
 			break;
 		}
 	}
-	if (i->mode == SOFT_MODE_LONG64 && seg < SEG_FS)
-		seg = SEG_DS;
-	o->seg = seg; /* for implicit operands; an explicit one says its own */
 }
 
 static u8 operand_size(const struct insn *i)

@@ -319,7 +319,7 @@ HANDLER(nop)
 HANDLER(pause)
 {
 	__builtin_ia32_pause();
-	if (++c->pauses % 64 == 0 && !c->base.config.board->mem->single_vcpu) {
+	if (!(++c->pauses & (c->pauses_per_yield - 1)) && !c->base.config.board->mem->single_vcpu) {
 		long result = SYS_sched_yield;
 
 		__asm__ volatile("syscall" : "+a"(result) : : "rcx", "r11", "memory");

@@ -15,6 +15,7 @@
 #include "cpu/soft/mmu.h"
 #include "cpu/soft/vec.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -313,6 +314,17 @@ static const struct cpu_ops soft_ops = {
         .set_state = soft_set_state,
 };
 
+/* A yield gives up a whole slice of the host's scheduler: where every vCPU can have a CPU, spinning a little
+ * is cheaper. */
+static u32 pauses_per_yield(unsigned vcpus)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) == 0 && vcpus <= (unsigned)CPU_COUNT(&set))
+		return 1024;
+	return 64;
+}
+
 struct cpu *soft_cpu_new(const struct cpu_config *config, struct error *e)
 {
 	struct soft_cpu *c = aligned_alloc(64, align_up(sizeof(*c), (size_t)64));
@@ -325,6 +337,7 @@ struct cpu *soft_cpu_new(const struct cpu_config *config, struct error *e)
 	memset(c, 0, sizeof(*c));
 	c->base.ops = &soft_ops;
 	c->base.config = *config;
+	c->pauses_per_yield = pauses_per_yield(config->count);
 	soft_decode_init();
 	if (soft_mmu_init(c, e) < 0 || soft_cache_init(c, e) < 0 || soft_vec_init(c, e) < 0) {
 		soft_free(&c->base);

@@ -162,7 +162,8 @@ struct soft_cpu {
 	u8 vec_deny;          /* VEC_DENY_*: what vector instructions may not run now */
 	bool vec_live;
 	bool in_slow_step;    /* run.c's own */
-	u32 pauses;           /* PAUSE instructions, to yield now and then */
+	u32 pauses;           /* PAUSE instructions, to yield now and then: */
+	u32 pauses_per_yield; /* a power of two; few if vCPUs have to share the host's CPUs */
 
 	struct soft_block *block; /* being executed */
 	struct soft_event event;  /* to deliver next */

@@ -132,8 +132,11 @@ static void need_tsc(struct soft_cpu *c)
 		soft_raise_error(c, EXC_GP, 0);
 }
 
+/* Behind all loads before it, as the distance between two instructions of a guest hides nothing from the
+ * host's processor: else time could run backwards between two vCPUs that pass a lock to and fro. */
 static u64 guest_tsc(const struct soft_cpu *c)
 {
+	__asm__ volatile("lfence" : : : "memory");
 	return clock_tsc() + atomic_load_explicit(&c->base.tsc_offset, memory_order_relaxed);
 }
 
@@ -182,8 +185,17 @@ enum { HYPERCALL_ENOSYS = 1000, HYPERCALL_EPERM = 1 };
 
 static const struct op *vmcall(struct soft_cpu *c, const struct op *o)
 {
-	soft_reg_set(c, REG_RAX * 8, c->long64 ? 8 : 4,
-	             (u64)(s64)(c->cpl ? -HYPERCALL_EPERM : -HYPERCALL_ENOSYS));
+	const struct cpu_board *board = soft_board(c);
+	unsigned size = c->long64 ? 8 : 4;
+	const u64 args[4] = {soft_reg_get(c, REG_RBX * 8, size), soft_reg_get(c, REG_RCX * 8, size),
+	                     soft_reg_get(c, REG_RDX * 8, size), soft_reg_get(c, REG_RSI * 8, size)};
+	s64 result = -HYPERCALL_ENOSYS;
+
+	if (c->cpl)
+		result = -HYPERCALL_EPERM;
+	else if (board->hypercall)
+		result = board->hypercall(board->ctx, &c->base, soft_reg_get(c, REG_RAX * 8, size), args);
+	soft_reg_set(c, REG_RAX * 8, size, (u64)result);
 	return soft_end(c, o);
 }
 

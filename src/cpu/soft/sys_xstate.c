@@ -20,13 +20,15 @@ enum {
 
 #define XCOMP_COMPACT BIT(63)
 
+/* len is a multiple of 8, p aligned. */
 static bool all_zero(const u8 *p, size_t len)
 {
-	u8 any = 0;
+	const u64 *q = (const u64 *)p;
 
-	while (len--)
-		any |= *p++;
-	return !any;
+	for (; len; len -= 8)
+		if (*q++)
+			return false;
+	return true;
 }
 
 static u64 in_use(const struct soft_cpu *c)
@@ -34,7 +36,7 @@ static u64 in_use(const struct soft_cpu *c)
 	const u8 *x = c->xsave;
 	u64 bv = 0;
 
-	if (*(const u16 *)(x + XSAVE_FCW) != 0x37f || !all_zero(x + XSAVE_FSW, XSAVE_MXCSR - XSAVE_FSW) ||
+	if (*(const u64 *)x != 0x37f || !all_zero(x + XSAVE_FIP, XSAVE_MXCSR - XSAVE_FIP) ||
 	    !all_zero(x + XSAVE_ST, XSAVE_XMM - XSAVE_ST))
 		bv |= XSTATE_X87;
 	if (!all_zero(x + XSAVE_XMM, XSAVE_LEGACY_END - XSAVE_XMM))
@@ -103,7 +105,7 @@ static u64 aligned_operand(struct soft_cpu *c, const struct op *o, unsigned size
 static const struct op *fx_save(struct soft_cpu *c, const struct op *o)
 {
 	unsigned len = XSAVE_XMM + 16 * registers(c);
-	u8 image[XSAVE_LEGACY_END];
+	u8 image[XSAVE_LEGACY_END] __attribute__((aligned(8)));
 	u64 at;
 
 	if (c->vec_deny & (VEC_DENY_X87_EM | VEC_DENY_TS))
@@ -119,7 +121,7 @@ static const struct op *fx_save(struct soft_cpu *c, const struct op *o)
 
 static const struct op *fx_restore(struct soft_cpu *c, const struct op *o)
 {
-	u8 image[XSAVE_LEGACY_END];
+	u8 image[XSAVE_LEGACY_END] __attribute__((aligned(8)));
 	u64 at;
 
 	if (c->vec_deny & (VEC_DENY_X87_EM | VEC_DENY_TS))
@@ -157,17 +159,52 @@ static u64 requested(const struct soft_cpu *c)
 	return c->xcr0 & ((u32)c->regs[REG_RAX] | c->regs[REG_RDX] << 32);
 }
 
+/* Where an area goes: straight into memory if it lies in one page of it. */
+struct target {
+	struct soft_cpu *c;
+	u64 linear;
+	u8 *host; /* NULL: by linear address */
+	unsigned seg;
+};
+
+static struct target target_open(struct soft_cpu *c, const struct op *o, u64 linear, unsigned size)
+{
+	struct target t = {.c = c, .linear = linear, .seg = o->seg};
+
+	if ((linear & (PAGE_SIZE - 1)) + size <= PAGE_SIZE)
+		t.host = soft_write_ptr(c, linear, size, o->seg);
+	if (t.host == c->bounce[1]) /* not memory, and too small for an area */
+		t.host = NULL;
+	if (!t.host)
+		soft_probe(c, linear, size, SOFT_WRITE, o->seg);
+	return t;
+}
+
+static void target_put(struct target *t, unsigned offset, const void *from, size_t len)
+{
+	if (t->host)
+		memcpy(t->host + offset, from, len);
+	else
+		soft_write_bytes(t->c, t->linear + offset, from, len, t->seg);
+}
+
+static void target_close(struct target *t)
+{
+	if (t->host)
+		soft_write_done(t->c);
+}
+
 static const struct op *x_save(struct soft_cpu *c, const struct op *o)
 {
 	unsigned form = (unsigned)o->imm, n = registers(c), size;
-	u64 rfbm, at, used, bv, header[2], write;
-	u8 image[XSAVE_LEGACY_END];
+	u8 image[XSAVE_LEGACY_END] __attribute__((aligned(8)));
+	u64 rfbm, at, used, bv, header[2] = {0}, write;
+	struct target t;
 
 	xstate_check(c, form);
 	rfbm = requested(c);
 	size = rfbm & XSTATE_AVX ? XSAVE_END : XSAVE_YMMH;
 	at = aligned_operand(c, o, size, 64, SOFT_WRITE);
-	soft_probe(c, at, size, SOFT_WRITE, o->seg);
 	soft_vec_park(c);
 	used = in_use(c);
 	if (form & FORM_COMPACT) {
@@ -176,25 +213,28 @@ static const struct op *x_save(struct soft_cpu *c, const struct op *o)
 		bv = rfbm & used;
 		header[1] = rfbm | XCOMP_COMPACT;
 	} else {
+		soft_probe(c, at, size, SOFT_WRITE,
+		           o->seg); /* a page of the AVX part before one of the header */
 		bv = soft_load64(c, at + XSAVE_BV, o->seg);
 		bv = (bv & ~rfbm) | (rfbm & used);
 	}
 	header[0] = bv;
 	write = form & (FORM_COMPACT | FORM_OPT) ? rfbm & used : rfbm;
-	memcpy(image, c->xsave, sizeof(image));
 	put_x87(c, image, form);
+	t = target_open(c, o, at, size);
 	if (write & XSTATE_X87) {
-		soft_write_bytes(c, at, image, XSAVE_MXCSR, o->seg);
-		soft_write_bytes(c, at + XSAVE_ST, image + XSAVE_ST, XSAVE_XMM - XSAVE_ST, o->seg);
+		target_put(&t, 0, image, XSAVE_MXCSR);
+		target_put(&t, XSAVE_ST, image + XSAVE_ST, XSAVE_XMM - XSAVE_ST);
 	}
 	/* MXCSR goes with SSE, or in the standard format with AVX too, in use or not. */
 	if (form & FORM_COMPACT ? write & XSTATE_SSE : rfbm & (XSTATE_SSE | XSTATE_AVX))
-		soft_write_bytes(c, at + XSAVE_MXCSR, image + XSAVE_MXCSR, 8, o->seg);
+		target_put(&t, XSAVE_MXCSR, c->xsave + XSAVE_MXCSR, 8);
 	if (write & XSTATE_SSE)
-		soft_write_bytes(c, at + XSAVE_XMM, image + XSAVE_XMM, 16 * n, o->seg);
+		target_put(&t, XSAVE_XMM, c->xsave + XSAVE_XMM, 16 * n);
 	if (write & XSTATE_AVX)
-		soft_write_bytes(c, at + XSAVE_YMMH, c->xsave + XSAVE_YMMH, 16 * n, o->seg);
-	soft_write_bytes(c, at + XSAVE_BV, header, form & FORM_COMPACT ? 16 : 8, o->seg);
+		target_put(&t, XSAVE_YMMH, c->xsave + XSAVE_YMMH, 16 * n);
+	target_put(&t, XSAVE_BV, header, form & FORM_COMPACT ? 16 : 8);
+	target_close(&t);
 	return o + 1;
 }
 

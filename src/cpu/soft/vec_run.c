@@ -106,10 +106,18 @@ static inline void *write_operand(struct soft_cpu *c, const struct op *o, const 
 	return soft_write_ptr(c, linear, i->size, o->seg);
 }
 
+/* Offsets, but in real mode linear addresses: the formats there have no selectors. */
 static inline void x87_pointers(struct soft_cpu *c, const struct op *o)
 {
 	c->fpu_ip = soft_op_rip(c, o);
 	c->fpu_op = vec_info(o)->aux;
+	if (unlikely(!c->long64) && soft_real(c))
+		c->fpu_ip += c->segbase[SEG_CS];
+}
+
+static inline void x87_data(struct soft_cpu *c, const struct op *o, u64 linear)
+{
+	c->fpu_dp = unlikely(!c->long64) && soft_real(c) ? linear : linear - c->segbase[o->seg];
 }
 
 /* Registers only. */
@@ -183,7 +191,7 @@ const struct op *x87_load_op(struct soft_cpu *c, const struct op *o)
 	vec_enter(c);
 	call_stub(o, p);
 	x87_pointers(c, o);
-	c->fpu_dp = at - c->segbase[o->seg];
+	x87_data(c, o, at);
 	vec_leave(c);
 	return o + 1;
 }
@@ -208,7 +216,7 @@ const struct op *x87_store_op(struct soft_cpu *c, const struct op *o)
 			vec_enter(c);
 			call_stub(o, (void *)(at + e->addend));
 			x87_pointers(c, o);
-			c->fpu_dp = at - c->segbase[o->seg];
+			x87_data(c, o, at);
 			vec_leave(c);
 			if (unlikely(atomic_load_explicit(e->page, memory_order_relaxed) & PHYSMEM_PAGE_CODE))
 				soft_code_written(c, e->page);
@@ -219,7 +227,7 @@ const struct op *x87_store_op(struct soft_cpu *c, const struct op *o)
 	vec_enter(c);
 	call_stub(o, p);
 	x87_pointers(c, o);
-	c->fpu_dp = at - c->segbase[o->seg];
+	x87_data(c, o, at);
 	__asm__ volatile("fnstcw %0" : "=m"(control));
 	__asm__ volatile("fnstsw %0" : "=m"(status));
 	vec_leave(c);

@@ -20,7 +20,7 @@ static void on_interrupt(struct frame *f)
 
 static void wait_count(int vector, int n)
 {
-	for (u64 end = rdtsc() + 3000000000ull; count[vector] < n && rdtsc() < end;)
+	for (u64 end = rdtsc() + 20000000000ull; count[vector] < n && rdtsc() < end;)
 		pause();
 }
 
@@ -272,7 +272,7 @@ static void wait_half(u32 from)
 
 static void timer(void)
 {
-	u32 n = 0x600000, r[4];
+	u32 n = 0x4000000, r[4];
 	u64 t0, t1;
 
 	sti();

@@ -249,13 +249,15 @@ static void absent(void)
 	}
 }
 
-static ulong hypercall(ulong nr)
+static ulong hypercall(ulong nr, ulong b, ulong c, ulong d, ulong s)
 {
 	ulong v = nr;
 
-	TRY("vmcall", "+a"(v) : "b"(0), "c"(0), "d"(0), "S"(0) : "memory");
+	TRY("vmcall", "+a"(v) : "b"(b), "c"(c), "d"(d), "S"(s) : "memory");
 	return v;
 }
+
+static void end_of_interrupt(struct frame *f) { apic_write(APIC_EOI, 0); }
 
 static void hypercalls(void)
 {
@@ -267,8 +269,15 @@ static void hypercalls(void)
 		return;
 	}
 	check(r[0] >= 0x40000001 && r[2] == 0x564b4d56 && r[3] == 0x4d, "kvm-signature");
-	ulong v = hypercall(~0u);
+	ulong v = hypercall(~0u, 0, 0, 0, 0);
 	check(fault.vector == -1 && v == (ulong)-1000, "hypercall-enosys", "vector %d value %lx", fault.vector, v);
+	/* IPIs to a set: nobody is that far out; processor 0 is. */
+	v = hypercall(10, 0xffffffff, 0, 0xffffffff, 0);
+	check(fault.vector == -1 && v == 0, "hypercall-ipi-nobody", "%lx", v);
+	v = hypercall(10, 1, 0, 0, 0x45);
+	check(v == 1 && apic_read(APIC_IRR + 0x20) == 1 << 5, "hypercall-ipi", "%lx", v);
+	handle(0x45, end_of_interrupt);
+	asm volatile("sti; nop; cli");
 }
 
 static void cpuids(void)

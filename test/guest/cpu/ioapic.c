@@ -221,7 +221,7 @@ static void destinations(void)
 		where[0x70] = -1;
 		redirect(14, row[i].low, row[i].dest);
 		pulse(14);
-		for (u64 end = rdtsc() + 1000000000; count[0x70] < want && rdtsc() < end;)
+		for (u64 end = rdtsc() + 20000000000ull; count[0x70] < want && rdtsc() < end;)
 			pause();
 		settle();
 		check(count[0x70] == want && (want != 1 || row[i].self == 2 || where[0x70] == row[i].other), row[i].name, "%d at %d",
@@ -269,7 +269,7 @@ static void pit_one_shot(u16 n)
 
 static bool came(int vector, int n)
 {
-	for (u64 end = rdtsc() + 3000000000ull; count[vector] < n && rdtsc() < end;)
+	for (u64 end = rdtsc() + 20000000000ull; count[vector] < n && rdtsc() < end;)
 		pause();
 	return count[vector] == n;
 }
@@ -301,7 +301,7 @@ static void pics(void)
 	check(count[0x30] == 1, "lint0-masked");
 	outb(0x20, 0x0a);
 	bool irr = false;
-	for (u64 end = rdtsc() + 3000000000ull; !irr && rdtsc() < end;)
+	for (u64 end = rdtsc() + 20000000000ull; !irr && rdtsc() < end;)
 		irr = inb(0x20) & 1;
 	check(irr, "pic-irr");
 	apic_write(APIC_LINT0, 0x700);
@@ -333,7 +333,11 @@ static void timers(void)
 	for (u64 end = rdtsc() + 20000000000ull; count[0xc2] < 20 && rdtsc() < end;)
 		pause();
 	u64 ms20 = rdtsc() - t0;
-	check(count[0xc2] >= 20, "pit-periodic");
+	u32 r[4];
+	cpuid(0x16, 0, r); /* MHz, if it says */
+	check(count[0xc2] >= 20 && ms20 > 18000ull * r[0], "pit-periodic", "%d %lx", count[0xc2], (ulong)ms20);
+	if (r[0])
+		ms20 = 20000ull * r[0];
 	redirect(2, MASKED, 0);
 	/* Counter latch and read-back. */
 	outb(0x43, 0x30);
@@ -361,7 +365,7 @@ static void timers(void)
 		if (rdtsc() - t0 < ms10)
 			ms10 = rdtsc() - t0;
 	}
-	check(ms10 > ms20 / 4 && ms10 < ms20 * 2, "pit-channel-2", "%lx %lx", (ulong)ms10, (ulong)ms20);
+	check(ms10 > ms20 / 4 && ms10 < ms20 * 4, "pit-channel-2", "%lx %lx", (ulong)ms10, (ulong)ms20);
 	/* PM timer: 3.579545 MHz, 24 or 32 bits */
 	u32 p0 = inl(0x608) & 0xffffff;
 	delay(ms10);
@@ -384,7 +388,7 @@ static void timers(void)
 	for (u64 end = rdtsc() + 20000000000ull; count[0xc8] < 20 && rdtsc() < end;)
 		pause();
 	u64 rtc20 = rdtsc() - t0;
-	check(count[0xc8] >= 20 && rtc20 > ms20 / 2 && rtc20 < ms20 * 4, "rtc-periodic", "%d %lx %lx", count[0xc8], (ulong)rtc20, (ulong)ms20);
+	check(count[0xc8] >= 20 && rtc20 > ms20 / 2, "rtc-periodic", "%d %lx %lx", count[0xc8], (ulong)rtc20, (ulong)ms20);
 	outb(0x70, 0x8b), outb(0x71, regb);
 	outb(0x70, 0x0c), (void)inb(0x71);
 	redirect(8, MASKED, 0);

@@ -323,6 +323,48 @@ static void tlb(void)
 	check(fault.cr2 == LINEAR + 4096, "crossing-read-cr2", "%lx", fault.cr2);
 }
 
+/* Descriptors are read by the supervisor whatever CPL is, and SMAP keeps it off user pages whatever AC is. */
+static void implicit(void)
+{
+	static u64 ldt[512] __attribute__((aligned(4096)));
+	ulong flags = read_flags();
+
+	ldt[1] = 0x00cff3000000ffff;
+	ldt[2] = 0x00cff2000000ffff; /* not accessed: the processor writes */
+	for (int user_page = 0; user_page < 2; user_page++)
+		for (int smap = 0; smap < 2; smap++)
+			for (int who = 0; who < 4; who++) { /* supervisor, user; AC clear, set */
+				ulong base = (ulong)ldt + (user_page ? ALIAS : 0);
+				bool ac = who & 1, from_user = who & 2;
+
+				gdt_set(GDT_FREE, (u32)base, 4095, 0x82, 0);
+				gdt[GDT_FREE / 8 + 1] = base >> 32;
+				asm volatile("lldt %w0" : : "r"(GDT_FREE));
+				struct mode m = {.wp = true, .nxe = true, .smep = true, .smap = smap};
+				mode_set(&m);
+				for (ulong sel = 0xf; sel <= 0x17; sel += 8) {
+					ldt[2] &= ~(1ull << 40);
+					handle(14, back);
+					extern char implicit_load[];
+					if (ac)
+						write_flags(flags | 0x40000);
+					access_go(implicit_load, sel, from_user ? (ac ? 0x40002 : 2) : 0);
+					write_flags(flags);
+					handle(14, NULL);
+					int got = last_vector == 14 ? (int)last_error : last_vector, want = user_page && smap ? PF_P : -1;
+					if (got != want && !(want > 0 && sel == 0x17 && got == (PF_P | PF_W)))
+						check(false, "implicit-access", "user page %d smap %d who %d selector %lx: %x", user_page, smap, who, sel, got);
+					if (got == -1 && sel == 0x17 && !(ldt[2] >> 40 & 1))
+						check(false, "accessed-bit");
+				}
+			}
+	check(true, "implicit-accesses");
+	asm volatile("lldt %w0; mov %w0, %%fs" : : "r"(0));
+	struct mode plain = {.wp = true, .nxe = true};
+	mode_set(&plain);
+}
+asm("implicit_load: mov %edi, %fs; int $0x82\n");
+
 void test(void)
 {
 	u64 *super = page_alloc(), *user = page_alloc();
@@ -357,4 +399,5 @@ void test(void)
 	struct mode plain = {.wp = true, .nxe = true};
 	mode_set(&plain);
 	tlb();
+	implicit();
 }

@@ -117,17 +117,23 @@ static void run_at(const char *start, const char *end)
 }
 
 /* Runs code with the registers in r. Percent signs are doubled in it. */
-#define RUN(code)                                                                                            \
-	do {                                                                                                 \
-		const char *start_, *end_;                                                                   \
-		asm volatile(".pushsection .rodata\n.code16\n.Lreal%=: " code                                \
-			     "\n.Lrealend%=:\n.code32\n.popsection\n\tmov $.Lreal%=, %0\n\tmov $.Lrealend%=, %1" \
-			     : "=r"(start_), "=r"(end_));                                                    \
-		run_at(start_, end_);                                                                        \
+#define RUN(code)                                                                                                \
+	do {                                                                                                     \
+		const char *start_, *end_;                                                                       \
+		asm volatile(".pushsection .rodata\n.code16\n.Lreal%=: " code                                    \
+		             "\n.Lrealend%=:\n.code32\n.popsection\n\tmov $.Lreal%=, %0\n\tmov $.Lrealend%=, %1" \
+		             : "=r"(start_), "=r"(end_));                                                        \
+		run_at(start_, end_);                                                                            \
 	} while (0)
 
-static void check_end(const char *name) { check(r.vector == 0xffff, name, "vector %x at %x:%x", r.vector, r.cs, r.ip); }
-static void check_real_vector(u16 v, const char *name) { check(r.vector == v, name, "vector %x at %x:%x", r.vector, r.cs, r.ip); }
+static void check_end(const char *name)
+{
+	check(r.vector == 0xffff, name, "vector %x at %x:%x", r.vector, r.cs, r.ip);
+}
+static void check_real_vector(u16 v, const char *name)
+{
+	check(r.vector == v, name, "vector %x at %x:%x", r.vector, r.cs, r.ip);
+}
 
 #define CF 1u
 #define PF 4u
@@ -139,7 +145,7 @@ static void check_real_vector(u16 v, const char *name) { check(r.vector == v, na
 
 /* One instruction: registers in; registers, and the flags in the mask, out. */
 static void one(const char *name, const char *start, const char *end, u32 eax, u32 ecx, u32 edx, u32 flags, u32 out_eax,
-		u32 out_ecx, u32 out_edx, u32 out_flags, u32 mask)
+                u32 out_ecx, u32 out_edx, u32 out_flags, u32 mask)
 {
 	reset();
 	r.eax = eax;
@@ -148,18 +154,18 @@ static void one(const char *name, const char *start, const char *end, u32 eax, u
 	r.flags |= flags;
 	run_at(start, end);
 	check(r.vector == 0xffff && r.eax == out_eax && r.ecx == out_ecx && r.edx == out_edx &&
-		      (r.flags & mask) == out_flags,
+	              (r.flags & mask) == out_flags,
 	      name, "eax %x ecx %x edx %x flags %x vector %x", r.eax, r.ecx, r.edx, r.flags, r.vector);
 }
 
 /* ONE(name, code, eax, ecx, edx, flags, out eax, ecx, edx, flags, mask of flags) */
-#define ONE(name, code, ...)                                                                                 \
-	do {                                                                                                 \
-		const char *start_, *end_;                                                                   \
-		asm volatile(".pushsection .rodata\n.code16\n.Lreal%=: " code                                \
-			     "\n.Lrealend%=:\n.code32\n.popsection\n\tmov $.Lreal%=, %0\n\tmov $.Lrealend%=, %1" \
-			     : "=r"(start_), "=r"(end_));                                                    \
-		one(name, start_, end_, __VA_ARGS__);                                                        \
+#define ONE(name, code, ...)                                                                                     \
+	do {                                                                                                     \
+		const char *start_, *end_;                                                                       \
+		asm volatile(".pushsection .rodata\n.code16\n.Lreal%=: " code                                    \
+		             "\n.Lrealend%=:\n.code32\n.popsection\n\tmov $.Lreal%=, %0\n\tmov $.Lrealend%=, %1" \
+		             : "=r"(start_), "=r"(end_));                                                        \
+		one(name, start_, end_, __VA_ARGS__);                                                            \
 	} while (0)
 
 static void arithmetic(void)
@@ -235,7 +241,8 @@ static void arithmetic(void)
 	ONE("setg", "setg %%al", 0xffff, 0, 0, SF, 0xff00, 0, 0, 0, 0);
 	ONE("setle", "setle %%al", 0, 0, 0, SF, 1, 0, 0, 0, 0);
 	ONE("cmov", "cmovc %%cx, %%ax", 0x12340001, 0x4321, 0, CF, 0x12344321, 0x4321, 0, 0, 0);
-	ONE("lea16", "mov $0xfff0, %%bx; mov $0x20, %%si; lea 4(%%bx,%%si), %%ax", 0xffffffff, 0, 0, 0, 0xffff0014, 0, 0, 0, 0);
+	ONE("lea16", "mov $0xfff0, %%bx; mov $0x20, %%si; lea 4(%%bx,%%si), %%ax", 0xffffffff, 0, 0, 0, 0xffff0014, 0,
+	    0, 0, 0);
 	ONE("lea-a32", "mov $0xfff0, %%ebx; lea 0x10(%%ebx,%%ebx,2), %%ax", 0, 0, 0, 0, 0xffe0, 0, 0, 0, 0);
 	ONE("lea-o32-a16", "mov $0xfff0, %%bx; lea 0x20(%%bx), %%eax", 0xffffffff, 0, 0, 0, 0x10, 0, 0, 0, 0);
 }
@@ -267,7 +274,8 @@ static void divide_errors(void)
 	reset();
 	r.eax = 1;
 	RUN("nop; div %%cx");
-	check(r.vector == 0 && r.cs == 0 && r.ip == CODE_AT + 1, "divide-error", "vector %x at %x:%x", r.vector, r.cs, r.ip);
+	check(r.vector == 0 && r.cs == 0 && r.ip == CODE_AT + 1, "divide-error", "vector %x at %x:%x", r.vector, r.cs,
+	      r.ip);
 	check(r.sp == 0x5ff0 - 6, "real-frame-6-bytes", "sp %x", r.sp);
 	reset();
 	r.eax = 0x100, r.ecx = 1;
@@ -293,23 +301,26 @@ static void stack(void)
 	    "popl %%ecx; pop %%dx; pop %%bp");
 	check_end("pushes");
 	check(r.ebx == 0x5ff0 - 20, "push-widths", "bx %x", r.ebx);
-	check(top[-1] == 0x5678 && *(u32 *)(top - 3) == 0x12345678 && top[-4] == 0xfffe && *(u32 *)(top - 6) == 0x11223344 &&
-		      top[-7] == 0x5566 && top[-8] == 0,
+	check(top[-1] == 0x5678 && *(u32 *)(top - 3) == 0x12345678 && top[-4] == 0xfffe &&
+	              *(u32 *)(top - 6) == 0x11223344 && top[-7] == 0x5566 && top[-8] == 0,
 	      "push-values");
 	check((r.ecx & 0xffff) == 0 && r.edx == 0 && r.ebp == 0x5566, "pop-values", "%x %x %x", r.ecx, r.edx, r.ebp);
 
 	reset();
 	*(u32 *)data = 0xcafef00d;
 	RUN("pushw 0x1000; pushl 0x1000; popw 0x1010; popl 0x1014; mov 0x1010, %%ax; mov 0x1014, %%ecx");
-	check(r.eax == 0xf00d && r.ecx == 0xf00dcafe && r.esp == 0x5ff0, "push-pop-memory", "%x %x %x", r.eax, r.ecx, r.esp);
+	check(r.eax == 0xf00d && r.ecx == 0xf00dcafe && r.esp == 0x5ff0, "push-pop-memory", "%x %x %x", r.eax, r.ecx,
+	      r.esp);
 
 	reset();
-	r.eax = 0x10001, r.ecx = 0x20002, r.edx = 0x30003, r.ebx = 0x40004, r.ebp = 0x50005, r.esi = 0x60006, r.edi = 0x70007;
+	r.eax = 0x10001, r.ecx = 0x20002, r.edx = 0x30003, r.ebx = 0x40004, r.ebp = 0x50005, r.esi = 0x60006,
+	r.edi = 0x70007;
 	RUN("pusha; xor %%di, %%di; mov %%di, %%si; mov %%di, %%ax; popa");
-	check(top[-1] == 1 && top[-2] == 2 && top[-3] == 3 && top[-4] == 4 && top[-5] == 0x5ff0 && top[-6] == 5 && top[-7] == 6 &&
-		      top[-8] == 7,
+	check(top[-1] == 1 && top[-2] == 2 && top[-3] == 3 && top[-4] == 4 && top[-5] == 0x5ff0 && top[-6] == 5 &&
+	              top[-7] == 6 && top[-8] == 7,
 	      "pusha");
-	check(r.eax == 0x10001 && r.edi == 0x70007 && r.esi == 0x60006 && r.esp == 0x5ff0, "popa", "%x %x", r.eax, r.esp);
+	check(r.eax == 0x10001 && r.edi == 0x70007 && r.esi == 0x60006 && r.esp == 0x5ff0, "popa", "%x %x", r.eax,
+	      r.esp);
 	reset();
 	r.eax = 0x11111111, r.edi = 0x77777777;
 	RUN("pushal; xor %%edi, %%edi; xor %%eax, %%eax; popal");
@@ -317,7 +328,8 @@ static void stack(void)
 	check(r.eax == 0x11111111 && r.edi == 0x77777777 && r.esp == 0x5ff0, "popad", "%x %x", r.eax, r.esp);
 
 	reset();
-	RUN("push $0x1234; mov %%sp, %%bp; push %%sp; pop %%ax; push $0x4321; pop %%sp; mov %%sp, %%cx; mov %%bp, %%sp");
+	RUN("push $0x1234; mov %%sp, %%bp; push %%sp; pop %%ax; push $0x4321; pop %%sp; mov %%sp, %%cx; mov %%bp, "
+	    "%%sp");
 	check(r.eax == 0x5fee && r.ecx == 0x4321, "push-sp-pop-sp", "%x %x", r.eax, r.ecx);
 
 	reset();
@@ -330,11 +342,12 @@ static void stack(void)
 	*(u16 *)0x5ff6 = 0x1111, *(u16 *)0x5ff4 = 0x2222;
 	RUN("enter $8, $3; mov %%sp, %%ax; mov %%bp, %%cx");
 	check(r.eax == 0x5fe0 && r.ecx == 0x5fee && top[-1] == 0x5ff8 && top[-2] == 0x1111 && top[-3] == 0x2222 &&
-		      top[-4] == 0x5fee,
+	              top[-4] == 0x5fee,
 	      "enter-nested", "%x %x %x %x %x", r.eax, r.ecx, top[-2], top[-3], top[-4]);
 
 	reset();
-	RUN("mov $0xfffffeff, %%eax; pushl %%eax; popfl; pushfl; popl %%ecx; pushl $0; popfl; pushfl; popl %%edx; pushw $0x7ed7;"
+	RUN("mov $0xfffffeff, %%eax; pushl %%eax; popfl; pushfl; popl %%ecx; pushl $0; popfl; pushfl; popl %%edx; "
+	    "pushw $0x7ed7;"
 	    "popfw; pushfw; popw %%bx; pushw $2; popfw");
 	check((r.ecx & 0x257fd7) == 0x247ed7 && !(r.ecx & 0x30000), "popfd-real", "%x", r.ecx);
 	check(r.edx == 2, "popfd-zero", "%x", r.edx);
@@ -345,7 +358,8 @@ static void stack(void)
 	r.ss = 0x1000, r.esp = 0;
 	*(u16 *)0x1fffe = 0;
 	RUN("mov $0xbeef, %%ax; push %%ax; mov %%sp, %%bx; pop %%cx");
-	check(*(u16 *)0x1fffe == 0xbeef && r.ebx == 0xfffe && r.ecx == 0xbeef && r.esp == 0, "push-wraps", "%x %x", r.ebx, r.esp);
+	check(*(u16 *)0x1fffe == 0xbeef && r.ebx == 0xfffe && r.ecx == 0xbeef && r.esp == 0, "push-wraps", "%x %x",
+	      r.ebx, r.esp);
 	reset();
 	r.ss = 0x1000, r.ebx = 0;
 	RUN("mov $0x200, %%sp; mov $0xffff, %%bp; mov (%%bp), %%al; mov (%%bp), %%ax");
@@ -476,7 +490,8 @@ static void interrupts(void)
 	((u32 *)0)[1] = 0x9200;
 	*(u16 *)0x1010 = 0;
 	reset();
-	RUN("pushf; orw $0x100, (%%esp); popf; nop; nop; mov %%ss, %%ax; mov %%ax, %%ss; nop; pushf; andw $~0x100, (%%esp);"
+	RUN("pushf; orw $0x100, (%%esp); popf; nop; nop; mov %%ss, %%ax; mov %%ax, %%ss; nop; pushf; andw $~0x100, "
+	    "(%%esp);"
 	    "popf; nop");
 	check(r.vector == 0xffff && *(u16 *)0x1010 == 7, "single-step-real", "%u", *(u16 *)0x1010);
 	((u32 *)0)[1] = old;
@@ -487,7 +502,8 @@ static void memory(void)
 	reset();
 	memset(data, 0, 0x100);
 	r.ds = 0x100, r.es = 0x101, r.fs = 0x102, r.gs = 0x103, r.ss = 0;
-	RUN("movb $1, 0; movb $2, %%es:0; movb $3, %%fs:0; movb $4, %%gs:0; movb $5, %%ss:0x1040; movb %%cs:0x1040, %%al");
+	RUN("movb $1, 0; movb $2, %%es:0; movb $3, %%fs:0; movb $4, %%gs:0; movb $5, %%ss:0x1040; movb %%cs:0x1040, "
+	    "%%al");
 	check(data[0] == 1 && data[0x10] == 2 && data[0x20] == 3 && data[0x30] == 4 && data[0x40] == 5 && r.eax == 5,
 	      "segment-overrides");
 	reset();
@@ -496,8 +512,8 @@ static void memory(void)
 		data[i] = (u8)i;
 	RUN("mov 0x1000(%%bx,%%si), %%al; mov 0x1000(%%bx,%%di), %%ah; mov 2(%%bp,%%si), %%cl; mov 3(%%bp,%%di), %%ch;"
 	    "mov 0x1004(%%si), %%dl; mov 0x1005(%%di), %%dh; mov 0x1006(%%bx), %%bl; mov 7(%%bp), %%bh");
-	check(r.eax == 0x4030 && r.ecx == 0x3322 && r.edx == 0x3524 && r.ebx == 0x0716, "addressing-16", "%x %x %x %x", r.eax,
-	      r.ecx, r.edx, r.ebx);
+	check(r.eax == 0x4030 && r.ecx == 0x3322 && r.edx == 0x3524 && r.ebx == 0x0716, "addressing-16", "%x %x %x %x",
+	      r.eax, r.ecx, r.edx, r.ebx);
 	reset();
 	r.ebx = 0x1010, r.esi = 2, r.ebp = 0x1020;
 	RUN("mov (%%ebx,%%esi,8), %%al; mov 1(%%ebp,%%esi,4), %%ah; mov 0x1003, %%cl; addr32 mov 0x1004, %%ch");
@@ -538,43 +554,47 @@ static void memory(void)
 	reset();
 	RUN("mov $3, %%ax; mov %%ax, %%es; mov %%es:0xfd0, %%cl; xor %%ax, %%ax; mov %%ax, %%fs; mov %%fs:0x1001, %%ch;"
 	    "push $0x100; pop %%gs; mov %%gs:2, %%dl");
-	check(r.es == 3 && r.fs == 0 && r.gs == 0x100 && r.edx == 2 && r.ecx == 0x0100, "segment-loads", "%x %x %x", r.es, r.ecx,
-	      r.edx);
+	check(r.es == 3 && r.fs == 0 && r.gs == 0x100 && r.edx == 2 && r.ecx == 0x0100, "segment-loads", "%x %x %x",
+	      r.es, r.ecx, r.edx);
 	reset();
 	*(u32 *)(data + 0x80) = 0x01021234;
 	*(u32 *)(data + 0x84) = 0x11223344;
 	*(u16 *)(data + 0x88) = 0x105;
-	RUN("les 0x1080, %%ax; lfs 0x1080, %%cx; lgs 0x1080, %%dx; lfsl 0x1084, %%esi; mov %%ds, %%bx; lds 0x1080, %%di; mov %%bx, %%ds;"
+	RUN("les 0x1080, %%ax; lfs 0x1080, %%cx; lgs 0x1080, %%dx; lfsl 0x1084, %%esi; mov %%ds, %%bx; lds 0x1080, "
+	    "%%di; mov %%bx, %%ds;"
 	    "lssl 0x1084, %%ebp; mov %%ss, %%bx; xor %%bp, %%bp; mov %%bp, %%ss");
-	check(r.eax == 0x1234 && r.ecx == 0x1234 && r.edx == 0x1234 && r.edi == 0x1234 && r.esi == 0x11223344 && r.es == 0x102 &&
-		      r.fs == 0x105 && r.gs == 0x102 && r.ebx == 0x105,
+	check(r.eax == 0x1234 && r.ecx == 0x1234 && r.edx == 0x1234 && r.edi == 0x1234 && r.esi == 0x11223344 &&
+	              r.es == 0x102 && r.fs == 0x105 && r.gs == 0x102 && r.ebx == 0x105,
 	      "load-far-pointers", "%x %x %x %x", r.es, r.fs, r.gs, r.esi);
 	reset();
 	r.eax = 0xffff0005, r.ebx = 0x1000;
 	RUN("xlat; mov $0x10, %%bx; add $0xff0, %%bx; mov %%al, %%ah; mov $0x33, %%al; xlat");
 	check(r.eax == 0xffff0533, "xlat", "%x", r.eax);
 	reset();
-	RUN("mov 0x1001, %%al; mov 0x1002, %%cx; mov %%al, 0x1090; mov %%ax, 0x1092; mov 0x1004, %%eax; mov %%eax, 0x1094");
-	check(r.eax == 0x07060504 && (r.ecx & 0xffff) == 0x0302 && data[0x90] == 1 && *(u32 *)(data + 0x94) == 0x07060504,
+	RUN("mov 0x1001, %%al; mov 0x1002, %%cx; mov %%al, 0x1090; mov %%ax, 0x1092; mov 0x1004, %%eax; mov %%eax, "
+	    "0x1094");
+	check(r.eax == 0x07060504 && (r.ecx & 0xffff) == 0x0302 && data[0x90] == 1 &&
+	              *(u32 *)(data + 0x94) == 0x07060504,
 	      "mov-moffs", "%x", r.eax);
 	reset();
 	*(u64 *)(data + 0xa0) = 0x1122334455667788;
 	r.eax = 0x55667788, r.edx = 0x11223344, r.ebx = 1, r.ecx = 2;
 	RUN("cmpxchg8b 0x10a0; setz %%bl; cmpxchg8b 0x10a0; setz %%bh");
-	check(*(u64 *)(data + 0xa0) == 0x0000000200000001 && r.ebx == 1 && r.eax == 1 && r.edx == 2, "cmpxchg8b", "%x %x", r.ebx,
-	      r.eax);
+	check(*(u64 *)(data + 0xa0) == 0x0000000200000001 && r.ebx == 1 && r.eax == 1 && r.edx == 2, "cmpxchg8b",
+	      "%x %x", r.ebx, r.eax);
 	reset();
 	memset(data + 0xb0, 0, 16);
 	r.ebx = 0x10b8, r.eax = (u32)-33, r.ecx = 17;
 	RUN("bts %%ax, (%%bx); bts %%cx, (%%bx); lock btsl $33, (%%bx)");
-	check(*(u16 *)(data + 0xb8 - 6) == 0x8000 && *(u16 *)(data + 0xba) == 2 && *(u16 *)(data + 0xb8) == 2, "bts-memory",
-	      "%x %x %x", *(u16 *)(data + 0xb2), *(u16 *)(data + 0xba), *(u16 *)(data + 0xb8));
+	check(*(u16 *)(data + 0xb8 - 6) == 0x8000 && *(u16 *)(data + 0xba) == 2 && *(u16 *)(data + 0xb8) == 2,
+	      "bts-memory", "%x %x %x", *(u16 *)(data + 0xb2), *(u16 *)(data + 0xba), *(u16 *)(data + 0xb8));
 	/* Code that changes the next instruction */
 	reset();
 	RUN("movb $0x42, 1f - .Lreal%= + 0x8001; 1: mov $0x11, %%al");
 	check(r.eax == 0x42, "self-modified", "%x", r.eax);
 	reset();
-	RUN("mov $0x41, %%dl; mov $3, %%cx; 1: mov $0, %%al; add %%al, %%ah; mov %%dl, 1b - .Lreal%= + 0x8001; loop 1b");
+	RUN("mov $0x41, %%dl; mov $3, %%cx; 1: mov $0, %%al; add %%al, %%ah; mov %%dl, 1b - .Lreal%= + 0x8001; loop "
+	    "1b");
 	check(r.eax == 0x8241, "self-modified-loop", "%x", r.eax);
 	/* Running off the end of the segment */
 	u8 *end = (u8 *)0x2fffe;
@@ -597,7 +617,8 @@ static void strings(void)
 #define SETUP() (reset(), memset(to, 0xee, 0x100), r.esi = 0x1000, r.edi = 0x1100)
 	SETUP();
 	RUN("movsb; movsw; movsl");
-	check(!memcmp(to, data, 7) && to[7] == 0xee && r.esi == 0x1007 && r.edi == 0x1107, "movs", "%x %x", r.esi, r.edi);
+	check(!memcmp(to, data, 7) && to[7] == 0xee && r.esi == 0x1007 && r.edi == 0x1107, "movs", "%x %x", r.esi,
+	      r.edi);
 	SETUP();
 	r.ecx = 5;
 	RUN("rep movsb");
@@ -616,7 +637,8 @@ static void strings(void)
 	SETUP();
 	r.esi = 0x1003, r.edi = 0x1103, r.ecx = 4;
 	RUN("std; rep movsb; cld");
-	check(!memcmp(to, data, 4) && to[4] == 0xee && r.esi == 0xfff && r.edi == 0x10ff, "rep-movsb-down", "%x %x", r.esi, r.edi);
+	check(!memcmp(to, data, 4) && to[4] == 0xee && r.esi == 0xfff && r.edi == 0x10ff, "rep-movsb-down", "%x %x",
+	      r.esi, r.edi);
 	SETUP();
 	r.edi = 0x1106, r.esi = 0x1006, r.ecx = 4;
 	RUN("std; rep movsw; cld");
@@ -628,18 +650,20 @@ static void strings(void)
 	SETUP();
 	r.eax = 0x11223344, r.ecx = 3;
 	RUN("stosb; stosw; rep stosl");
-	check(to[0] == 0x44 && *(u16 *)(to + 1) == 0x3344 && *(u32 *)(to + 3) == 0x11223344 && *(u32 *)(to + 11) == 0x11223344 &&
-		      to[15] == 0xee,
+	check(to[0] == 0x44 && *(u16 *)(to + 1) == 0x3344 && *(u32 *)(to + 3) == 0x11223344 &&
+	              *(u32 *)(to + 11) == 0x11223344 && to[15] == 0xee,
 	      "stos");
 	SETUP();
 	RUN("lodsb; mov %%al, %%cl; lodsw; mov %%ax, %%dx; lodsl");
-	check((r.ecx & 0xff) == 0 && (r.edx & 0xffff) == 0x0201 && r.eax == 0x06050403, "lods", "%x %x %x", r.ecx, r.edx, r.eax);
+	check((r.ecx & 0xff) == 0 && (r.edx & 0xffff) == 0x0201 && r.eax == 0x06050403, "lods", "%x %x %x", r.ecx,
+	      r.edx, r.eax);
 	SETUP();
 	memcpy(to, data, 16);
 	to[9] = 0;
 	r.ecx = 16;
 	RUN("repe cmpsb");
-	check(r.ecx == 6 && r.esi == 0x100a && r.edi == 0x110a && !(r.flags & (ZF | CF)), "repe-cmpsb", "%x %x", r.ecx, r.flags);
+	check(r.ecx == 6 && r.esi == 0x100a && r.edi == 0x110a && !(r.flags & (ZF | CF)), "repe-cmpsb", "%x %x", r.ecx,
+	      r.flags);
 	SETUP();
 	memcpy(to, data, 16);
 	r.ecx = 4;
@@ -666,27 +690,28 @@ static void strings(void)
 	r.es = 0x2000, r.edi = 0xfffe, r.ecx = 4, r.eax = 0x55;
 	memset((void *)0x20000, 0, 4), memset((void *)0x2fffc, 0, 4);
 	RUN("rep stosb");
-	check(*(u16 *)0x2fffe == 0x5555 && *(u16 *)0x20000 == 0x5555 && r.edi == 2 && r.vector == 0xffff, "stosb-wraps", "%x %x",
-	      r.edi, r.vector);
+	check(*(u16 *)0x2fffe == 0x5555 && *(u16 *)0x20000 == 0x5555 && r.edi == 2 && r.vector == 0xffff, "stosb-wraps",
+	      "%x %x", r.edi, r.vector);
 	reset();
 	r.es = 0x2000, r.edi = 0xfffd, r.ecx = 4, r.eax = 0x6666;
 	RUN("rep stosw");
-	check(r.vector == 13 && r.ecx == 3 && r.edi == 0xffff && *(u16 *)0x2fffd == 0x6666, "stosw-at-end", "%x %x %x", r.vector, r.ecx,
-	      r.edi);
+	check(r.vector == 13 && r.ecx == 3 && r.edi == 0xffff && *(u16 *)0x2fffd == 0x6666, "stosw-at-end", "%x %x %x",
+	      r.vector, r.ecx, r.edi);
 }
 
 static void ports(void)
 {
 	reset();
-	RUN("mov $0x12345678, %%eax; mov $0xe0, %%dx; outl %%eax, %%dx; inb $0xe0, %%al; mov %%al, %%cl; inw $0xe0, %%ax; mov %%ax, %%bx;"
+	RUN("mov $0x12345678, %%eax; mov $0xe0, %%dx; outl %%eax, %%dx; inb $0xe0, %%al; mov %%al, %%cl; inw $0xe0, "
+	    "%%ax; mov %%ax, %%bx;"
 	    "inl %%dx, %%eax");
 	check(r.eax == 0x12345678 && r.ecx == 0x78 && r.ebx == 0x5678, "in-out", "%x %x %x", r.eax, r.ecx, r.ebx);
 	reset();
 	*(u32 *)data = 0xa1b2c3d4;
 	r.esi = 0x1000, r.edi = 0x1010;
 	RUN("mov $0xe0, %%dx; outsl; insl; insw; mov $3, %%cx; rep insb");
-	check(*(u32 *)(data + 16) == 0xa1b2c3d4 && *(u16 *)(data + 20) == 0xc3d4 && data[22] == 0xd4 && data[24] == 0xd4 &&
-		      r.edi == 0x1019 && r.esi == 0x1004,
+	check(*(u32 *)(data + 16) == 0xa1b2c3d4 && *(u16 *)(data + 20) == 0xc3d4 && data[22] == 0xd4 &&
+	              data[24] == 0xd4 && r.edi == 0x1019 && r.esi == 0x1004,
 	      "ins-outs", "%x %x", *(u32 *)(data + 16), r.edi);
 }
 
@@ -697,7 +722,8 @@ static void system(void)
 	check((r.eax & 1) == 0 && (r.ecx ^ r.edx) << 16 == 0 && !(r.edx & 1), "smsw", "%x %x", r.ecx, r.edx);
 	reset();
 	RUN("sgdtw 0x1000; sidtw 0x1008; sgdtl 0x1010");
-	check(*(u32 *)(data + 0x12) == (u32)gdt && *(u16 *)(data + 8) == 0x3ff && *(u32 *)(data + 10) == 0, "sgdt-sidt");
+	check(*(u32 *)(data + 0x12) == (u32)gdt && *(u16 *)(data + 8) == 0x3ff && *(u32 *)(data + 10) == 0,
+	      "sgdt-sidt");
 	reset();
 	RUN("xor %%eax, %%eax; cpuid; mov %%ebx, %%esi");
 	u32 v[4];
@@ -750,22 +776,29 @@ static void unreal(void)
 {
 	*(u32 *)0x200000 = 0x600df00d;
 	reset();
-	RUN("mov %%cr0, %%eax; or $1, %%al; mov %%eax, %%cr0; mov $0x10, %%bx; mov %%bx, %%ds; and $~1, %%al; mov %%eax, %%cr0;"
+	RUN("mov %%cr0, %%eax; or $1, %%al; mov %%eax, %%cr0; mov $0x10, %%bx; mov %%bx, %%ds; and $~1, %%al; mov "
+	    "%%eax, %%cr0;"
 	    "mov $0x200000, %%esi; mov (%%esi), %%ecx; xor %%bx, %%bx; mov %%bx, %%ds; mov (%%esi), %%edx");
-	check(r.ecx == 0x600df00d && r.edx == 0x600df00d && r.vector == 0xffff, "unreal-mode", "%x %x %x", r.ecx, r.edx, r.vector);
+	check(r.ecx == 0x600df00d && r.edx == 0x600df00d && r.vector == 0xffff, "unreal-mode", "%x %x %x", r.ecx, r.edx,
+	      r.vector);
 	reset();
-	RUN("mov %%cr0, %%eax; or $1, %%al; mov %%eax, %%cr0; mov $0x10, %%bx; mov %%bx, %%es; and $~1, %%al; mov %%eax, %%cr0;"
-	    "mov $0x200000, %%edi; mov $0x1000, %%esi; mov $4, %%ecx; addr32 rep movsb; xor %%bx, %%bx; mov %%bx, %%es");
+	RUN("mov %%cr0, %%eax; or $1, %%al; mov %%eax, %%cr0; mov $0x10, %%bx; mov %%bx, %%es; and $~1, %%al; mov "
+	    "%%eax, %%cr0;"
+	    "mov $0x200000, %%edi; mov $0x1000, %%esi; mov $4, %%ecx; addr32 rep movsb; xor %%bx, %%bx; mov %%bx, "
+	    "%%es");
 	check(r.edi == 0x200004 && r.vector == 0xffff && *(u32 *)0x200000 == *(u32 *)data, "unreal-movs", "%x", r.edi);
 	/* 16-bit protected mode */
 	reset();
-	RUN("mov %%cr0, %%eax; or $1, %%al; mov %%eax, %%cr0; ljmp $0x48, $(1f - .Lreal%= + 0x8000); 1: mov %%cs, %%cx; mov $0x10, %%bx;"
-	    "mov %%bx, %%ds; mov $0x200000, %%esi; mov (%%esi), %%edx; mov $0x40, %%bx; mov %%bx, %%ds; mov %%cr0, %%eax; and $~1, %%al; mov %%eax, %%cr0;"
+	RUN("mov %%cr0, %%eax; or $1, %%al; mov %%eax, %%cr0; ljmp $0x48, $(1f - .Lreal%= + 0x8000); 1: mov %%cs, "
+	    "%%cx; mov $0x10, %%bx;"
+	    "mov %%bx, %%ds; mov $0x200000, %%esi; mov (%%esi), %%edx; mov $0x40, %%bx; mov %%bx, %%ds; mov %%cr0, "
+	    "%%eax; and $~1, %%al; mov %%eax, %%cr0;"
 	    "ljmp $0, $(2f - .Lreal%= + 0x8000); 2: mov %%cs, %%ax");
-	check(r.ecx == 0x48 && r.edx == *(u32 *)0x200000 && (r.eax & 0xffff) == 0 && r.vector == 0xffff, "protected-16", "%x %x %x",
-	      r.ecx, r.edx, r.vector);
+	check(r.ecx == 0x48 && r.edx == *(u32 *)0x200000 && (r.eax & 0xffff) == 0 && r.vector == 0xffff, "protected-16",
+	      "%x %x %x", r.ecx, r.edx, r.vector);
 	reset();
-	RUN("mov %%cr0, %%eax; or $1, %%al; lmsw %%ax; mov $0x10, %%bx; mov %%bx, %%gs; mov %%cr0, %%ecx; and $~1, %%al; lmsw %%ax;"
+	RUN("mov %%cr0, %%eax; or $1, %%al; lmsw %%ax; mov $0x10, %%bx; mov %%bx, %%gs; mov %%cr0, %%ecx; and $~1, "
+	    "%%al; lmsw %%ax;"
 	    "mov %%cr0, %%edx; and $~1, %%dl; mov %%edx, %%cr0");
 	check((r.ecx & 1) && r.vector == 0xffff, "lmsw-sets-pe-only", "%x", r.ecx);
 }

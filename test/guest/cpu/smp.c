@@ -4,7 +4,7 @@
  */
 #include "lib/guest.h"
 
-#define CPUS 4
+#define CPUS 8
 static volatile int starts, total;
 static volatile struct { void (*fn)(unsigned); int asked, done; u8 pad[64]; } job[CPUS + 1];
 static u8 apic_of[CPUS + 1];
@@ -48,7 +48,7 @@ static void on_others(void (*fn)(unsigned))
 
 static bool came_up(int n)
 {
-	for (u64 end = rdtsc() + 5000000000ull; starts < n && rdtsc() < end;)
+	for (u64 end = rdtsc() + 40000000000ull; starts < n && rdtsc() < end;)
 		pause();
 	delay(3000000);
 	return starts == n;
@@ -119,7 +119,7 @@ static void start(void)
 		restart_count();
 		apic_ipi(0, 0xc4500);
 		apic_ipi(0, 0xc4608);
-		for (u64 end = rdtsc() + 5000000000ull; starts < (int)cpus - 1 && rdtsc() < end;)
+		for (u64 end = rdtsc() + 40000000000ull; starts < (int)cpus - 1 && rdtsc() < end;)
 			pause();
 		ok = starts == (int)cpus - 1;
 	}
@@ -394,7 +394,7 @@ void test(void)
 			int before = ipi_got[c];
 
 			apic_ipi(c, 0x4000 | v);
-			u64 end = rdtsc() + 3000000000ull;
+			u64 end = rdtsc() + 40000000000ull;
 			while (ipi_got[c] == before && rdtsc() < end)
 				pause();
 			ok = ipi_got[c] == before + 1;

@@ -37,11 +37,18 @@ static void (*volatile hook)(void) = nothing;
 static void (*volatile hook_b)(void) = nothing;
 volatile u32 task_error, task_eax, task_esp;
 
-extern char task_call[], task_error_call[], task_jump[], task_error_jump[], task_b_call[], task16_call[], v86_code[], v86_code_end[];
+extern char task_call[], task_error_call[], task_jump[], task_error_jump[], task_b_call[], task16_call[], v86_code[],
+        v86_code_end[];
 void task_hook(void);
 void task_hook_b(void);
-void task_hook(void) { hook(); }
-void task_hook_b(void) { hook_b(); }
+void task_hook(void)
+{
+	hook();
+}
+void task_hook_b(void)
+{
+	hook_b();
+}
 
 asm(".pushsection .text\n"
     "task_call: mov %eax, task_eax; mov %esp, task_esp; call task_hook; mov $0x1234, %eax; iret; jmp task_call\n"
@@ -57,10 +64,13 @@ asm(".pushsection .text\n"
     ".popsection");
 
 #define TASK_CALL(selector) asm volatile("lcall %0, $0" : : "i"(selector) : "memory", "cc")
-#define TRY_CALL(selector) TRY("lcall %0, $0", : "i"(selector) : "memory", "cc")
-#define TRY_JMP(selector) TRY("ljmp %0, $0", : "i"(selector) : "memory", "cc")
+#define TRY_CALL(selector)  TRY("lcall %0, $0", : "i"(selector) : "memory", "cc")
+#define TRY_JMP(selector)   TRY("ljmp %0, $0", : "i"(selector) : "memory", "cc")
 
-static unsigned type_of(unsigned selector) { return gdt[selector / 8] >> 40 & 0xf; }
+static unsigned type_of(unsigned selector)
+{
+	return gdt[selector / 8] >> 40 & 0xf;
+}
 
 static void task_init(struct tss32 *t, unsigned selector, void *entry, char *stack)
 {
@@ -88,10 +98,25 @@ static void setup(void)
 	write_flags(2);
 }
 
-static u16 read_tr(void) { u16 v; asm volatile("str %0" : "=r"(v)); return v; }
-static u16 read_ldt(void) { u16 v; asm volatile("sldt %0" : "=r"(v)); return v; }
+static u16 read_tr(void)
+{
+	u16 v;
+	asm volatile("str %0" : "=r"(v));
+	return v;
+}
+static u16 read_ldt(void)
+{
+	u16 v;
+	asm volatile("sldt %0" : "=r"(v));
+	return v;
+}
 
-static volatile struct { u16 tr, ldt, link; u32 flags, cr0, cr3; unsigned type, main_type, count; u32 dr7; } in;
+static volatile struct {
+	u16 tr, ldt, link;
+	u32 flags, cr0, cr3;
+	unsigned type, main_type, count;
+	u32 dr7;
+} in;
 static void observe(void)
 {
 	in.tr = read_tr();
@@ -124,7 +149,8 @@ static void calls(void)
 	check(in.type == 11 && in.main_type == 11, "call-busy", "%u %u", in.type, in.main_type);
 	check(!(in.dr7 & 0x155), "switch-clears-local-breakpoints", "%x", in.dr7);
 	check(task_eax == 0xabcd && task_esp == (u32)stacks[0] + 4096, "registers-loaded", "%x %x", task_eax, task_esp);
-	check(read_tr() == GDT_TSS && type_of(TASK) == 9 && type_of(GDT_TSS) == 11, "iret-busy", "%x %u", read_tr(), type_of(TASK));
+	check(read_tr() == GDT_TSS && type_of(TASK) == 9 && type_of(GDT_TSS) == 11, "iret-busy", "%x %u", read_tr(),
+	      type_of(TASK));
 	check(task.eax == 0x1234 && !(task.eflags & 0x4000), "iret-saves", "%x %x", task.eax, task.eflags);
 	check(ebx == 0x11 && esi == 0x22 && !(read_flags() & 0x4000), "iret-restores", "%x %x", ebx, esi);
 	asm volatile("clts");
@@ -142,7 +168,10 @@ static void calls(void)
 	barrier();
 	TASK_CALL(GATE);
 	check(in.tr == TASK && in.link == GDT_TSS && type_of(TASK) == 9, "call-by-gate", "%x %x", in.tr, in.link);
-	static struct { u32 offset; u16 selector; } far = {0, TASK};
+	static struct {
+		u32 offset;
+		u16 selector;
+	} far = {0, TASK};
 	in.count = 0;
 	asm volatile("lcall *%0" : : "m"(far) : "memory");
 	check(in.count == 1, "call-by-memory");
@@ -157,8 +186,8 @@ static void nested_outer(void)
 {
 	in.count++;
 	TASK_CALL(TASK_B);
-	check(read_tr() == TASK && (read_flags() & 0x4000) && type_of(GDT_TSS) == 11 && type_of(TASK_B) == 9, "nested-back",
-	      "tr %x", read_tr());
+	check(read_tr() == TASK && (read_flags() & 0x4000) && type_of(GDT_TSS) == 11 && type_of(TASK_B) == 9,
+	      "nested-back", "tr %x", read_tr());
 }
 
 static void jumps(void)
@@ -209,7 +238,16 @@ static void skip_load(void)
 	fault_resume = 0;
 }
 
-static void user_interrupts(void *arg) { asm volatile("int $0x40" : : : "memory"); }
+static void interrupt_hook(void)
+{
+	observe();
+	apic_write(APIC_EOI, 0);
+}
+
+static void user_interrupts(void *arg)
+{
+	asm volatile("int $0x40" : : : "memory");
+}
 
 static void events(void)
 {
@@ -243,7 +281,8 @@ static void events(void)
 	TRY("mov %0, %%ds", : "r"(0x1004));
 	idt[13] = old13;
 	barrier();
-	check(task_error == 0x1004 && task_esp == (u32)stacks[0] + 4096, "gp-task-gate-error-code", "%x %x", task_error, task_esp);
+	check(task_error == 0x1004 && task_esp == (u32)stacks[0] + 4096, "gp-task-gate-error-code", "%x %x", task_error,
+	      task_esp);
 
 	/* To CPL 0 from 3 */
 	setup();
@@ -251,6 +290,29 @@ static void events(void)
 	in.count = 0;
 	user_call(user_interrupts, NULL);
 	check(in.count == 1 && (tss.cs & 3) == 3, "int-task-gate-from-user", "%x", tss.cs);
+
+	/* From outside */
+	setup();
+	hook = interrupt_hook;
+	in.count = 0;
+	task_gate(0x42, TASK, 0);
+	sti();
+	apic_ipi(0, 0x40000 | 0x42);
+	delay(100000);
+	cli();
+	check(in.count == 1 && in.link == GDT_TSS && type_of(TASK) == 9, "interrupt-task-gate", "%u", in.count);
+	struct idt_entry old2 = idt[2];
+	setup();
+	hook = observe;
+	in.count = 0;
+	task_gate(2, TASK, 0);
+	for (int i = 0; i < 2; i++) {
+		apic_ipi(0, 0x400);
+		delay(100000);
+	}
+	check(in.count == 2, "nmi-task-gate", "%u", in.count);
+	idt[2] = old2;
+	idt_gate(0x42, (void *)vector_entries[0x42], 0x8e, CODE32, 0);
 
 	/* Gates and TSSs that cannot be used */
 	task_gate(0x41, GDT_TSS, 0);
@@ -352,7 +414,10 @@ static void user_calls(void *arg)
 	TRY_CALL(GATE);
 	check_fault(13, GATE, "user-call-gate-dpl-0");
 }
-static void user_call_allowed(void *arg) { TASK_CALL(TASK); }
+static void user_call_allowed(void *arg)
+{
+	TASK_CALL(TASK);
+}
 
 static void refusals(void)
 {
@@ -429,10 +494,18 @@ static void bad(unsigned vector, u32 error, const char *name)
 	asm volatile("ljmp %0, $0" : : "i"(TASK) : "memory", "cc");
 	idt[vector] = old;
 	barrier();
-	check(in.count == 1 && in.link == selector && task_error == error, name, "%u times, link %x, error %x for %x", in.count,
-	      in.link, task_error, error);
+	check(in.count == 1 && in.link == selector && task_error == error, name, "%u times, link %x, error %x for %x",
+	      in.count, in.link, task_error, error);
 	check(task.eip == (u32)task_call || in.count != 1, name, "eip %x", task.eip);
 	setup();
+}
+
+static void observe_cs(void)
+{
+	u16 cs;
+
+	asm volatile("mov %%cs, %0" : "=r"(cs));
+	in.tr = cs;
 }
 
 static void bad_tasks(void)
@@ -502,6 +575,12 @@ static void bad_tasks(void)
 	in.count = 0;
 	TASK_CALL(TASK);
 	check(in.count == 1, "task-conforming");
+	setup();
+	hook = observe_cs;
+	task.cs = CONFORM | 3;
+	task.ss = task.ds = task.es = task.fs = task.gs = USERDATA;
+	TASK_CALL(TASK);
+	check(in.tr == (CONFORM | 3), "task-conforming-at-3", "%x", in.tr);
 	gdt_set(CONFORM, 0, 0xfffff, 0xff, 0xc);
 	task.cs = CONFORM;
 	task.eip = (u32)task_call;
@@ -548,7 +627,8 @@ static void others(void)
 	task.eflags = 0x102;
 	trap_count = 0;
 	TASK_CALL(TASK);
-	check(trap_count >= 1 && (trap_dr6 & 0xe00f) == 0x4000 && trap_tr == TASK, "task-with-tf", "%u %x", trap_count, trap_dr6);
+	check(trap_count >= 1 && (trap_dr6 & 0xe00f) == 0x4000 && trap_tr == TASK, "task-with-tf", "%u %x", trap_count,
+	      trap_dr6);
 	handle(1, NULL);
 
 	/* 16 bits; its code runs from a segment based at it, as ip has 16 bits */
@@ -567,9 +647,13 @@ static void others(void)
 	gdt_set(TASK16, (u32)&task16, sizeof(task16) - 1, 0x81, 0);
 	asm volatile("mov %w0, %%fs; mov %w0, %%gs" : : "r"(DATA));
 	u32 esi = 0x12345678;
-	asm volatile("lcall %1, $0; mov %%fs, %%ax; mov %%gs, %%dx" : "+S"(esi) : "i"(TASK16) : "eax", "edx", "memory", "cc");
-	check(task16_seen[0] == 0x7777 && task16_seen[1] == 0x800 && task16.ax == 0x4321 && task16.link == GDT_TSS && type_of(TASK16) == 1, "task16", "%x %x %x %x %u", task16_seen[0], task16_seen[1], task16.ax, task16.link,
-	      type_of(TASK16));
+	asm volatile("lcall %1, $0; mov %%fs, %%ax; mov %%gs, %%dx"
+	             : "+S"(esi)
+	             : "i"(TASK16)
+	             : "eax", "edx", "memory", "cc");
+	check(task16_seen[0] == 0x7777 && task16_seen[1] == 0x800 && task16.ax == 0x4321 && task16.link == GDT_TSS &&
+	              type_of(TASK16) == 1,
+	      "task16", "%x %x %x %x %u", task16_seen[0], task16_seen[1], task16.ax, task16.link, type_of(TASK16));
 	check(esi == 0x12345678 && !(task16.flags & 0x4000), "task16-back", "%x", esi);
 	asm volatile("mov %w0, %%fs; mov %w0, %%gs; clts" : : "r"(DATA));
 
@@ -588,11 +672,31 @@ static void others(void)
 	task.es = task.fs = task.gs = 0;
 	asm volatile("ljmp %0, $0" : : "i"(TASK) : "memory", "cc");
 	check(v86_tr == TASK && (v86_eflags & 0x23000) == 0x23000, "task-v86", "%x %x", v86_tr, v86_eflags);
-	check(v86_cs == 0x800 && v86_ip == (u32)(v86_code_end - v86_code) && v86_sp == 0xff0 && (v86_ds & 0xffff) == 0x1234 &&
-		      (v86_ebx & 0xff) == 0x55,
+	check(v86_cs == 0x800 && v86_ip == (u32)(v86_code_end - v86_code) && v86_sp == 0xff0 &&
+	              (v86_ds & 0xffff) == 0x1234 && (v86_ebx & 0xff) == 0x55,
 	      "task-v86-state", "%x:%x sp %x ds %x", v86_cs, v86_ip, v86_sp, v86_ds);
 	handle(0x50, NULL);
 	idt[0x50] = old;
+	/* By IRET into a virtual-8086 task, and back by its exception through a task gate to the main task */
+	struct idt_entry old6 = idt[6];
+	setup();
+	*(u16 *)0x42000 = 0x0b0f; /* ud2 */
+	task.eflags = 0x20002;
+	task.cs = 0x4200;
+	task.eip = 0;
+	task.ds = 0x1234, task.es = 0x2345, task.ss = 0;
+	gdt_set(TASK, (u32)&task, sizeof(task) - 1, 0x8b, 0);
+	tss.link = TASK;
+	barrier();
+	task_gate(6, GDT_TSS, 0);
+	asm volatile("pushf; orw $0x4000, (%%esp); popf; iret" : : : "memory", "cc");
+	idt[6] = old6;
+	check(read_tr() == GDT_TSS && (read_flags() & 0x4000) && tss.link == TASK, "v86-task-and-back", "%x %x %x",
+	      read_tr(), tss.link, read_flags());
+	check(task.cs == 0x4200 && (task.eflags & 0x30000) == 0x30000 && task.eip == 0, "v86-task-saved", "%x %x %x",
+	      task.cs, task.eflags, task.eip);
+	write_flags(2);
+	tss.link = 0;
 	barrier();
 	asm volatile("clts");
 }

@@ -10,7 +10,11 @@ static struct v86 {
 	u32 eax, ecx, edx, ebx, ebp, esi, edi;
 	u32 eip, cs, eflags, esp, ss, es, ds, fs, gs;
 } r;
-static struct { int vector; u32 error, rip, cs, rflags; u32 ring0_ds, ring0_es, ring0_fs, ring0_gs; } t;
+static struct {
+	int vector;
+	u32 error, rip, cs, rflags;
+	u32 ring0_ds, ring0_es, ring0_fs, ring0_gs;
+} t;
 u32 v86_saved_esp;
 extern char v86_back[];
 void v86_go(struct v86 *);
@@ -19,9 +23,11 @@ asm(".pushsection .text\n"
     "v86_go: mov 4(%esp), %eax\n"
     "	pusha; pushf; cli\n"
     "	mov %esp, v86_saved_esp\n"
-    "	pushl 60(%eax); pushl 56(%eax); pushl 52(%eax); pushl 48(%eax); pushl 44(%eax); pushl 40(%eax); pushl 36(%eax)\n"
+    "	pushl 60(%eax); pushl 56(%eax); pushl 52(%eax); pushl 48(%eax); pushl 44(%eax); pushl 40(%eax); pushl "
+    "36(%eax)\n"
     "	pushl 32(%eax); pushl 28(%eax)\n"
-    "	mov 4(%eax), %ecx; mov 8(%eax), %edx; mov 12(%eax), %ebx; mov 16(%eax), %ebp; mov 20(%eax), %esi; mov 24(%eax), %edi\n"
+    "	mov 4(%eax), %ecx; mov 8(%eax), %edx; mov 12(%eax), %ebx; mov 16(%eax), %ebp; mov 20(%eax), %esi; mov "
+    "24(%eax), %edi\n"
     "	mov (%eax), %eax\n"
     "	iret\n"
     "v86_back: mov $0x10, %eax; mov %eax, %ds; mov %eax, %es; mov %eax, %fs; mov %eax, %gs; mov %eax, %ss\n"
@@ -40,8 +46,8 @@ static void trap(struct frame *f)
 	t.rflags = f->rflags;
 	t.ring0_ds = (u16)f->ds, t.ring0_es = (u16)f->es, t.ring0_fs = (u16)f->fs, t.ring0_gs = (u16)f->gs;
 	if (f->rflags & 0x20000) {
-		r = (struct v86){f->eax, f->ecx, f->edx, f->ebx, f->ebp, f->esi, f->edi, f->rip, f->cs, f->rflags,
-				 f->rsp, f->ss, more[0], more[1], more[2], more[3]};
+		r = (struct v86){f->eax, f->ecx,    f->edx, f->ebx, f->ebp,  f->esi,  f->edi,  f->rip,
+		                 f->cs,  f->rflags, f->rsp, f->ss,  more[0], more[1], more[2], more[3]};
 	}
 	f->rip = (u32)v86_back;
 	f->cs = CODE32;
@@ -68,28 +74,29 @@ static void run_at(const char *start, const char *end)
 	v86_go(&r);
 }
 
-#define RUN(code)                                                                                            \
-	do {                                                                                                 \
-		const char *start_, *end_;                                                                   \
-		asm volatile(".pushsection .rodata\n.code16\n.Lv86%=: " code                                 \
-			     "\n.Lv86end%=:\n.code32\n.popsection\n\tmov $.Lv86%=, %0\n\tmov $.Lv86end%=, %1" \
-			     : "=r"(start_), "=r"(end_));                                                    \
-		run_at(start_, end_);                                                                        \
+#define RUN(code)                                                                                             \
+	do {                                                                                                  \
+		const char *start_, *end_;                                                                    \
+		asm volatile(".pushsection .rodata\n.code16\n.Lv86%=: " code                                  \
+		             "\n.Lv86end%=:\n.code32\n.popsection\n\tmov $.Lv86%=, %0\n\tmov $.Lv86end%=, %1" \
+		             : "=r"(start_), "=r"(end_));                                                     \
+		run_at(start_, end_);                                                                         \
 	} while (0)
 /* Code at IOPL that comes to its end. It needs IOPL 3, or a gate that END reaches by #GP. */
-#define RUNS(name, iopl, code)                                                                               \
-	do {                                                                                                 \
-		reset(iopl);                                                                                 \
-		RUN(code);                                                                                   \
-		check((iopl) == 3 ? t.vector == END : t.vector == 13 && *(u8 *)r.eip == 0xcd && ((u8 *)r.eip)[1] == END, name, \
-		      "vector %d error %x at %x", t.vector, t.error, t.rip);                                 \
+#define RUNS(name, iopl, code)                                                                         \
+	do {                                                                                           \
+		reset(iopl);                                                                           \
+		RUN(code);                                                                             \
+		check((iopl) == 3 ? t.vector == END                                                    \
+		                  : t.vector == 13 && *(u8 *)r.eip == 0xcd && ((u8 *)r.eip)[1] == END, \
+		      name, "vector %d error %x at %x", t.vector, t.error, t.rip);                     \
 	} while (0)
-#define FAULTS(name, iopl, v, e, code)                                                                       \
-	do {                                                                                                 \
-		reset(iopl);                                                                                 \
-		RUN("nop; " code);                                                                           \
-		check(t.vector == (v) && t.error == (e) && t.rip == CODE_AT + 1, name, "vector %d error %x at %x", t.vector, \
-		      t.error, t.rip);                                                                       \
+#define FAULTS(name, iopl, v, e, code)                                                                             \
+	do {                                                                                                       \
+		reset(iopl);                                                                                       \
+		RUN("nop; " code);                                                                                 \
+		check(t.vector == (v) && t.error == (e) && t.rip == CODE_AT + 1, name, "vector %d error %x at %x", \
+		      t.vector, t.error, t.rip);                                                                   \
 	} while (0)
 
 static void entry(void)
@@ -97,11 +104,13 @@ static void entry(void)
 	reset(3);
 	r.eax = 0x11111111, r.es = 0x1001, r.ds = 0x2002, r.fs = 0x3003, r.gs = 0x4004, r.ss = 0x100, r.esp = 0x8ff0;
 	RUN("mov %%cs, %%bx; mov %%ss, %%cx; mov %%ds, %%dx; mov %%es, %%si; mov %%gs, %%di; inc %%eax; push %%ax");
-	check(t.vector == END && t.error == 0, "v86-runs", "vector %d error %x at %x:%x", t.vector, t.error, t.cs, t.rip);
-	check(r.ebx == 0 && r.ecx == 0x100 && r.edx == 0x2002 && r.esi == 0x1001 && r.edi == 0x4004 && r.eax == 0x11111112,
+	check(t.vector == END && t.error == 0, "v86-runs", "vector %d error %x at %x:%x", t.vector, t.error, t.cs,
+	      t.rip);
+	check(r.ebx == 0 && r.ecx == 0x100 && r.edx == 0x2002 && r.esi == 0x1001 && r.edi == 0x4004 &&
+	              r.eax == 0x11111112,
 	      "v86-registers");
-	check((u16)r.es == 0x1001 && (u16)r.ds == 0x2002 && (u16)r.fs == 0x3003 && (u16)r.gs == 0x4004 && (u16)r.ss == 0x100 &&
-		      r.esp == 0x8fee,
+	check((u16)r.es == 0x1001 && (u16)r.ds == 0x2002 && (u16)r.fs == 0x3003 && (u16)r.gs == 0x4004 &&
+	              (u16)r.ss == 0x100 && r.esp == 0x8fee,
 	      "v86-frame", "%x %x %x %x %x %x", r.es, r.ds, r.fs, r.gs, r.ss, r.esp);
 	check(t.ring0_ds == 0 && t.ring0_es == 0 && t.ring0_fs == 0 && t.ring0_gs == 0, "v86-exit-nulls-segments");
 	check((t.rflags & 0x23000) == 0x23000, "v86-frame-flags", "%x", t.rflags);
@@ -112,17 +121,19 @@ static void entry(void)
 	reset(3);
 	r.eip = 0x18000;
 	RUN("nop");
-	check(t.vector == 13 && t.error == 0, "v86-eip-beyond-limit", "vector %d error %x at %x", t.vector, t.error, t.rip);
+	check(t.vector == 13 && t.error == 0, "v86-eip-beyond-limit", "vector %d error %x at %x", t.vector, t.error,
+	      t.rip);
 }
 
 static void memory(void)
 {
 	*(u32 *)0x1000 = 0x11223344;
 	reset(3);
-	RUN("mov $0xff, %%ax; mov %%ax, %%ds; mov 0x10, %%ecx; mov $0x80, %%ax; push %%ax; pop %%es; mov %%es:0x800, %%edx;"
+	RUN("mov $0xff, %%ax; mov %%ax, %%ds; mov 0x10, %%ecx; mov $0x80, %%ax; push %%ax; pop %%es; mov %%es:0x800, "
+	    "%%edx;"
 	    "mov $0xffff, %%ax; mov %%ax, %%fs; movl $0x5a5a5a5a, %%fs:0x110");
-	check(t.vector == END && r.ecx == 0x11223344 && r.edx == 0x11223344 && *(u32 *)0x100100 == 0x5a5a5a5a, "v86-memory", "%x %x",
-	      r.ecx, r.edx);
+	check(t.vector == END && r.ecx == 0x11223344 && r.edx == 0x11223344 && *(u32 *)0x100100 == 0x5a5a5a5a,
+	      "v86-memory", "%x %x", r.ecx, r.edx);
 	FAULTS("v86-limit-data", 3, 13, 0, "mov %%ds:0xffff, %%ax");
 	FAULTS("v86-limit-stack", 3, 12, 0, "mov %%ss:0xffff, %%ax");
 	FAULTS("v86-limit-a32", 3, 13, 0, "addr32 mov %%ds:0x10000, %%al");
@@ -141,7 +152,8 @@ static void memory(void)
 	memcpy((void *)0x9010, "\x8c\xc8\x66\xcb", 4); /* lretl */
 	reset(3);
 	RUN("lcall $0x8f0, $0x100; mov %%ax, %%bx; lcalll $0x900, $0x10");
-	check(t.vector == END && r.ebx == 0x8f0 && r.eax == 0x900 && r.esp == 0x5ff0, "v86-far-calls", "%x %x %x", r.ebx, r.eax, r.esp);
+	check(t.vector == END && r.ebx == 0x8f0 && r.eax == 0x900 && r.esp == 0x5ff0, "v86-far-calls", "%x %x %x",
+	      r.ebx, r.eax, r.esp);
 	reset(3);
 	RUN("ljmp $1, $(1f - .Lv86%= + 0x7ff0); 1: mov %%cs, %%ax");
 	check(t.vector == END && r.eax == 1 && r.cs == 1, "v86-far-jump", "%d %x", t.vector, r.eax);
@@ -152,14 +164,17 @@ static void sensitive(void)
 {
 	RUNS("v86-iopl3-cli-sti", 3, "cli; sti; cli");
 	reset(3);
-	RUN("pushf; pop %%ax; pushfl; pop %%ecx; mov $0, %%edx; push %%edx; popfl; pushfl; pop %%edx; pushw $0x4eed; popf; pushf; pop %%bx;"
+	RUN("pushf; pop %%ax; pushfl; pop %%ecx; mov $0, %%edx; push %%edx; popfl; pushfl; pop %%edx; pushw $0x4eed; "
+	    "popf; pushf; pop %%bx;"
 	    "pushw $2; popf");
-	check((r.eax & 0xffff) == 0x3002 && r.ecx == 0x3002 && r.edx == 0x3002, "v86-iopl3-pushf", "%x %x %x", r.eax, r.ecx, r.edx);
+	check((r.eax & 0xffff) == 0x3002 && r.ecx == 0x3002 && r.edx == 0x3002, "v86-iopl3-pushf", "%x %x %x", r.eax,
+	      r.ecx, r.edx);
 	check((r.ebx & 0xffff) == 0x7ec7, "v86-popf-keeps-iopl", "%x", r.ebx);
 	reset(3);
 	RUN("sti; pushf; push %%cs; pushw $(1f - .Lv86%= + 0x8000); iret; ud2; 1: pushl $0; push $0; push %%cs;"
 	    "pushl $(2f - .Lv86%= + 0x8000); iretl; ud2; 2: nop");
-	check(t.vector == END && (r.eflags & 0x23000) == 0x23000 && !(r.eflags & 0x200), "v86-iopl3-iret", "%d %x", t.vector, r.eflags);
+	check(t.vector == END && (r.eflags & 0x23000) == 0x23000 && !(r.eflags & 0x200), "v86-iopl3-iret", "%d %x",
+	      t.vector, r.eflags);
 
 	FAULTS("v86-iopl0-cli", 0, 13, 0, "cli");
 	FAULTS("v86-iopl0-sti", 0, 13, 0, "sti");
@@ -180,7 +195,8 @@ static void sensitive(void)
 	FAULTS("v86-int-gate-dpl-0", 3, 13, 0x51 * 8 + 2, "int $0x51");
 	FAULTS("v86-int-beyond-dpl", 3, 13, 13 * 8 + 2, "int $13");
 
-	RUNS("v86-unprivileged", 0, "cpuid; rdtsc; smsw %%ax; sgdtw 0x1000; sidtw 0x1000; lahf; sahf; cld; std; cld; stc");
+	RUNS("v86-unprivileged", 0,
+	     "cpuid; rdtsc; smsw %%ax; sgdtw 0x1000; sidtw 0x1000; lahf; sahf; cld; std; cld; stc");
 	FAULTS("v86-hlt", 3, 13, 0, "hlt");
 	FAULTS("v86-mov-cr0", 3, 13, 0, "mov %%cr0, %%eax");
 	FAULTS("v86-mov-to-cr0", 3, 13, 0, "mov %%eax, %%cr0");
@@ -258,8 +274,8 @@ static void vme(void)
 	/* VIF stands for IF; VIP makes STI fault */
 	reset(0);
 	RUN("sti; pushf; pop %%ax; cli; pushf; pop %%bx; pushw $0x202; popf; pushf; pop %%cx; nop; pushfl");
-	check(t.vector == 13 && r.eax == 0x3202 && r.ebx == 0x3002 && r.ecx == 0x3202, "vme-vif", "vector %d %x %x %x", t.vector, r.eax,
-	      r.ebx, r.ecx);
+	check(t.vector == 13 && r.eax == 0x3202 && r.ebx == 0x3002 && r.ecx == 0x3202, "vme-vif", "vector %d %x %x %x",
+	      t.vector, r.eax, r.ebx, r.ecx);
 	check((r.eflags & 0x80200) == 0x80000, "vme-vif-in-frame", "%x", r.eflags);
 	reset(0);
 	r.eflags |= 0x100000;
@@ -272,11 +288,6 @@ static void vme(void)
 	reset(0);
 	RUN("nop; pushw $0x102; popf");
 	check(t.vector == 13, "vme-popf-tf", "vector %d", t.vector);
-	/* INT n by the redirection bitmap: 0 goes to the IVT */
-	memset((u8 *)&tss.map - 32, 0, 32);
-	(void)tss;
-	*(u32 *)(4 * 0x61) = 0x09000020;
-	memcpy((void *)0x9020, "\x9c\x5b\xb8\x77\x00\xcf", 6); /* pushf; pop %bx; mov $0x77, %ax; iret */
 	write_cr4(read_cr4() & ~1ul);
 }
 

@@ -1,7 +1,7 @@
 /*
- * A guest that means no good, on the runtime of the CPU test suite (../cpu/lib). The command line is "SCENARIO SEED";
- * most scenarios go on until the VMM is killed. What a scenario writes is random, so some machines are powered off,
- * reset or shut down by it, as real ones would be. guest: bits=both
+ * A guest that means no good, on the runtime of the CPU test suite (../cpu/lib). The command line is
+ * "SCENARIO SEED"; most scenarios go on until the VMM is killed. What a scenario writes is random, so some
+ * machines are powered off, reset or shut down by it, as real ones would be. guest: bits=both
  */
 #include "lib/guest.h"
 
@@ -15,7 +15,10 @@ static u64 random64(void)
 	return state * 0x2545f4914f6cdd1dULL;
 }
 
-static u32 below(u32 n) { return (u32)(random64() >> 33) % n; }
+static u32 below(u32 n)
+{
+	return (u32)(random64() >> 33) % n;
+}
 
 /* Small, a power of two, or anything. */
 static inline u64 value(void)
@@ -34,7 +37,7 @@ static inline u64 value(void)
 
 static void ignore(struct frame *f)
 {
-	if (f->vector >= 32)
+	if (f->vector >= 16)
 		apic_write(APIC_EOI, 0);
 }
 
@@ -123,6 +126,26 @@ static void read_any(ulong at, u32 size)
 
 /* ---- storms ---- */
 
+static void (*everyone_fn)(void);
+
+static void everyone_interrupt(struct frame *f)
+{
+	everyone_fn();
+}
+
+/* fn, which does not return, on all processors. They share one state of the random numbers: all the better.
+ */
+static void everyone(void (*fn)(void))
+{
+	everyone_fn = fn;
+	handle(0x41, everyone_interrupt);
+	if (cpus_count() > 1) {
+		cpus_start(NULL);
+		apic_ipi(0, 0xc4041); /* all but self */
+	}
+	fn();
+}
+
 static void storm_config(void)
 {
 	for (;;) {
@@ -140,7 +163,8 @@ static void storm_config(void)
 
 static void storm_mmio(void)
 {
-	static const u32 places[] = {0xfec00000, 0xfee00000, 0xff000000, 0xfed00000, 0xc0000000, 0xe0000000, 0xfffff000, 0xa0000};
+	static const u32 places[] = {0xfec00000, 0xfee00000, 0xff000000, 0xfed00000,
+	                             0xc0000000, 0xe0000000, 0xfffff000, 0xa0000};
 	ulong bars[8];
 	u32 count = 0;
 
@@ -148,7 +172,8 @@ static void storm_mmio(void)
 		if (config_read(s, 0) != ~0u)
 			bars[count++] = bar(s);
 	for (;;) {
-		ulong at = below(2) && count ? bars[below(count)] + below(0x8000) : places[below(ARRAY_SIZE(places))] + below(0x1000);
+		ulong at = below(2) && count ? bars[below(count)] + below(0x8000)
+		                             : places[below(ARRAY_SIZE(places))] + below(0x1000);
 
 		/* An INIT to the only processor ends the story too early. */
 		if ((at & ~0xfffUL) == 0xfee00000 && (at & 0xff0) == APIC_ICR)
@@ -167,15 +192,18 @@ static void storm_mmio(void)
 /* What ends a machine: i8042, system port A, reset control, ACPI's control registers. */
 static bool ends(u16 port)
 {
-	return port == 0x60 || port == 0x64 || port == 0x92 || (port >= 0xcf8 && port < 0xd00) || (port >= 0x600 && port < 0x680);
+	return port == 0x60 || port == 0x64 || port == 0x92 || (port >= 0xcf8 && port < 0xd00) ||
+	       (port >= 0x600 && port < 0x680);
 }
 
-static void storm_ports(bool all)
+static bool all_ports;
+
+static void storm_ports(void)
 {
 	for (;;) {
 		u16 port = (u16)(below(4) ? below(0x800) : random64());
 
-		if (!all && (ends(port) || ends((u16)(port + 3))))
+		if (!all_ports && (ends(port) || ends((u16)(port + 3))))
 			continue;
 		switch (below(6)) {
 		case 0:
@@ -203,7 +231,9 @@ static void storm_ports(bool all)
 static void storm_msrs(void)
 {
 	for (;;) {
-		u32 msr = below(3) == 0 ? 0x800 + below(0x100) : below(2) ? below(0x1000) : 0xc0000080 + below(8);
+		u32 msr = below(3) == 0 ? 0x800 + below(0x100)
+		          : below(2)    ? below(0x1000)
+		                        : 0xc0000080 + below(8);
 
 		if (msr == 0x830 || msr == 0x1b)
 			continue;
@@ -297,7 +327,8 @@ static void storm_nvme(void)
 				((u64 *)0x2000000)[i] = dma_address(regs);
 			write_any(regs + 0x1000, 4, below(64));
 			for (unsigned i = 0; i < 8; i++)
-				write_any(regs + 0x1000 + below(6) * 4, 4, below(4) ? below(64) : (u32)value());
+				write_any(regs + 0x1000 + below(6) * 4, 4,
+				          below(4) ? below(64) : (u32)value());
 			read_any(regs + 0x1c, 4);
 		}
 	}
@@ -307,7 +338,9 @@ static void virtio_descriptors(u64 *table, ulong regs)
 {
 	for (unsigned i = 0; i < 256; i++) {
 		table[i * 2] = below(4) ? 0x2000000 + below(0x100000) : dma_address(regs);
-		table[i * 2 + 1] = (below(4) ? below(8) * 512 : (u32)value()) | (u64)below(8) << 32 | (u64)below(below(4) ? 256 : 65536) << 48;
+		table[i * 2 + 1] = (below(4) ? below(8) * 512 : (u32)value()) |
+		                   (u64)below(below(4) ? 4 : 8) << 32 |
+		                   (u64)(below(16) ? (i + 1) % 256 : (u32)value() & 0xffff) << 48;
 	}
 }
 
@@ -355,8 +388,8 @@ static void virtio_abuse(u32 slot)
 
 			virtio_descriptors((u64 *)(QUEUES + q * 0x3000), b);
 			for (unsigned k = 0; k < 258; k++)
-				avail[k] = (u16)(below(8) ? below(256) : random64());
-			avail[1] = (u16)(below(4) ? i : random64());
+				avail[k] = (u16)(below(64) ? below(256) : random64());
+			avail[1] = (u16)(below(16) ? i + 1 : random64());
 			write_any(notify + q * 4, 2, q);
 		}
 	}
@@ -365,7 +398,8 @@ static void virtio_abuse(u32 slot)
 static void storm_virtio(void)
 {
 	for (;;)
-		for (u32 slot = slot_find(0, 0, 0xffff, 0x1af4); slot < 32; slot = slot_find(slot + 1, 0, 0xffff, 0x1af4))
+		for (u32 slot = slot_find(0, 0, 0xffff, 0x1af4); slot < 32;
+		     slot = slot_find(slot + 1, 0, 0xffff, 0x1af4))
 			virtio_abuse(slot);
 }
 
@@ -380,11 +414,46 @@ static char bytes_stack[8192] __attribute__((aligned(16), used));
 static void bytes_fill(u8 *p, unsigned n)
 {
 	static const u8 starts[][3] = {
-		{0x0f, 0x01}, {0x0f, 0x00}, {0x0f, 0x20}, {0x0f, 0x22}, {0x0f, 0x21}, {0x0f, 0x23}, {0x0f, 0x30}, {0x0f, 0x32},
-		{0xf4},       {0xfb},       {0xcf},       {0x48, 0xcf}, {0x0f, 0x05}, {0x0f, 0x07}, {0x0f, 0xae}, {0xc5},
-		{0xc4, 0xe2}, {0xc4, 0xe3}, {0x66, 0x0f, 0x38}, {0x66, 0x0f, 0x3a}, {0xf3, 0xa4}, {0xf3, 0xab}, {0x0f, 0xc7}, {0xcd},
-		{0xea},       {0xff},       {0x8e},       {0xf0, 0x0f}, {0x0f, 0xc1}, {0x9b, 0xd9}, {0xdd},       {0xdf},
-		{0x62},       {0x48, 0x0f}, {0x0f, 0xc7}, {0xf3, 0x0f}, {0xf2, 0x0f}, {0xca},       {0xc8},       {0x9d},
+	        {0x0f, 0x01},
+	        {0x0f, 0x00},
+	        {0x0f, 0x20},
+	        {0x0f, 0x22},
+	        {0x0f, 0x21},
+	        {0x0f, 0x23},
+	        {0x0f, 0x30},
+	        {0x0f, 0x32},
+	        {0xf4},
+	        {0xfb},
+	        {0xcf},
+	        {0x48, 0xcf},
+	        {0x0f, 0x05},
+	        {0x0f, 0x07},
+	        {0x0f, 0xae},
+	        {0xc5},
+	        {0xc4, 0xe2},
+	        {0xc4, 0xe3},
+	        {0x66, 0x0f, 0x38},
+	        {0x66, 0x0f, 0x3a},
+	        {0xf3, 0xa4},
+	        {0xf3, 0xab},
+	        {0x0f, 0xc7},
+	        {0xcd},
+	        {0xea},
+	        {0xff},
+	        {0x8e},
+	        {0xf0, 0x0f},
+	        {0x0f, 0xc1},
+	        {0x9b, 0xd9},
+	        {0xdd},
+	        {0xdf},
+	        {0x62},
+	        {0x48, 0x0f},
+	        {0x0f, 0xc7},
+	        {0xf3, 0x0f},
+	        {0xf2, 0x0f},
+	        {0xca},
+	        {0xc8},
+	        {0x9d},
 	};
 
 	for (unsigned i = 0; i < n;) {
@@ -419,13 +488,14 @@ void bytes_next(void)
 	for (unsigned i = 0; i < 8; i++)
 		regs[i] = below(2) ? CHUNK + below(65536) : value();
 	asm volatile("push %[ss]; push %[sp]; push %[flags]; push %[cs]; push %[ip]\n"
-		     "mov (%[r]), %%rax; mov 8(%[r]), %%rcx; mov 16(%[r]), %%rdx; mov 24(%[r]), %%rsi\n"
-		     "mov 32(%[r]), %%rdi; mov 40(%[r]), %%rbp; mov 48(%[r]), %%r8; mov 56(%[r]), %%rbx\n"
-		     "iretq"
-		     :
-		     : [ss] "r"(user_bytes ? (ulong)USERDATA : (ulong)DATA), [sp] "r"(CHUNK + 0x100000), [flags] "r"(below(16) ? 0x202UL : 0x302UL),
-		       [cs] "r"(user_bytes ? (ulong)USER64 : (ulong)CODE64), [ip] "r"(code), [r] "r"(regs)
-		     : "memory");
+	             "mov (%[r]), %%rax; mov 8(%[r]), %%rcx; mov 16(%[r]), %%rdx; mov 24(%[r]), %%rsi\n"
+	             "mov 32(%[r]), %%rdi; mov 40(%[r]), %%rbp; mov 48(%[r]), %%r8; mov 56(%[r]), %%rbx\n"
+	             "iretq"
+	             :
+	             : [ss] "r"(user_bytes ? (ulong)USERDATA : (ulong)DATA), [sp] "r"(CHUNK + 0x100000),
+	               [flags] "r"(below(16) ? 0x202UL : 0x302UL),
+	               [cs] "r"(user_bytes ? (ulong)USER64 : (ulong)CODE64), [ip] "r"(code), [r] "r"(regs)
+	             : "memory");
 	__builtin_unreachable();
 }
 
@@ -461,12 +531,11 @@ asm(".pushsection .text; .code16\n"
     "cli; xor %ax, %ax; mov %ax, %ss; mov $0x6f00, %sp; mov %cs, %ax; mov %ax, %ds\n"
     "mov $0x1b, %ecx; rdmsr; or $0xc00, %eax; wrmsr\n"
     "mov $0x80f, %ecx; mov $0x1ff, %eax; xor %edx, %edx; wrmsr\n"
-    "mov $0x802, %ecx; rdmsr; mov %eax, %ebx; imul $0x9e3779b9, %ebx; add ipi_seed - ipi_entry, %ebx\n"
-    "sti\n"
+    "mov $0x802, %ecx; rdmsr; mov %eax, %ebx; shl $8, %ax; sub %ax, %sp\n" /* a stack for each */
+    "imul $0x9e3779b9, %ebx; add ipi_seed - ipi_entry, %ebx; sti\n"
     "1: imul $1103515245, %ebx; add $12345, %ebx\n"
-    "mov %ebx, %edx; shr $16, %edx; and $3, %edx\n" /* destination */
+    "mov %ebx, %edx; shr $16, %edx; and $3, %edx; jnz 2f; inc %edx; 2:\n" /* whom: not the first processor */
     "mov %ebx, %esi; shr $20, %esi; and $7, %esi; shl $2, %esi; mov ipi_kinds - ipi_entry(%esi), %eax\n"
-    "test $0x700000, %ebx; jnz 2f; or $0xc0000, %eax; 2:\n" /* now and then to all others */
     "mov $0x830, %ecx; wrmsr\n"
     "mov $0x80b, %ecx; xor %eax, %eax; xor %edx, %edx; wrmsr\n"
     "test $0xf000000, %ebx; jnz 1b; sti; hlt; jmp 1b\n"
@@ -477,8 +546,11 @@ asm(".pushsection .text; .code16\n"
 
 static void storm_ipis(void)
 {
-	static const u32 kinds[] = {0x4500, 0x4609, 0x4609, 0x4041, 0x4400, 0x4180, 0x4200, 0x4700, 0x8500, 0x4010};
+	static const u32 kinds[] = {0x4500, 0x4609, 0x4609, 0x4041, 0x4400,
+	                            0x4180, 0x4200, 0x4700, 0x8500, 0x4010};
 
+	for (unsigned v = 15; v < 32; v++)
+		handle(v, ignore); /* a spurious interrupt of the PIC; an IPI */
 	/* Whatever arrives in real mode is answered by IRET. */
 	*(volatile u8 *)0x9f00 = 0xcf;
 	for (unsigned v = 0; v < 256; v++)
@@ -503,8 +575,9 @@ static void storm_ipis(void)
 #define SLOTS 2048
 #define ALIAS (1UL << 39) /* all memory once more */
 
-static void smc_cpu(unsigned cpu)
+static void smc_cpu(void)
 {
+	u32 cpu = apic_read(APIC_ID) >> 24;
 	u64 own = state + cpu * 0x9e3779b97f4a7c15ULL;
 
 	for (;;) {
@@ -524,19 +597,13 @@ static void smc_cpu(unsigned cpu)
 	}
 }
 
-/* Does not return, and is needed once. */
-static void smc_interrupt(struct frame *f) { smc_cpu(apic_read(APIC_ID) >> 24); }
-
 static void storm_code(void)
 {
 	for (unsigned i = 0; i < SLOTS; i++)
 		((volatile u64 *)CHUNK)[i] = 0xb8 | 0xffff0000ULL << 8 | 0x9090c3ULL << 40;
 	boot_pml4[1] = boot_pml4[0];
 	write_cr3(read_cr3());
-	handle(0x40, smc_interrupt);
-	cpus_start(NULL);
-	apic_ipi(0, 0xc4040); /* all but self */
-	smc_cpu(0);
+	everyone(smc_cpu);
 }
 
 static void ap_dies(unsigned cpu)
@@ -549,7 +616,8 @@ static void ap_dies(unsigned cpu)
 
 /* ---- real mode ---- */
 
-/* At 0x7000: to real mode, then to 0x1000:0; at 0x7000 + again every interrupt goes on at another paragraph. */
+/* At 0x7000: to real mode, then to 0x1000:0; at 0x7000 + again every interrupt goes on at another paragraph.
+ */
 extern char real_entry[], real_entry_end[], real_again[], real_state[];
 asm(".pushsection .text; .code32\n"
     "real_entry:\n"
@@ -568,7 +636,8 @@ asm(".pushsection .text; .code32\n"
     "real_state: .long 1\n"
     "real_entry_end: .code32; .popsection");
 
-/* Fills memory with bytes (or loops) and executes them in real mode; the timer's interrupt ends what hangs. */
+/* Fills memory with bytes (or loops) and executes them in real mode; the timer's interrupt ends what hangs.
+ */
 static void storm_real(bool loop)
 {
 	u8 *code = (u8 *)0x10000;
@@ -642,19 +711,18 @@ void test(void)
 	if (is("die-ap"))
 		cpus_start(ap_dies);
 	if (is("config"))
-		storm_config();
+		everyone(storm_config);
 	if (is("mmio"))
-		storm_mmio();
-	if (is("ports"))
-		storm_ports(false);
-	if (is("all-ports"))
-		storm_ports(true);
+		everyone(storm_mmio);
+	all_ports = is("all-ports");
+	if (is("ports") || all_ports)
+		everyone(storm_ports);
 	if (is("msrs"))
-		storm_msrs();
+		everyone(storm_msrs);
 	if (is("nvme"))
-		storm_nvme();
+		everyone(storm_nvme);
 	if (is("virtio"))
-		storm_virtio();
+		everyone(storm_virtio);
 	if (is("kernel-bytes"))
 		storm_bytes(false);
 	if (is("user-bytes"))

@@ -18,6 +18,7 @@ stacks_end:
 
 	.data
 	.align 4
+	.globl boot_eax, boot_ebx
 boot_eax: .long 0
 boot_ebx: .long 0
 	.globl ap_next
