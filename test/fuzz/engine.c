@@ -28,11 +28,13 @@
 #define TSS      0x7000
 #define PD32     0x8000
 #define END_CODE 0xf000 /* out %al, $0xf4, again and again */
+#define HANDLERS 0x9000
 #define CODE     0x10000
 #define STACK    0x80000
 
-#define ACCESSES 300 /* to the board, then it ends */
-#define RUN_NS   3000000ULL
+#define INSTRUCTIONS 40  /* at least */
+#define ACCESSES     300 /* to the board, then it ends */
+#define RUN_NS       3000000ULL
 
 static u8 *ram, *rom;
 static _Atomic u32 words[(RAM_SIZE + ROM_SIZE) / PAGE_SIZE];
@@ -181,14 +183,21 @@ static void start(void)
 
 struct input {
 	const u8 *p, *end;
+	u64 more; /* made of all of it; goes on when it has run out */
 };
 
 static u64 in_bytes(struct input *in, unsigned n)
 {
 	u64 v = 0;
 
-	for (unsigned i = 0; i < n && in->p < in->end; i++)
-		v |= (u64)*in->p++ << 8 * i;
+	for (unsigned i = 0; i < n; i++) {
+		if (in->p < in->end) {
+			v |= (u64)*in->p++ << 8 * i;
+		} else {
+			in->more = in->more * 6364136223846793005ULL + 1442695040888963407ULL;
+			v |= in->more >> 56 << 8 * i;
+		}
+	}
 	return v;
 }
 
@@ -222,14 +231,41 @@ static void page_tables(unsigned mode)
 		put64(PD32 + i * 8, (i * 2 % 4) << 22 | 0x87 | ((i * 2 + 1) % 4 << 22 | 0x87) << 32);
 }
 
+/* A handler that skips five bytes, NOPs mostly. */
+static void handler(unsigned mode, u64 v)
+{
+	bool error = (v == 8 || (v >= 10 && v <= 14) || v == 17) && mode != REAL16;
+	u8 *p = ram + HANDLERS + v * 16;
+
+	if (is_long(mode)) {
+		if (error)
+			memcpy(p, "\x48\x83\xc4\x08", 4), p += 4;
+		memcpy(p, "\x48\x83\x04\x24\x05\x48\xcf", 7);
+	} else if (mode == REAL16) {
+		memcpy(p, "\x67\x83\x04\x24\x05\xcf", 6);
+	} else if (mode == PROT16) {
+		if (error)
+			memcpy(p, "\x66\x83\xc4\x04", 4), p += 4;
+		memcpy(p, "\x66\x67\x83\x04\x24\x05\x66\xcf", 8);
+	} else {
+		if (error)
+			memcpy(p, "\x83\xc4\x04", 3), p += 3;
+		memcpy(p, "\x83\x04\x24\x05\xcf", 5);
+	}
+}
+
 static void gates(unsigned mode, u8 how)
 {
 	bool wide = is_long(mode);
 
 	for (u64 v = 0; v < 256; v++) {
-		u64 to = how & 1 && v % 4 ? CODE + v * 4 : END_CODE, dpl = how & 2 && v > 2 ? 3 : 0;
+		u64 to = how & 1 && v % 8 != 7 ? HANDLERS + v * 16
+		         : how & 0x80          ? CODE + v * 4
+		                               : END_CODE,
+		    dpl = how & 2 && v > 2 ? 3 : 0;
 		u64 type = how & 4 && v % 8 == 5 ? 0xf : 0xe;
 
+		handler(mode, v);
 		if (mode == REAL16) {
 			u32 far = (u32)(to & 0xf) | (u32)(to >> 4) << 16;
 
@@ -368,7 +404,7 @@ static size_t in_code(struct input *in, u8 *to, size_t room, unsigned mode)
 	static const u8 prefixes[] = {0, 0x66, 0xf3, 0xf2};
 	u8 *p = to;
 
-	while (in->p < in->end && (size_t)(p - to) + 24 < room) {
+	for (unsigned i = 0; (i < INSTRUCTIONS || in->p < in->end) && (size_t)(p - to) + 24 < room; i++) {
 		u8 how = (u8)in_bytes(in, 1), opcode = (u8)in_bytes(in, 1), modrm = (u8)in_bytes(in, 1);
 		unsigned prefix = how & 3, map = how >> 2 & 7, nops = 4;
 
@@ -429,11 +465,13 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
-	struct input in = {data, data + size};
+	struct input in = {data, data + size, size};
 	struct vcpu_state s;
 
 	if (!ram)
 		start();
+	for (size_t i = 0; i < size; i++)
+		in.more = (in.more ^ data[i]) * 0x100000001b3ULL;
 	memset(ram, 0, RAM_SIZE);
 	memset((void *)words, 0, sizeof(words));
 	unsigned mode = (unsigned)in_bytes(&in, 1) % MODES;
@@ -460,7 +498,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 		s.dr7 = 0x400 | (in_bytes(&in, 4) & 0x00ff00ff);
 	}
 	size_t left = min((size_t)(in.end - in.p), (size_t)(STACK - CODE) / 2);
-	if (patches & 0x20)
+	if ((patches & 0x60) != 0x60)
 		left = in_code(&in, ram + CODE, (STACK - CODE) / 2, mode);
 	else
 		memcpy(ram + CODE, in.p, left);

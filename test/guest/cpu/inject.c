@@ -502,7 +502,9 @@ static void bad_irets(void)
 	IRET("iret-ss-not-present", 12, GDT_FREE, USER64, 2, 0, GDT_FREE | 3);
 	gdt_set(GDT_FREE, 0, 0xfffff, 0xf1, 0xc);
 	IRET("iret-ss-read-only", 13, GDT_FREE, USER64, 2, 0, GDT_FREE | 3);
-	TRY("mov %%rsp, %%rbx; push $0x10; push %%rbx; push $2; push $0x18; push $iret_ok; pushf; orl $0x4000, (%%rsp); popf; iretq; .globl iret_ok\niret_ok: nop\n 77: pushf; andl $~0x4000, (%%rsp); popf; mov %%rbx, %%rsp",
+	TRY("mov %%rsp, %%rbx; push $0x10; push %%rbx; push $2; push $0x18; push $iret_ok\n"
+	    "pushf; orl $0x4000, (%%rsp); popf; iretq\n"
+	    ".globl iret_ok\niret_ok: nop\n 77: pushf; andl $~0x4000, (%%rsp); popf; mov %%rbx, %%rsp",
 	    : : "rbx", "memory", "cc");
 	check_fault(13, 0, "iret-with-nt-in-long-mode");
 	/* SS may be null at CPL 0 in 64-bit mode. */

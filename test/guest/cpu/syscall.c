@@ -45,7 +45,7 @@ asm(".globl kernel_entry\nkernel_entry:\n"
     /* the same by SYSEXIT */
     ".globl enter_exit\nenter_exit:\n"
     "push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15; mov %rsp, saved_rsp\n"
-    "mov user_rsp, %rcx; mov %edx, %eax; mov %rdi, %rdx; push %rsi; popf; test %eax, %eax; jnz 1f; rex.w sysexit\n1: sysexit\n");
+    "mov user_rsp, %rcx; mov %edx, %eax; mov %rdi, %rdx; push %rsi; popf; test %eax, %eax; jnz 1f; rex.w sysexit\n1: sysexitl\n");
 extern char kernel_entry[];
 void enter(void *rip, ulong flags, int bits32);
 void enter_exit(void *rip, ulong flags, int bits32);
@@ -215,7 +215,7 @@ static void user_privileged(void *arg)
 {
 	TRY("sysretq", : "c"(0), "a"(0) : "r11");
 	check_fault(13, 0, "sysret-in-user-mode");
-	TRY("sysexit", : "c"(0), "d"(0));
+	TRY("sysexitl", : "c"(0), "d"(0));
 	check_fault(13, 0, "sysexit-in-user-mode");
 	TRY("swapgs");
 	check_fault(13, 0, "swapgs-in-user-mode");
@@ -242,7 +242,7 @@ static void faults(void)
 	wrmsr(MSR_SE_CS, 0);
 	TRY("sysenter");
 	check_fault(13, 0, "sysenter-cs-0");
-	TRY("sysexit", : "c"(0ul), "d"(0ul));
+	TRY("sysexitl", : "c"(0ul), "d"(0ul));
 	check_fault(13, 0, "sysexit-cs-0");
 	wrmsr(MSR_SE_CS, 3);
 	TRY("sysenter");
