@@ -359,8 +359,10 @@ static void prepare(struct vcpu_state *s, unsigned mode, u8 how)
 	}
 	s->cr4 |= CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_DE | CR4_PGE;
 	s->xcr0 = 7;
-	if (wide)
+	if (wide) {
+		s->cr4 |= CR4_FSGSBASE;
 		s->efer = EFER_LME | EFER_LMA | EFER_NXE | EFER_SCE;
+	}
 	s->lstar = s->cstar = s->sysenter_eip = CODE + 64;
 	s->star = 0x0028000800000000;
 	s->sysenter_cs = 8;
@@ -373,11 +375,21 @@ static void registers(struct vcpu_state *s, struct input *in)
 	static const u64 edges[] = {0,       RAM_SIZE - 4,   0xfed00ffe, ROM_GPA,
 	                            0xa0000, 0x7fffffffffff, ~0ULL,      1ULL << 63};
 
+	static const u32 msrs[] = {0x10,       0x1b,       0x3b,       0xce,       0x174,      0x175,
+	                           0x176,      0x1a0,      0x1d9,      0x200,      0x201,      0x250,
+	                           0x259,      0x26f,      0x277,      0x2ff,      0x6e0,      0x830,
+	                           0xc0000080, 0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, 0xc0000100,
+	                           0xc0000101, 0xc0000102, 0xc0000103, 0xda0,      0x48};
+
 	for (unsigned i = 0; i < REG_COUNT; i++) {
 		u8 how = (u8)in_bytes(in, 1);
 
 		if (i == REG_RSP && (how & 3))
 			continue;
+		if (i == REG_RCX && how & 0x80) {
+			s->regs[i] = msrs[how % ARRAY_SIZE(msrs)];
+			continue;
+		}
 		switch (how & 3) {
 		case 0:
 			s->regs[i] = how >> 2;
@@ -489,6 +501,11 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 
 		put64(at + 0x1000, in_bytes(&in, 8));
 	}
+	/* Errors of the vector unit masked, or not. */
+	s.xsave[0] = events & 8 ? 0x40 : 0x7f;
+	s.xsave[1] = 3;
+	s.xsave[25] = events & 0x10 ? 0 : 0x1f;
+	s.xsave[512] = 7;
 	if (patches & 8)
 		s.cr4 ^= in_bytes(&in, 4) & (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_SMEP | CR4_SMAP |
 		                             CR4_UMIP | CR4_OSXSAVE);

@@ -189,8 +189,8 @@ static void compare_fault(const struct sample *s, const struct image *native, co
 	if (native->vector == NO_EXCEPTION)
 		return;
 	if (native->vector == EXC_PF) {
-		/* There may be a page of the host's kernel. */
-		if (native->cr2 >> 63)
+		/* There may be a page of the host's kernel, or of the guest's. */
+		if (native->cr2 >> 63 || native->cr2 - STATE_BASE < 0x10000)
 			error = ~1ULL;
 		say_number(d, "cr2", native->cr2, soft->cr2);
 	}

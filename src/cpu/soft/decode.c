@@ -109,39 +109,6 @@ static u8 address_register(ZydisRegister r)
 	}
 }
 
-/* The last segment prefix; false: there is none. */
-static bool segment_prefix(const struct insn *i, u8 *seg)
-{
-	bool any = false;
-
-	for (unsigned k = 0; k < i->z.raw.prefix_count; k++) {
-		switch (i->z.raw.prefixes[k].value) {
-		case 0x26:
-			*seg = SEG_ES;
-			break;
-		case 0x2e:
-			*seg = SEG_CS;
-			break;
-		case 0x36:
-			*seg = SEG_SS;
-			break;
-		case 0x3e:
-			*seg = SEG_DS;
-			break;
-		case 0x64:
-			*seg = SEG_FS;
-			break;
-		case 0x65:
-			*seg = SEG_GS;
-			break;
-		default:
-			continue;
-		}
-		any = true;
-	}
-	return any;
-}
-
 static void fill_memory(struct op *o, const struct insn *i, const ZydisDecodedOperand *d)
 {
 	o->base = address_register(d->mem.base);
@@ -154,11 +121,7 @@ static void fill_memory(struct op *o, const struct insn *i, const ZydisDecodedOp
 		o->base = SREG_ZERO;
 		o->disp = i->z.raw.disp.value;
 	}
-	/* In 64-bit mode CS, DS, ES and SS have no base, but a prefix still chooses between #GP and #SS. */
-	if (i->mode != SOFT_MODE_LONG64 || !segment_prefix(i, &o->seg) ||
-	    d->mem.segment == ZYDIS_REGISTER_FS || d->mem.segment == ZYDIS_REGISTER_GS)
-		o->seg = d->mem.segment == ZYDIS_REGISTER_NONE ? SEG_DS
-		                                               : (u8)ZydisRegisterGetId(d->mem.segment);
+	o->seg = d->mem.segment == ZYDIS_REGISTER_NONE ? SEG_DS : (u8)ZydisRegisterGetId(d->mem.segment);
 	if (o->base == SREG_PAGE_RIP)
 		o->disp += o->off + o->len;
 }
@@ -181,12 +144,34 @@ static void fill_immediate(struct op *o, const struct insn *i, const ZydisDecode
 	o->imm = v;
 }
 
+/*
+ * In 64-bit mode prefixes for CS, DS, ES and SS do nothing, not even choose between #GP and #SS for an
+ * address that is not canonical (SDM vol. 1 3.3.7.1); Zydis knows that for explicit operands.
+ */
 static void fill_prefixes(struct op *o, const struct insn *i)
 {
-	o->seg = SEG_DS;
-	segment_prefix(i, &o->seg); /* for implicit operands; an explicit one says its own */
+	u8 seg = SEG_DS;
+
 	for (unsigned k = 0; k < i->z.raw.prefix_count; k++) {
 		switch (i->z.raw.prefixes[k].value) {
+		case 0x26:
+			seg = SEG_ES;
+			break;
+		case 0x2e:
+			seg = SEG_CS;
+			break;
+		case 0x36:
+			seg = SEG_SS;
+			break;
+		case 0x3e:
+			seg = SEG_DS;
+			break;
+		case 0x64:
+			seg = SEG_FS;
+			break;
+		case 0x65:
+			seg = SEG_GS;
+			break;
 		case 0xf0:
 			o->flags |= OPF_LOCK;
 			break;
@@ -198,6 +183,9 @@ static void fill_prefixes(struct op *o, const struct insn *i)
 			break;
 		}
 	}
+	if (i->mode == SOFT_MODE_LONG64 && seg < SEG_FS)
+		seg = SEG_DS;
+	o->seg = seg; /* for implicit operands; an explicit one says its own */
 }
 
 static u8 operand_size(const struct insn *i)

@@ -272,7 +272,8 @@ static void wait_half(u32 from)
 
 static void timer(void)
 {
-	u32 n = 0x4000000, r[4];
+	/* Half a second: what is compared with it may lose a quarter to a busy host. */
+	u32 n = 0x20000000, r[4];
 	u64 t0, t1;
 
 	sti();
@@ -334,15 +335,20 @@ static void timer(void)
 	bool good = true;
 	apic_write(APIC_LVTT, 0x10050);
 	for (unsigned i = 0; i < 8; i++) {
+		bool near = false;
 		apic_write(APIC_TDCR, code[i]);
-		apic_write(APIC_TMICT, ~0u);
-		delay(20000000);
-		u32 went = ~0u - apic_read(APIC_TMCCT);
-		if (!i)
-			first = went;
-		u32 scaled = went << i;
-		if (scaled < first / 2 || scaled > first * 2)
-			good = false, print("# divisor %d: %u of %u\n", 1 << i, went, first);
+		/* Again if the host took its time in between. */
+		for (int attempt = 0; attempt < 10 && !near; attempt++) {
+			apic_write(APIC_TMICT, ~0u);
+			delay(100000000);
+			u32 went = ~0u - apic_read(APIC_TMCCT);
+			if (!i)
+				first = went;
+			near = went << i >= first / 2 && went << i <= first * 2;
+			if (!near)
+				print("# divisor %d: %u of %u\n", 1 << i, went, first);
+		}
+		good &= near;
 	}
 	check(good, "divisors");
 	apic_write(APIC_TMICT, 0);
@@ -364,7 +370,7 @@ static void timer(void)
 	asm volatile("nop");
 	check(count[0x51] == 1, "deadline-past-at-once", "%d", count[0x51]);
 	check(rdmsr(0x6e0) == 0, "deadline-clears");
-	u64 at = rdtsc() + 20000000;
+	u64 at = rdtsc() + 1000000000;
 	wrmsr(0x6e0, at);
 	check(rdmsr(0x6e0) == at, "deadline-reads-back");
 	check(count[0x51] == 1, "deadline-not-early");

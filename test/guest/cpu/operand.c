@@ -718,7 +718,7 @@ static void breakpoints(void)
 	handle(1, NULL);
 }
 
-/* ---- in 64-bit mode segment prefixes still choose between #GP and #SS ---- */
+/* ---- in 64-bit mode a prefix does not choose between #GP and #SS (SDM vol. 1 3.3.7.1) ---- */
 
 static void prefixes(void)
 {
@@ -726,12 +726,12 @@ static void prefixes(void)
 	static u64 rbp;
 
 	TRY("movb %%ss:(%0), %%cl", : "a"(bad) : "rcx");
-	check_fault(12, 0, "ss-prefix-non-canonical");
+	check_fault(13, 0, "ss-prefix-non-canonical");
 	TRY("mov %0, %%rsi; lodsb %%ss:(%%rsi), %%al", : "a"(bad) : "rsi", "memory");
-	check_vector(12, "ss-prefix-lodsb");
+	check_vector(13, "ss-prefix-lodsb");
 	TRY("mov %%rbp, %0; mov %1, %%rbp; movb %%ds:(%%rbp), %%cl", "=m"(rbp) : "a"(bad) : "rcx");
 	asm volatile("mov %0, %%rbp" : : "m"(rbp));
-	check_fault(13, 0, "ds-prefix-non-canonical");
+	check_fault(12, 0, "ds-prefix-non-canonical");
 }
 
 void test(void)

@@ -113,9 +113,9 @@ static void loads(void)
 	check_fault(6, 0, "rdgsbase-disabled");
 	load_es(DATA);
 	asm volatile("mov %w0, %%fs; mov %w0, %%gs" : : "r"(0));
-	/* A stack address that is not canonical is #SS(0) */
+	/* A stack address that is not canonical is #SS(0), but a prefix does not make one. */
 	TRY("mov %%ss:(%0), %%al", : "r"(0x0100000000000000) : "rax");
-	check_fault(12, 0, "ss-override-non-canonical");
+	check_fault(13, 0, "ss-override-non-canonical");
 	static u64 saved;
 	TRY("mov %%rbp, %0; mov %1, %%rbp; mov (%%rbp), %%al", "=m"(saved) : "r"(0x0100000000000000) : "rax");
 	asm volatile("mov %0, %%rbp" : : "m"(saved));
