@@ -138,10 +138,11 @@ static const struct cpu_board board = {
 static void *watch(void *arg)
 {
 	for (;;) {
+		nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
 		u64 d = atomic_load(&deadline);
+		bool late = d && (clock_monotonic_ns() > d || atomic_load(&cpu->asleep));
 
-		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-		if (d && clock_monotonic_ns() > d && atomic_load(&deadline) == d)
+		if (late && atomic_load(&deadline) == d)
 			cpu_raise(cpu, CPU_EV_STOP);
 	}
 	return NULL;

@@ -347,7 +347,8 @@ static inline void guest_code(struct guest *g, u32 at, const void *code, size_t 
 {
 	static const u8 stop[] = {0xe6, GUEST_STOP, 0xeb, 0xfe};
 
-	memcpy(g->ram + at, code, len);
+	if (len)
+		memcpy(g->ram + at, code, len);
 	memcpy(g->ram + at + len, stop, sizeof(stop));
 }
 /* Bytes at rip, with a stop behind them. */
