@@ -40,12 +40,17 @@ attack() {
 	shift 4
 	vmm_start "$name" --kernel "$WORK/hostile/hostile.$bits" --cmdline "$words" --memory ${MEMORY}M --cpus "$cpus" "$@"
 	pid='' ticks=0 most=0
+	until [ $ticks -ge 300 ] || grep -aq '^begin' "$WORK/$name.out" || ! kill -0 "$(cat "$WORK/$name.pid")" 2>/dev/null; do
+		sleep 0.1
+		ticks=$((ticks + 1))
+	done
+	ticks=0
 	while [ $ticks -lt $((SECONDS_EACH * 10)) ] && kill -0 "$(cat "$WORK/$name.pid")" 2>/dev/null; do
 		sleep 0.1
 		ticks=$((ticks + 1))
 		pid=${pid:-$(vmm_pid "$name")}
 		now=$(peak "$pid")
-		[ "${now:-0}" -lt $most ] || most=${now:-0}
+		[ "${now:-0}" -lt "$most" ] || most=${now:-0}
 	done
 	ended=yes
 	if kill -TERM "$pid" 2>/dev/null; then
@@ -60,13 +65,13 @@ attack() {
 	unharmed "$name" && console_has "$name" "^begin $words" && console_lacks "$name" '^not ok' || return 1
 	echo "${ended:+ended by itself after $ticks/10 s, }status $STATUS, $((most / 1024)) MiB"
 	# Code caches are 64 MiB a vCPU at most. Sanitizers take what they want.
-	[ -n "${HOSTILE_SANITIZED:-}" ] || [ $most -lt $(((MEMORY + 96 + 80 * cpus) * 1024)) ] || tap_fail "$((most / 1024)) MiB"
+	[ -n "${HOSTILE_SANITIZED:-}" ] || [ "$most" -lt $(((MEMORY + 96 + 80 * cpus) * 1024)) ] || tap_fail "$((most / 1024)) MiB"
 }
 
 # NAME SCENARIO: guests that end themselves soon, one seed after the other.
 attack_seeds() {
-	until=$(($(date +%s) + SECONDS_EACH * 2)) seed=0
-	while [ "$(date +%s)" -lt "$until" ]; do
+	end=$(($(date +%s) + SECONDS_EACH * 2)) seed=0
+	while [ "$(date +%s)" -lt "$end" ]; do
 		seed=$((seed + 1))
 		attack "$1" 64 1 "$2 $seed" >"$WORK/attack" || {
 			echo "seed $seed: $(cat "$WORK/attack")"

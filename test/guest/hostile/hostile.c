@@ -203,7 +203,8 @@ static void storm_ports(void)
 	for (;;) {
 		u16 port = (u16)(below(4) ? below(0x800) : random64());
 
-		if (!all_ports && (ends(port) || ends((u16)(port + 3))))
+		if (!all_ports &&
+		    (ends(port) || ends((u16)(port + 1)) || ends((u16)(port + 2)) || ends((u16)(port + 3))))
 			continue;
 		switch (below(6)) {
 		case 0:
@@ -413,54 +414,19 @@ static char bytes_stack[8192] __attribute__((aligned(16), used));
 
 static void bytes_fill(u8 *p, unsigned n)
 {
-	static const u8 starts[][3] = {
-	        {0x0f, 0x01},
-	        {0x0f, 0x00},
-	        {0x0f, 0x20},
-	        {0x0f, 0x22},
-	        {0x0f, 0x21},
-	        {0x0f, 0x23},
-	        {0x0f, 0x30},
-	        {0x0f, 0x32},
-	        {0xf4},
-	        {0xfb},
-	        {0xcf},
-	        {0x48, 0xcf},
-	        {0x0f, 0x05},
-	        {0x0f, 0x07},
-	        {0x0f, 0xae},
-	        {0xc5},
-	        {0xc4, 0xe2},
-	        {0xc4, 0xe3},
-	        {0x66, 0x0f, 0x38},
-	        {0x66, 0x0f, 0x3a},
-	        {0xf3, 0xa4},
-	        {0xf3, 0xab},
-	        {0x0f, 0xc7},
-	        {0xcd},
-	        {0xea},
-	        {0xff},
-	        {0x8e},
-	        {0xf0, 0x0f},
-	        {0x0f, 0xc1},
-	        {0x9b, 0xd9},
-	        {0xdd},
-	        {0xdf},
-	        {0x62},
-	        {0x48, 0x0f},
-	        {0x0f, 0xc7},
-	        {0xf3, 0x0f},
-	        {0xf2, 0x0f},
-	        {0xca},
-	        {0xc8},
-	        {0x9d},
-	};
+	static const char *const starts[] = {
+	        "\x0f\x01", "\x0f",     "\x0f\x20", "\x0f\x22", "\x0f\x21",     "\x0f\x23",     "\x0f\x30",
+	        "\x0f\x32", "\xf4",     "\xfb",     "\xcf",     "\x48\xcf",     "\x0f\x05",     "\x0f\x07",
+	        "\x0f\xae", "\xc5",     "\xc4\xe2", "\xc4\xe3", "\x66\x0f\x38", "\x66\x0f\x3a", "\xf3\xa4",
+	        "\xf3\xab", "\x0f\xc7", "\xcd",     "\xea",     "\xff",         "\x8e",         "\xf0\x0f",
+	        "\x0f\xc1", "\x9b\xd9", "\xdd",     "\xdf",     "\x62",         "\x48\x0f",     "\x0f\xc7",
+	        "\xf3\x0f", "\xf2\x0f", "\xca",     "\xc8",     "\x9d"};
 
 	for (unsigned i = 0; i < n;) {
-		const u8 *s = starts[below(ARRAY_SIZE(starts))];
+		const char *s = starts[below(ARRAY_SIZE(starts))];
 
-		for (unsigned k = 0; below(2) && k < 3 && s[k] && i < n; k++)
-			p[i++] = s[k];
+		while (below(8) && *s && i < n)
+			p[i++] = (u8)*s++;
 		for (unsigned k = below(6); k && i < n; k--)
 			p[i++] = (u8)random64();
 	}
