@@ -1,9 +1,10 @@
 /*
  * One virtual CPU, whatever engine runs it. This is the whole interface between a machine and its CPUs.
  *
- * Threads: each vCPU has a thread of its own, which alone calls cpu_run(), cpu_get_state() and cpu_set_state()
- * (or another thread while the vCPU's thread is known to be outside of cpu_run()). cpu_raise() is for any
- * thread. The callbacks in struct cpu_board are called on the vCPU's thread, inside cpu_run().
+ * Threads: each vCPU has a thread of its own, which alone calls cpu_run(), cpu_get_state() and
+ * cpu_set_state() (or another thread while the vCPU's thread is known to be outside of cpu_run()).
+ * cpu_raise() is for any thread. The callbacks in struct cpu_board are called on the vCPU's thread, inside
+ * cpu_run().
  */
 #pragma once
 
@@ -31,8 +32,8 @@ struct cpu_board {
 	bool (*msr_read)(void *ctx, struct cpu *cpu, u32 msr, u64 *value);
 	bool (*msr_write)(void *ctx, struct cpu *cpu, u32 msr, u64 value);
 
-	/* Takes the highest-priority interrupt that can be delivered now: its vector (moved from IRR to ISR, or
-	 * the PIC's INTA cycle done), or -1 if there is none after all. */
+	/* Takes the highest-priority interrupt that can be delivered now: its vector (moved from IRR to ISR,
+	 * or the PIC's INTA cycle done), or -1 if there is none after all. */
 	int (*interrupt_ack)(void *ctx, struct cpu *cpu);
 	/* True if interrupt_ack would give one. */
 	bool (*interrupt_pending)(void *ctx, struct cpu *cpu);
@@ -57,9 +58,9 @@ enum cpu_event {
 	CPU_EV_SIPI = 1 << 3, /* vector in cpu->sipi_vector */
 	CPU_EV_STOP = 1 << 4, /* cpu_run() returns CPU_EXIT_STOPPED soon; the bit is cleared by that */
 	CPU_EV_SYNC = 1 << 5, /* engine's own */
-	/* cpu_raise()'s own: another NMI came before the first was taken. Whoever takes an NMI turns this into
-	 * CPU_EV_NMI: one is in service then, one pending. When NMIs become unblocked it is dropped: a CPU keeps
-	 * one while it serves one (SDM vol. 3 6.7.1). */
+	/* cpu_raise()'s own: another NMI came before the first was taken. Whoever takes an NMI turns this
+	 * into CPU_EV_NMI: one is in service then, one pending. When NMIs become unblocked it is dropped: a
+	 * CPU keeps one while it serves one (SDM vol. 3 6.7.1). */
 	CPU_EV_NMI_AGAIN = 1 << 6,
 };
 
@@ -70,12 +71,13 @@ enum cpu_exit {
 };
 
 struct cpu_config {
-	unsigned index;   /* 0 is the bootstrap processor; also the APIC ID */
-	unsigned count;   /* vCPUs of the machine */
+	unsigned index; /* 0 is the bootstrap processor; also the APIC ID */
+	unsigned count; /* vCPUs of the machine */
 	const struct cpu_board *board;
-	u64 tsc_hz;       /* rate of the guest's TSC: the host's own (clock_tsc_hz()) */
-	u64 tsc_offset;   /* guest TSC = host TSC + tsc_offset; the same for all vCPUs at start */
-	bool check;       /* --soft-check: run engines' parts in lock-step */
+	u64 tsc_hz;     /* rate of the guest's TSC: the host's own (clock_tsc_hz()) */
+	u64 tsc_offset; /* guest TSC = host TSC + tsc_offset; the same for all vCPUs at start */
+	bool interpret; /* soft engine: translate nothing */
+	bool check;     /* --soft-check: run engines' parts in lock-step */
 };
 
 struct cpu_ops {
@@ -90,11 +92,11 @@ struct cpu_ops {
 struct cpu {
 	const struct cpu_ops *ops;
 	struct cpu_config config;
-	_Atomic u32 events;      /* enum cpu_event bits that are raised */
-	_Atomic u32 asleep;      /* futex word: 1 while the thread sleeps in cpu_wait() */
+	_Atomic u32 events; /* enum cpu_event bits that are raised */
+	_Atomic u32 asleep; /* futex word: 1 while the thread sleeps in cpu_wait() */
 	_Atomic u32 sipi_vector;
-	_Atomic u64 tsc_offset;  /* guest TSC - host TSC */
-	void *board_data;        /* the board's own: its local APIC */
+	_Atomic u64 tsc_offset; /* guest TSC - host TSC */
+	void *board_data;       /* the board's own: its local APIC */
 	struct error error;
 };
 
@@ -106,9 +108,18 @@ static inline void cpu_free(struct cpu *c)
 	if (c)
 		c->ops->free(c);
 }
-static inline enum cpu_exit cpu_run(struct cpu *c) { return c->ops->run(c); }
-static inline void cpu_get_state(struct cpu *c, struct vcpu_state *s) { c->ops->get_state(c, s); }
-static inline void cpu_set_state(struct cpu *c, const struct vcpu_state *s) { c->ops->set_state(c, s); }
+static inline enum cpu_exit cpu_run(struct cpu *c)
+{
+	return c->ops->run(c);
+}
+static inline void cpu_get_state(struct cpu *c, struct vcpu_state *s)
+{
+	c->ops->get_state(c, s);
+}
+static inline void cpu_set_state(struct cpu *c, const struct vcpu_state *s)
+{
+	c->ops->set_state(c, s);
+}
 
 /* Sets event bits and wakes the vCPU if it sleeps. Any thread. */
 void cpu_raise(struct cpu *c, u32 events);

@@ -259,6 +259,8 @@ static int accel_check(const struct vmm_config *c, struct error *e)
 {
 	if (c->accel == VMM_ACCEL_KVM)
 		return error_set(e, 0, "--accel kvm: not built yet, --accel soft is there");
+	if (c->soft_check)
+		return error_set(e, 0, "--soft-check: not built yet");
 	if (c->accel == VMM_ACCEL_AUTO)
 		log_info("accel: soft, because the kvm engine is not built yet");
 	else
@@ -284,7 +286,7 @@ static int cpus_add(struct machine *m, struct error *e)
 	        .count = m->config->cpus,
 	        .board = board_cpu_interface(m->board),
 	        .tsc_hz = clock_tsc_hz(),
-	        .check = m->config->soft_check,
+	        .interpret = !m->config->soft_translate,
 	};
 
 	for (unsigned i = 0; i < m->config->cpus; i++) {

@@ -23,6 +23,7 @@ static const char help[] =
         "  --api SOCKET       control socket; without a kernel, wait there for one\n"
         "  --debug-exit       a write to port 0xf4 ends the process\n"
         "  --no-reboot        a guest's reboot ends the process, with status 0\n"
+        "  --soft-engine interpret|translate   how the soft CPU works; translate is young: interpret is the default\n"
         "  --soft-check       check the CPU engine's parts against each other\n"
         "  --verbose          say what is done\n"
         "  --help             this text\n"
@@ -90,6 +91,14 @@ static int set_memory(struct vmm_config *c, const char *text, struct error *e)
 static int set_cpus(struct vmm_config *c, const char *text, struct error *e)
 {
 	return vmm_parse_cpus(text, &c->cpus, e);
+}
+
+static int set_soft_engine(struct vmm_config *c, const char *text, struct error *e)
+{
+	if (strcmp(text, "translate") && strcmp(text, "interpret"))
+		return error_set(e, 0, "not one of translate, interpret");
+	c->soft_translate = text[0] == 't';
+	return 0;
 }
 
 static int set_accel(struct vmm_config *c, const char *text, struct error *e)
@@ -279,6 +288,7 @@ static const struct option options[] = {
         {"--api", set_api, 0},
         {"--debug-exit", NULL, offsetof(struct vmm_config, debug_exit)},
         {"--no-reboot", NULL, offsetof(struct vmm_config, no_reboot)},
+        {"--soft-engine", set_soft_engine, 0},
         {"--soft-check", NULL, offsetof(struct vmm_config, soft_check)},
         {"--verbose", NULL, offsetof(struct vmm_config, verbose)},
 };

@@ -44,7 +44,7 @@ void terminal_raw(void)
 	static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL,  SIGFPE, SIGABRT,
 	                            SIGQUIT, SIGSYS, SIGXCPU, SIGXFSZ};
 	struct sigaction action = {.sa_handler = on_fatal_signal,
-	                           .sa_flags = (int)(SA_RESETHAND | SA_NODEFER)};
+	                           .sa_flags = (int)(SA_RESETHAND | SA_NODEFER | SA_ONSTACK)};
 
 	if (!isatty(STDIN_FILENO) || !in_foreground() || tcgetattr(STDIN_FILENO, &saved))
 		return;

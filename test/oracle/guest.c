@@ -252,7 +252,7 @@ static void set_state(struct guest *g)
 struct guest *guest_new(void)
 {
 	struct guest *g = calloc(1, sizeof(*g));
-	struct cpu_config config = {.count = 1, .tsc_hz = 1000000000};
+	struct cpu_config config = {.count = 1, .tsc_hz = 1000000000, .interpret = true};
 	struct error e;
 
 	if (!g)

@@ -16,6 +16,7 @@
  */
 #include "cpu/soft/block.h"
 #include "cpu/soft/decode.h"
+#include "cpu/soft/jit.h"
 #include "cpu/soft/mmu.h"
 
 #include <linux/membarrier.h>
@@ -26,7 +27,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { ARENA_SIZE = 64 << 20, HASH_SIZE = 1 << 14, SINGLES = 64, MAX_INSN = 15, PAGE_BITS = 4096 };
+enum { HASH_SIZE = 1 << 17, SINGLES = 64, MAX_INSN = 15, PAGE_BITS = 4096, REVIVALS = 16 };
+#define EPOCH32 0xfffffu
 /* The most that a block takes in the arena. */
 #define BLOCK_MAX                                                                   \
 	(sizeof(struct soft_block) + (2 * SOFT_BLOCK_OPS + 1) * sizeof(struct op) + \
@@ -41,7 +43,7 @@ struct single {
 
 struct soft_cache {
 	u8 *arena;
-	size_t used;
+	size_t size, used;
 	u32 epoch;
 	u64 pages[PAGE_BITS / 64]; /* linear pages with entries in the jump cache, by hash */
 	struct soft_block *hash[HASH_SIZE];
@@ -64,8 +66,9 @@ int soft_cache_init(struct soft_cpu *c, struct error *e)
 	if (!k)
 		return error_set(e, 0, "no memory for a vCPU's code cache");
 	pthread_once(&once, register_membarrier);
-	k->arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-	                -1, 0);
+	/* There is room below 2 GiB for some of the large kind, or all of the small. */
+	k->size = c->base.config.count > 16 ? 16 * MiB : 64 * MiB;
+	k->arena = soft_map(&c->base.config, k->size, PROT_READ | PROT_WRITE, -1);
 	if (k->arena == MAP_FAILED) {
 		free(k);
 		return error_set(e, 0, "no memory for a vCPU's code cache");
@@ -78,7 +81,7 @@ void soft_cache_release(struct soft_cpu *c)
 {
 	if (!c->cache)
 		return;
-	munmap(c->cache->arena, ARENA_SIZE);
+	munmap(c->cache->arena, c->cache->size);
 	free(c->cache);
 	c->cache = NULL;
 }
@@ -91,9 +94,16 @@ void soft_cache_remapped(struct soft_cpu *c)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(k->pages); i++)
 		((volatile u64 *)k->pages)[i] = 0;
+	if (((k->epoch + 1) & EPOCH32) == 0)
+		soft_jit_forget_jumps(c);
 	if (++k->epoch == 0)
 		for (unsigned i = 0; i < SOFT_JUMP_ENTRIES; i++)
 			c->jumps[i].block = NULL;
+}
+
+bool soft_cache_is_low(const struct soft_cpu *c)
+{
+	return !((u64)(c->cache->arena + c->cache->size) >> 31);
 }
 
 static u64 page_bit(u64 linear)
@@ -109,6 +119,13 @@ void soft_cache_invlpg(struct soft_cpu *c, u64 linear)
 		soft_cache_remapped(c);
 }
 
+void soft_cache_note_jump(struct soft_cpu *c, u64 linear)
+{
+	u64 bit = page_bit(linear);
+
+	c->cache->pages[bit / 64] |= BIT(bit % 64);
+}
+
 static inline u64 jump_key(const struct soft_cpu *c)
 {
 	return (u64)c->cache->epoch << 32 | (u64)(c->cpl == 3) << 20 | (u64)c->mode << 12 | c->tlb_tag;
@@ -117,6 +134,18 @@ static inline u64 jump_key(const struct soft_cpu *c)
 static inline struct soft_jump *jump_entry(struct soft_cpu *c, u64 linear)
 {
 	return &c->jumps[(linear ^ linear >> 12) & (SOFT_JUMP_ENTRIES - 1)];
+}
+
+u32 soft_jump_key32(const struct soft_cpu *c)
+{
+	u32 mode = (u32)((u64)(c->tlb - c->tlbs[0]) / SOFT_TLB_ENTRIES) & 3;
+
+	return (c->cache->epoch & EPOCH32) << 12 | mode << 10 | (mode == SOFT_TLB_USER ? (u32)c->tlb_tag : 0);
+}
+
+bool soft_jump_is_global(struct soft_cpu *c, u64 linear)
+{
+	return !(jump_entry(c, linear)->key & (PAGE_SIZE - 1));
 }
 
 /* ---- the cache ---- */
@@ -133,6 +162,7 @@ void soft_cache_flush(struct soft_cpu *c)
 	for (unsigned i = 0; i < SINGLES; i++)
 		k->singles[i].len = 0;
 	c->block = NULL;
+	soft_jit_flush(c);
 }
 
 static struct soft_block **bucket(struct soft_cpu *c, u64 gpa, unsigned off, unsigned mode)
@@ -149,6 +179,13 @@ static struct soft_block *find(struct soft_cpu *c, u64 gpa, unsigned off, unsign
 	while (b && (b->gpa != gpa || b->off != off || b->mode != mode))
 		b = b->next;
 	return b;
+}
+
+struct soft_block *soft_block_find(struct soft_cpu *c, u64 gpa, unsigned off, unsigned mode)
+{
+	struct soft_block *b = find(c, gpa, off, mode);
+
+	return b && soft_block_current(b) ? b : NULL;
 }
 
 static u8 *block_bytes(struct soft_block *b)
@@ -178,6 +215,11 @@ static void unstop(struct soft_block *b)
 	}
 }
 
+static s32 hot(const struct soft_cpu *c)
+{
+	return c->jit ? c->jit->threshold - 1 : SOFT_JIT_NEVER;
+}
+
 static bool revive(struct soft_cpu *c, struct soft_block *b, const u8 *page)
 {
 	u32 word = mark(c, b->page);
@@ -186,6 +228,14 @@ static bool revive(struct soft_cpu *c, struct soft_block *b, const u8 *page)
 		return false;
 	unstop(b);
 	b->generation = word;
+	/* Flags' liveness was looked up outside of the block's bytes. */
+	for (unsigned i = 0; i < ARRAY_SIZE(b->code); i++)
+		b->code[i] = 0;
+	b->heat = hot(c);
+	if (++b->revived == REVIVALS) {
+		b->revived--;
+		b->heat = SOFT_JIT_NEVER;
+	}
 	return true;
 }
 
@@ -215,10 +265,11 @@ static struct soft_block *decode(struct soft_cpu *c, const struct soft_itlb_entr
 	unsigned count = 0, insns = 0;
 	bool ends = false;
 
-	if (k->used + BLOCK_MAX > ARENA_SIZE)
+	if (k->used + BLOCK_MAX > k->size)
 		soft_cache_flush(c);
 	b = (struct soft_block *)(k->arena + k->used);
-	*b = (struct soft_block){.gpa = t->gpa, .page = t->page, .mode = c->mode, .off = (u16)off};
+	*b = (struct soft_block){
+	        .gpa = t->gpa, .page = t->page, .mode = c->mode, .off = (u16)off, .heat = hot(c)};
 	b->generation = mark(c, t->page);
 	memcpy(copy, t->hva + off, len);
 
@@ -400,9 +451,9 @@ struct soft_block *soft_block_at(struct soft_cpu *c)
 
 const struct op *soft_chain_slow(struct soft_cpu *c, const struct op *o)
 {
-	struct soft_block *b = NULL;
+	struct soft_block *b = o->link;
 
-	if (c->block->page)
+	if (c->block->page && (!b || !soft_block_current(b)))
 		b = find(c, c->block->gpa, (unsigned)o->disp, c->block->mode);
 	((struct op *)o)->link = b;
 	c->rip = c->regs[SREG_PAGE_RIP] + (u64)o->disp;
@@ -423,6 +474,11 @@ const struct op *op_block_end(struct soft_cpu *c, const struct op *o)
 static const struct op *op_block_next(struct soft_cpu *c, const struct op *o)
 {
 	return soft_chain(c, o);
+}
+
+bool soft_op_is_next(const struct op *o)
+{
+	return o->fn == op_block_next;
 }
 
 static const struct op *op_stopped(struct soft_cpu *c, const struct op *o)

@@ -8,8 +8,9 @@
 int soft_cache_init(struct soft_cpu *c, struct error *e);
 void soft_cache_release(struct soft_cpu *c);
 void soft_cache_flush(struct soft_cpu *c);
-/* The block at CS:rip, decoded if need be, with c->regs[SREG_PAGE_RIP] set for it. Raises fetch faults. An instruction that
- * crosses the page end comes as a one-op block that is checked against the bytes each time. */
+/* The block at CS:rip, decoded if need be, with c->regs[SREG_PAGE_RIP] set for it. Raises fetch faults. An
+ * instruction that crosses the page end comes as a one-op block that is checked against the bytes each time.
+ */
 struct soft_block *soft_block_at(struct soft_cpu *c);
 
 /* The one instruction at CS:rip, of a block that lives until the next call: for step mode. */
@@ -20,14 +21,14 @@ static inline bool soft_block_current(const struct soft_block *b)
 	return atomic_load_explicit(b->page, memory_order_relaxed) == b->generation;
 }
 
-/* Goes on at page offset o->disp (0 to 4095) of the page being executed: straight into the block there if o->link knows it
- * and nothing else is to be done, else by run.c, and the next time by the link. */
+/* Goes on at page offset o->disp (0 to 4095) of the page being executed: straight into the block there if
+ * o->link knows it and nothing else is to be done, else by run.c, and the next time by the link. */
 const struct op *soft_chain_slow(struct soft_cpu *c, const struct op *o);
 static inline const struct op *soft_chain(struct soft_cpu *c, const struct op *o)
 {
 	struct soft_block *b = o->link;
 
-	if (likely(b != NULL) && likely(soft_block_current(b)) &&
+	if (likely(b != NULL) && likely(soft_block_current(b)) && likely(b->heat-- > 0) &&
 	    likely(!(atomic_load_explicit(&c->base.events, memory_order_relaxed) & c->events_enabled))) {
 		c->block = b;
 		return b->ops;
@@ -35,7 +36,24 @@ static inline const struct op *soft_chain(struct soft_cpu *c, const struct op *o
 	return soft_chain_slow(c, o);
 }
 
-/* The block being executed ends behind the current operation, so that run.c looks at events, or at changed code. */
+/* For the translator: are blocks below 2 GiB; its key of the current address space, privilege and epoch (the
+ * supervisor has one for all address spaces, see soft_jit_run()); was rip, that soft_block_at() just looked
+ * up, in a global page; rip is (about to be) in the translator's jump table. */
+bool soft_cache_is_low(const struct soft_cpu *c);
+u32 soft_jump_key32(const struct soft_cpu *c);
+bool soft_jump_is_global(struct soft_cpu *c, u64 linear);
+void soft_cache_note_jump(struct soft_cpu *c, u64 linear);
+/* The bytes of a block. */
+static inline const u8 *soft_block_bytes(const struct soft_block *b)
+{
+	return (const u8 *)&b->ops[b->count + 1];
+}
+/* The block of a page at an offset, NULL: none, or not current. */
+struct soft_block *soft_block_find(struct soft_cpu *c, u64 gpa, unsigned off, unsigned mode);
+bool soft_op_is_next(const struct op *o); /* the closing op, where the page goes on */
+
+/* The block being executed ends behind the current operation, so that run.c looks at events, or at changed
+ * code. */
 void soft_block_stop(struct soft_cpu *c);
 
 /* Translations of code changed: of one page, or of any. */

@@ -1,6 +1,6 @@
 /*
- * The CPU model: what CPUID offers, and by the same table which instructions exist (features.c). An Intel-like
- * x86-64-v3 server CPU under a KVM-signature hypervisor, restricted to what the host has.
+ * The CPU model: what CPUID offers, and by the same table which instructions exist (features.c). An
+ * Intel-like x86-64-v3 server CPU under a KVM-signature hypervisor, restricted to what the host has.
  */
 #pragma once
 

@@ -1,17 +1,17 @@
 /*
  * The soft TLB.
  *
- * Tags. Each address space (PCID, or each load of CR3 without PCIDs) has a 12-bit tag, which is part of what
+ * Tags. Each address space (PCID, or each load of CR3 without PCIDs) has a 10-bit tag, which is part of what
  * a hit compares: a CR3 load or a flush of a PCID hands out a new tag and writes no entry. Tag 0 is for
- * global pages in the ITLB, 0xfff is never used (SOFT_TLB_NONE has it). When the tags run out, everything is
+ * global pages in the ITLB and invalid data entries. When the tags run out, everything is
  * wiped and they start anew.
  *
  * Global pages. Data entries of global pages are marked in a bitmap; one that is found with an old tag gets
  * the current one ("retag") instead of a walk. A flush of everything clears the bitmaps.
  *
  * Large pages are cached as 4 KiB fragments. The regions of 2 MiB that hold such fragments are recorded, with
- * the fragments while they are few: INVLPG in one of them drops these entries, or all of the region's; pages of
- * 1 GiB likewise, by a full flush.
+ * the fragments while they are few: INVLPG in one of them drops these entries, or all of the region's; pages
+ * of 1 GiB likewise, by a full flush.
  *
  * Privilege. There is one TLB for user accesses, one for supervisor accesses that SMAP keeps off user pages,
  * one for those that may touch them. tlb_slow never hits: every access then takes the slow path, where
@@ -24,7 +24,8 @@
 #include <stdlib.h>
 
 #define PAGE_MASK  (~(PAGE_SIZE - 1))
-#define TAG_LIMIT  0xfffu
+#define TAG_LIMIT  SOFT_TLB_ENTRIES
+#define ITLB_NONE  (~0ULL)
 #define LARGE_BITS 512
 #define HUGE_BITS  512
 
@@ -36,7 +37,8 @@ struct place {
 	_Atomic u32 *page;
 };
 
-/* The fragments of large pages in a region of 2 MiB; valid while the region's bit in soft_mmu.large is set. */
+/* The fragments of large pages in a region of 2 MiB; valid while the region's bit in soft_mmu.large is set.
+ */
 struct fragments {
 	u64 region; /* linear >> 21, or FRAGMENTS_SHARED: of several regions */
 	u16 count;  /* or FRAGMENTS_MANY */
@@ -73,7 +75,7 @@ int soft_mmu_init(struct soft_cpu *c, struct error *e)
 	if (!c->mmu)
 		return error_set(e, 0, "no memory for a vCPU's TLB");
 	for (unsigned i = 0; i < SOFT_TLB_ENTRIES; i++)
-		c->tlb_slow[i].tag_read = c->tlb_slow[i].tag_write = SOFT_TLB_NONE;
+		c->tlb_slow[i].tag_read = c->tlb_slow[i].tag_write = soft_tlb_none(i);
 	c->tlb = c->tlb_slow;
 	c->mmu->signature = ~0ULL;
 	return 0;
@@ -112,7 +114,7 @@ static void forget_globals(struct soft_cpu *c)
 	zero_words(m->huge, ARRAY_SIZE(m->huge));
 	for (unsigned k = 0; k < 2; k++)
 		for (unsigned i = 0; i < SOFT_ITLB_ENTRIES; i++)
-			c->itlb[k][i].tag = SOFT_TLB_NONE;
+			c->itlb[k][i].tag = ITLB_NONE;
 	soft_cache_remapped(c);
 }
 
@@ -120,7 +122,7 @@ static void wipe(struct soft_cpu *c)
 {
 	for (unsigned k = 0; k < SOFT_TLB_MODES; k++)
 		for (unsigned i = 0; i < SOFT_TLB_ENTRIES; i++)
-			c->tlbs[k][i].tag_read = c->tlbs[k][i].tag_write = SOFT_TLB_NONE;
+			c->tlbs[k][i].tag_read = c->tlbs[k][i].tag_write = soft_tlb_none(i);
 	forget_tags(c->mmu);
 	c->mmu->next_tag = 1;
 	forget_globals(c);
@@ -143,7 +145,12 @@ static void choose_tag(struct soft_cpu *c)
 		*tag = (u16)m->next_tag++;
 		m->pcids |= tag != m->pcid_tag;
 	}
+	if (unlikely(c->jx.own_pages) && c->tlb_tag != *tag) {
+		c->jx.own_pages = false;
+		soft_cache_remapped(c);
+	}
 	c->tlb_tag = *tag;
+	c->tlb_key = c->tlb_tag << PAGE_SHIFT;
 }
 
 static void forget_pcids(struct soft_cpu *c)
@@ -175,21 +182,28 @@ static u64 huge_bit(u64 linear)
 	return (linear >> 30 ^ linear >> 39) % HUGE_BITS;
 }
 
+/* Is it a data entry's tag for this page, in whatever address space? */
+static bool tag_is_page(u64 tag, u64 page)
+{
+	return tag - page < (u64)SOFT_TLB_ENTRIES << PAGE_SHIFT;
+}
+
 static void drop_entry(struct soft_cpu *c, u64 linear)
 {
 	u64 page = linear & PAGE_MASK;
 
 	for (unsigned m = 0; m < SOFT_TLB_MODES; m++) {
-		struct soft_tlb_entry *e = &c->tlbs[m][linear >> PAGE_SHIFT & (SOFT_TLB_ENTRIES - 1)];
+		unsigned i = linear >> PAGE_SHIFT & (SOFT_TLB_ENTRIES - 1);
+		struct soft_tlb_entry *e = &c->tlbs[m][i];
 
-		if ((e->tag_read & PAGE_MASK) == page || (e->tag_write & PAGE_MASK) == page)
-			e->tag_read = e->tag_write = SOFT_TLB_NONE;
+		if (tag_is_page(e->tag_read, page) || tag_is_page(e->tag_write, page))
+			e->tag_read = e->tag_write = soft_tlb_none(i);
 	}
 	for (unsigned m = 0; m < 2; m++) {
 		struct soft_itlb_entry *e = &c->itlb[m][linear >> PAGE_SHIFT & (SOFT_ITLB_ENTRIES - 1)];
 
 		if ((e->tag & PAGE_MASK) == page)
-			e->tag = SOFT_TLB_NONE;
+			e->tag = ITLB_NONE;
 	}
 }
 
@@ -348,10 +362,10 @@ static __attribute__((noinline)) void fill(struct soft_cpu *c, u64 linear, bool 
 	p->host = slot->hva + (w.gpa - slot->gpa);
 	p->page = physmem_page(pm, slot, w.gpa);
 
-	u64 tag = (linear & PAGE_MASK) | c->tlb_tag;
+	u64 tag = (linear & PAGE_MASK) + c->tlb_key;
 	e->tag_read = tag;
-	e->tag_write = w.write && !slot->readonly ? tag : SOFT_TLB_NONE;
-	e->addend = (u64)p->host - linear;
+	e->tag_write = w.write && !slot->readonly ? tag : soft_tlb_none(index);
+	e->host = p->host - (linear & (PAGE_SIZE - 1));
 	e->page = p->page;
 	if (w.global)
 		bit_set(m->global[mode], index);
@@ -367,17 +381,17 @@ static inline void translate(struct soft_cpu *c, u64 linear, bool write, unsigne
 	struct soft_tlb_entry *e = &c->tlbs[mode][index];
 	u64 page = linear & PAGE_MASK, tag = write ? e->tag_write : e->tag_read;
 
-	if (tag != (page | c->tlb_tag)) {
-		if ((tag & PAGE_MASK) != page || tag == SOFT_TLB_NONE ||
+	if (tag != page + c->tlb_key) {
+		if (!tag_is_page(tag, page) || tag == soft_tlb_none(index) ||
 		    !bit_test(c->mmu->global[mode], index)) {
 			fill(c, linear, write, mode, seg, p);
 			return;
 		}
-		e->tag_read = page | c->tlb_tag;
-		if (e->tag_write != SOFT_TLB_NONE)
-			e->tag_write = page | c->tlb_tag;
+		e->tag_read = page + c->tlb_key;
+		if (e->tag_write != soft_tlb_none(index))
+			e->tag_write = page + c->tlb_key;
 	}
-	p->host = (u8 *)(linear + e->addend);
+	p->host = soft_tlb_host(e, linear);
 	p->page = e->page;
 }
 
@@ -696,7 +710,7 @@ const void *soft_read_ptr(struct soft_cpu *c, u64 linear, unsigned size, unsigne
 	struct place p;
 
 	if (soft_tlb_hit(c, e->tag_read, linear, size))
-		return (const void *)(linear + e->addend);
+		return soft_tlb_host(e, linear);
 	linear = wrap(c, linear);
 	check_align(c, linear, size);
 	if (in_page(linear, size) == size) {
@@ -719,7 +733,7 @@ void *soft_write_ptr(struct soft_cpu *c, u64 linear, unsigned size, unsigned seg
 
 	if (soft_tlb_hit(c, e->tag_write, linear, size)) {
 		m->write_page = e->page;
-		return (void *)(linear + e->addend);
+		return soft_tlb_host(e, linear);
 	}
 	linear = wrap(c, linear);
 	check_align(c, linear, size);

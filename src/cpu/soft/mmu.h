@@ -1,10 +1,10 @@
 /*
  * Guest memory through the soft TLB: linear addresses, 4-level, PAE and 32-bit paging (SDM vol. 3 ch. 4).
  *
- * Address-space tags: tlb_tag (12 bits) names the address space of an entry, so that loading CR3 with another PCID,
- * or the same, flushes nothing by writing: a flush hands out a new tag. Entries of global pages carry the tag of
- * supervisor accesses, which does not change with CR3; non-global supervisor entries are recorded and dropped
- * at a CR3 load. mmu.c has the details.
+ * Address-space tags: tlb_tag (10 bits) names the address space of an entry, so that loading CR3 with another
+ * PCID, or the same, flushes nothing by writing: a flush hands out a new tag. Entries of global pages carry
+ * the tag of supervisor accesses, which does not change with CR3; non-global supervisor entries are recorded
+ * and dropped at a CR3 load. mmu.c has the details.
  *
  * All loads and stores raise #PF, #GP(0)/#SS(0) (non-canonical), #AC as the SDM says, on behalf of c->op.
  */
@@ -16,11 +16,12 @@ int soft_mmu_init(struct soft_cpu *c, struct error *e);
 void soft_mmu_release(struct soft_cpu *c);
 
 /* ---- flushes ---- */
-void soft_mmu_flush_all(struct soft_cpu *c);                       /* everything, global pages too */
+void soft_mmu_flush_all(struct soft_cpu *c); /* everything, global pages too */
 void soft_mmu_invlpg(struct soft_cpu *c, u64 linear);
-void soft_mmu_load_cr3(struct soft_cpu *c, u64 cr3, bool no_flush); /* sets c->cr3; no_flush: bit 63 with PCID */
-/* Loads the PDPTE registers from cr3 (PAE paging outside of long mode: MOV CR3, CR0, CR4, task switch); false and
- * nothing changed if one has a reserved bit set: #GP(0). */
+void soft_mmu_load_cr3(struct soft_cpu *c, u64 cr3,
+                       bool no_flush); /* sets c->cr3; no_flush: bit 63 with PCID */
+/* Loads the PDPTE registers from cr3 (PAE paging outside of long mode: MOV CR3, CR0, CR4, task switch); false
+ * and nothing changed if one has a reserved bit set: #GP(0). */
 bool soft_mmu_load_pdptes(struct soft_cpu *c, u64 cr3);
 /* INVPCID types 0–3, operands checked by the caller. */
 void soft_mmu_invpcid(struct soft_cpu *c, unsigned type, u16 pcid, u64 linear);
@@ -40,27 +41,32 @@ static inline struct soft_tlb_entry *soft_tlb_entry(const struct soft_cpu *c, u6
 }
 static inline bool soft_tlb_hit(const struct soft_cpu *c, u64 tag, u64 linear, unsigned size)
 {
-	return likely(tag == ((linear & ~(PAGE_SIZE - 1)) | c->tlb_tag)) && likely((linear & (PAGE_SIZE - 1)) <= PAGE_SIZE - size);
+	return likely(linear + c->tlb_key - tag <= PAGE_SIZE - size);
+}
+static inline void *soft_tlb_host(const struct soft_tlb_entry *e, u64 linear)
+{
+	return e->host + (linear & (PAGE_SIZE - 1));
 }
 
-#define SOFT_ACCESSORS(bits, type)                                                                           \
-	static inline type soft_load##bits(struct soft_cpu *c, u64 linear, unsigned seg)                      \
-	{                                                                                                    \
-		const struct soft_tlb_entry *e = soft_tlb_entry(c, linear);                                  \
-		if (soft_tlb_hit(c, e->tag_read, linear, sizeof(type)))                                      \
-			return *(const volatile type *)(linear + e->addend);                                 \
-		return (type)soft_load_slow(c, linear, sizeof(type), seg);                                   \
-	}                                                                                                    \
-	static inline void soft_store##bits(struct soft_cpu *c, u64 linear, type value, unsigned seg)         \
-	{                                                                                                    \
-		const struct soft_tlb_entry *e = soft_tlb_entry(c, linear);                                  \
-		if (soft_tlb_hit(c, e->tag_write, linear, sizeof(type))) {                                   \
-			*(volatile type *)(linear + e->addend) = value;                                      \
-			if (unlikely(atomic_load_explicit(e->page, memory_order_relaxed) & PHYSMEM_PAGE_CODE)) \
-				soft_code_written(c, e->page);                                               \
-			return;                                                                              \
-		}                                                                                            \
-		soft_store_slow(c, linear, sizeof(type), value, seg);                                        \
+#define SOFT_ACCESSORS(bits, type)                                                                    \
+	static inline type soft_load##bits(struct soft_cpu *c, u64 linear, unsigned seg)              \
+	{                                                                                             \
+		const struct soft_tlb_entry *e = soft_tlb_entry(c, linear);                           \
+		if (soft_tlb_hit(c, e->tag_read, linear, sizeof(type)))                               \
+			return *(const volatile type *)soft_tlb_host(e, linear);                      \
+		return (type)soft_load_slow(c, linear, sizeof(type), seg);                            \
+	}                                                                                             \
+	static inline void soft_store##bits(struct soft_cpu *c, u64 linear, type value, unsigned seg) \
+	{                                                                                             \
+		const struct soft_tlb_entry *e = soft_tlb_entry(c, linear);                           \
+		if (soft_tlb_hit(c, e->tag_write, linear, sizeof(type))) {                            \
+			*(volatile type *)soft_tlb_host(e, linear) = value;                           \
+			if (unlikely(atomic_load_explicit(e->page, memory_order_relaxed) &            \
+			             PHYSMEM_PAGE_CODE))                                              \
+				soft_code_written(c, e->page);                                        \
+			return;                                                                       \
+		}                                                                                     \
+		soft_store_slow(c, linear, sizeof(type), value, seg);                                 \
 	}
 SOFT_ACCESSORS(8, u8)
 SOFT_ACCESSORS(16, u16)
@@ -71,26 +77,39 @@ SOFT_ACCESSORS(64, u64)
 static inline u64 soft_load(struct soft_cpu *c, u64 linear, unsigned size, unsigned seg)
 {
 	switch (size) {
-	case 1: return soft_load8(c, linear, seg);
-	case 2: return soft_load16(c, linear, seg);
-	case 4: return soft_load32(c, linear, seg);
-	default: return soft_load64(c, linear, seg);
+	case 1:
+		return soft_load8(c, linear, seg);
+	case 2:
+		return soft_load16(c, linear, seg);
+	case 4:
+		return soft_load32(c, linear, seg);
+	default:
+		return soft_load64(c, linear, seg);
 	}
 }
 static inline void soft_store(struct soft_cpu *c, u64 linear, unsigned size, u64 v, unsigned seg)
 {
 	switch (size) {
-	case 1: soft_store8(c, linear, (u8)v, seg); break;
-	case 2: soft_store16(c, linear, (u16)v, seg); break;
-	case 4: soft_store32(c, linear, (u32)v, seg); break;
-	default: soft_store64(c, linear, v, seg); break;
+	case 1:
+		soft_store8(c, linear, (u8)v, seg);
+		break;
+	case 2:
+		soft_store16(c, linear, (u16)v, seg);
+		break;
+	case 4:
+		soft_store32(c, linear, (u32)v, seg);
+		break;
+	default:
+		soft_store64(c, linear, v, seg);
+		break;
 	}
 }
 
-/* Read-modify-write: write permission is checked first. Returns a host pointer with the operand (aligned as the guest's
- * address is): guest memory itself, or a copy when it crosses a page or is MMIO. locked: for LOCK/XCHG; a copy is then
- * held under a process-wide lock, guest memory is to be changed with the host's locked instruction. Finish
- * with soft_rmw_end() in any case that did not raise; nothing may raise in between. */
+/* Read-modify-write: write permission is checked first. Returns a host pointer with the operand (aligned as
+ * the guest's address is): guest memory itself, or a copy when it crosses a page or is MMIO. locked: for
+ * LOCK/XCHG; a copy is then held under a process-wide lock, guest memory is to be changed with the host's
+ * locked instruction. Finish with soft_rmw_end() in any case that did not raise; nothing may raise in
+ * between. */
 void *soft_rmw_slow(struct soft_cpu *c, u64 linear, unsigned size, unsigned seg, bool locked);
 void soft_rmw_end_slow(struct soft_cpu *c);
 static inline void *soft_rmw(struct soft_cpu *c, u64 linear, unsigned size, unsigned seg, bool locked)
@@ -99,19 +118,21 @@ static inline void *soft_rmw(struct soft_cpu *c, u64 linear, unsigned size, unsi
 
 	if (soft_tlb_hit(c, e->tag_write, linear, size)) {
 		c->rmw.page = e->page;
-		return (void *)(linear + e->addend);
+		return soft_tlb_host(e, linear);
 	}
 	return soft_rmw_slow(c, linear, size, seg, locked);
 }
 static inline void soft_rmw_end(struct soft_cpu *c)
 {
 	/* page is NULL on the slow way */
-	if (likely(c->rmw.page && !(atomic_load_explicit(c->rmw.page, memory_order_relaxed) & PHYSMEM_PAGE_CODE)))
+	if (likely(c->rmw.page &&
+	           !(atomic_load_explicit(c->rmw.page, memory_order_relaxed) & PHYSMEM_PAGE_CODE)))
 		return;
 	soft_rmw_end_slow(c);
 }
 
-/* size (1–64) bytes for a vector operand: a host pointer to read from; a pointer into guest memory or c->bounce[0]. */
+/* size (1–64) bytes for a vector operand: a host pointer to read from; a pointer into guest memory or
+ * c->bounce[0]. */
 const void *soft_read_ptr(struct soft_cpu *c, u64 linear, unsigned size, unsigned seg);
 /* … to write to: fill it, then soft_write_done(). Permission is checked here. Uses c->bounce[1]. */
 void *soft_write_ptr(struct soft_cpu *c, u64 linear, unsigned size, unsigned seg);
@@ -121,11 +142,13 @@ void soft_write_done(struct soft_cpu *c);
 void soft_read_bytes(struct soft_cpu *c, u64 linear, void *buf, size_t len, unsigned seg);
 void soft_write_bytes(struct soft_cpu *c, u64 linear, const void *buf, size_t len, unsigned seg);
 
-/* Checks that [linear, linear+len) can be accessed (raises if not): for instructions with more than one access. */
+/* Checks that [linear, linear+len) can be accessed (raises if not): for instructions with more than one
+ * access. */
 void soft_probe(struct soft_cpu *c, u64 linear, size_t len, enum soft_access access, unsigned seg);
 
-/* For string instructions: host pointer to linear, with *len reduced to what lies in the same page; NULL: MMIO or a
- * page with decoded code (write), go element by element. Raises faults. After writing, nothing more is needed. */
+/* For string instructions: host pointer to linear, with *len reduced to what lies in the same page; NULL:
+ * MMIO or a page with decoded code (write), go element by element. Raises faults. After writing, nothing more
+ * is needed. */
 void *soft_page_ptr(struct soft_cpu *c, u64 linear, size_t *len, enum soft_access access, unsigned seg);
 
 /* ---- implicit supervisor accesses (GDT, LDT, IDT, TSS): U/S as supervisor, SMAP as CR4 says ---- */
@@ -145,9 +168,12 @@ static inline u64 op_linear(struct soft_cpu *c, const struct op *o, unsigned siz
 static inline u64 op_read(struct soft_cpu *c, const struct op *o, unsigned n, unsigned size)
 {
 	switch (op_kind(o, n)) {
-	case KIND_REG: return soft_reg_get(c, o->r[n], size);
-	case KIND_MEM: return soft_load(c, op_linear(c, o, size, SOFT_READ), size, o->seg);
-	default: return o->imm & MASK(size * 8);
+	case KIND_REG:
+		return soft_reg_get(c, o->r[n], size);
+	case KIND_MEM:
+		return soft_load(c, op_linear(c, o, size, SOFT_READ), size, o->seg);
+	default:
+		return o->imm & MASK(size * 8);
 	}
 }
 static inline void op_write(struct soft_cpu *c, const struct op *o, unsigned n, unsigned size, u64 v)

@@ -12,12 +12,14 @@
 #include "base/clock.h"
 #include "cpu/soft/block.h"
 #include "cpu/soft/decode.h"
+#include "cpu/soft/jit.h"
 #include "cpu/soft/mmu.h"
 #include "cpu/soft/vec.h"
 
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* ---- derived state ---- */
 
@@ -99,6 +101,10 @@ static void run_blocks(struct soft_cpu *c)
 		const struct op *o;
 
 		c->block = soft_block_at(c);
+		if (c->block->heat-- <= 0 && c->jit && soft_jit_run(c, c->block)) {
+			c->op = NULL;
+			continue;
+		}
 		o = c->block->ops;
 		do {
 			c->op = o;
@@ -138,6 +144,7 @@ static enum cpu_exit soft_run(struct cpu *cpu)
 {
 	struct soft_cpu *c = soft_of(cpu);
 
+	soft_jit_thread(c, true);
 	/* A raise comes back here, with the event to deliver in c->event. */
 	setjmp(c->jmp);
 	c->op = NULL;
@@ -164,6 +171,7 @@ static enum cpu_exit soft_run(struct cpu *cpu)
 	}
 	if (c->vec_live)
 		soft_vec_park(c);
+	soft_jit_thread(c, false);
 	return c->shutdown ? CPU_EXIT_SHUTDOWN : CPU_EXIT_STOPPED;
 }
 
@@ -296,6 +304,10 @@ static void soft_set_state(struct cpu *cpu, const struct vcpu_state *s)
 	board->tpr_write(board->ctx, cpu, (u8)s->cr8);
 }
 
+/* There in leak-checking builds only: what a mapping points to is in use, too. */
+void __lsan_register_root_region(const void *p, size_t size) __attribute__((weak));
+void __lsan_unregister_root_region(const void *p, size_t size) __attribute__((weak));
+
 static void soft_free(struct cpu *cpu)
 {
 	struct soft_cpu *c = soft_of(cpu);
@@ -303,7 +315,10 @@ static void soft_free(struct cpu *cpu)
 	soft_vec_release(c);
 	soft_cache_release(c);
 	soft_mmu_release(c);
-	free(c);
+	soft_jit_release(c);
+	if (__lsan_unregister_root_region)
+		__lsan_unregister_root_region(c, sizeof(*c));
+	munmap(c, sizeof(*c));
 }
 
 static const struct cpu_ops soft_ops = {
@@ -325,16 +340,36 @@ static u32 pauses_per_yield(unsigned vcpus)
 	return 64;
 }
 
+void *soft_map(const struct cpu_config *config, size_t size, int prot, int fd)
+{
+	int flags = (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED) | MAP_NORESERVE;
+	void *p;
+
+	if (config->interpret)
+		return mmap(NULL, size, prot, flags, fd, 0);
+	/* High first: what users of fixed addresses (sanitizers, tests) want is further down. */
+	for (u64 at = 0x60000000; at < 0x7f000000; at += 8 * MiB) {
+		p = mmap((void *)at, size, prot, flags | MAP_FIXED_NOREPLACE, fd, 0);
+		if ((u64)p == at && at + size <= 0x7f000000)
+			return p;
+		if (p != MAP_FAILED)
+			munmap(p, size);
+	}
+	p = mmap(NULL, size, prot, flags | MAP_32BIT, fd, 0);
+	return p != MAP_FAILED ? p : mmap(NULL, size, prot, flags, fd, 0);
+}
+
 struct cpu *soft_cpu_new(const struct cpu_config *config, struct error *e)
 {
-	struct soft_cpu *c = aligned_alloc(64, align_up(sizeof(*c), (size_t)64));
+	struct soft_cpu *c = soft_map(config, sizeof(*c), PROT_READ | PROT_WRITE, -1);
 	struct vcpu_state s;
 
-	if (!c) {
+	if (c == MAP_FAILED) {
 		error_set(e, 0, "no memory for a vCPU");
 		return NULL;
 	}
-	memset(c, 0, sizeof(*c));
+	if (__lsan_register_root_region)
+		__lsan_register_root_region(c, sizeof(*c));
 	c->base.ops = &soft_ops;
 	c->base.config = *config;
 	c->pauses_per_yield = pauses_per_yield(config->count);
@@ -343,6 +378,7 @@ struct cpu *soft_cpu_new(const struct cpu_config *config, struct error *e)
 		soft_free(&c->base);
 		return NULL;
 	}
+	soft_jit_init(c);
 	vcpu_state_reset(&s, config->index == 0);
 	s.tsc_offset = config->tsc_offset;
 	load_state(c, &s);

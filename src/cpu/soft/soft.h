@@ -2,17 +2,20 @@
  * The soft engine's own header: one vCPU's state, decoded operations, and what its parts offer to each other.
  * Nothing outside of src/cpu/soft includes it.
  *
- * Theory of operation. Guest code is decoded once, by Zydis, into blocks of struct op (block.c, decode.c). A block
- * lies in one physical page, is keyed by guest-physical address and mode, and belongs to one vCPU. run.c finds
- * the block at rip and calls op after op; each op's function does the instruction and returns the next op, or NULL
- * when rip was set anew. Memory goes through a soft TLB (mmu.h). Faults leave by soft_raise(), a longjmp back to
- * run.c, so an instruction changes no guest state before its last access that can fault.
+ * Theory of operation. Guest code is decoded once, by Zydis, into blocks of struct op (block.c, decode.c). A
+ * block lies in one physical page, is keyed by guest-physical address and mode, and belongs to one vCPU.
+ * run.c finds the block at rip and calls op after op; each op's function does the instruction and returns the
+ * next op, or NULL when rip was set anew. Memory goes through a soft TLB (mmu.h). Faults leave by
+ * soft_raise(), a longjmp back to run.c, so an instruction changes no guest state before its last access that
+ * can fault.
  *
- * Vector state. Guest x87/SSE/AVX registers live in the host's own while `vec_live`; this room is compiled for
- * general registers only, so its code leaves them alone. Whoever calls out of the room (board, libc, Zydis) or
- * leaves by longjmp parks them first: soft_vec_park(). In sanitizer builds they are parked after each operation.
+ * Vector state. Guest x87/SSE/AVX registers live in the host's own while `vec_live`; this room is compiled
+ * for general registers only, so its code leaves them alone. Whoever calls out of the room (board, libc,
+ * Zydis) or leaves by longjmp parks them first: soft_vec_park(). In sanitizer builds they are parked after
+ * each operation.
  *
- * Threads: everything here belongs to the vCPU's thread, but for struct cpu's atomics and physmem's page words.
+ * Threads: everything here belongs to the vCPU's thread, but for struct cpu's atomics and physmem's page
+ * words.
  */
 #pragma once
 
@@ -28,7 +31,13 @@ struct insn; /* decode.h */
 /* Returns the op to do next: o + 1, the first op of a linked block, or NULL with c->rip set. */
 typedef const struct op *(*op_fn)(struct soft_cpu *c, const struct op *o);
 
-enum { OPF_LOCK = 1, OPF_REP = 2, OPF_REPNE = 4, OPF_LONG = 8 /* decoded in 64-bit mode */, OPF_CPL0 = 16 /* see block.h */ };
+enum {
+	OPF_LOCK = 1,
+	OPF_REP = 2,
+	OPF_REPNE = 4,
+	OPF_LONG = 8 /* decoded in 64-bit mode */,
+	OPF_CPL0 = 16 /* see block.h */
+};
 enum { KIND_NONE, KIND_REG, KIND_MEM, KIND_IMM };
 
 /* Pseudo registers behind the sixteen: always zero, and rip of the first byte of the current code page. */
@@ -36,40 +45,52 @@ enum { SREG_ZERO = 16, SREG_PAGE_RIP = 17, SREG_COUNT = 18 };
 
 struct op {
 	op_fn fn;
-	u64 imm;  /* immediate, sign-extended as the instruction says; relative branch: see disp; far pointer: offset */
-	s64 disp; /* memory: displacement (rip-relative: base is SREG_PAGE_RIP); relative branch: target - page rip */
+	u64 imm;  /* immediate, sign-extended as the instruction says; relative branch: see disp; far pointer:
+	             offset */
+	s64 disp; /* memory: displacement (rip-relative: base is SREG_PAGE_RIP); relative branch: target -
+	             page rip */
 	union {
 		struct soft_block *link; /* branch: block at the target, if in the same page */
 		void *stub;              /* vector: host code */
 		u64 aux;                 /* far pointer: selector; others' own */
 	};
-	/* Operands 0..2 in Intel order. Register: general -> byte offset into c->regs (AH: 1, CH: 9, …); segment,
-	 * control, debug, x87, vector -> its number. */
+	/* Operands 0..2 in Intel order. Register: general -> byte offset into c->regs (AH: 1, CH: 9, …);
+	 * segment, control, debug, x87, vector -> its number. */
 	u8 r[3];
-	u8 kinds; /* KIND_* of operand n in bits 2n+1:2n */
+	u8 kinds;              /* KIND_* of operand n in bits 2n+1:2n */
 	u8 base, index, scale; /* register numbers (or SREG_*), log2 of the scale */
-	u8 seg;   /* SEG_*, overrides applied */
-	u8 size;  /* operand size in bytes: of operand 0 if explicit, else the effective operand size */
-	u8 osize; /* effective operand-size attribute in bytes: 2, 4, 8 */
-	u8 asize; /* address-size attribute in bytes: 2, 4, 8 */
-	u8 flags; /* OPF_* */
-	u8 len;   /* instruction length in bytes */
+	u8 seg;                /* SEG_*, overrides applied */
+	u8 size;   /* operand size in bytes: of operand 0 if explicit, else the effective operand size */
+	u8 osize;  /* effective operand-size attribute in bytes: 2, 4, 8 */
+	u8 asize;  /* address-size attribute in bytes: 2, 4, 8 */
+	u8 flags;  /* OPF_* */
+	u8 len;    /* instruction length in bytes */
 	u8 vclass; /* VEC_DENY_* bits that forbid it, see vec.h; 0 for others */
-	u16 off;  /* offset of its first byte in the page */
+	u16 off;   /* offset of its first byte in the page */
 };
 
-static inline unsigned op_kind(const struct op *o, unsigned n) { return o->kinds >> (2 * n) & 3; }
+static inline unsigned op_kind(const struct op *o, unsigned n)
+{
+	return o->kinds >> (2 * n) & 3;
+}
 
 #define SOFT_TLB_BITS    10
 #define SOFT_TLB_ENTRIES (1u << SOFT_TLB_BITS)
-#define SOFT_TLB_NONE    (~0ULL)
 
-/* Tag: linear page address | address-space tag (12 bits, see mmu.h). */
+/* Tag: linear page address + (address-space tag << PAGE_SHIFT). Tags are 1 to SOFT_TLB_ENTRIES - 1, and an
+ * entry's index is bits 21:12 of its page, so the sum is unambiguous; and linear + tlb_key - tag is the
+ * offset in the page on a hit, at least PAGE_SIZE on a miss. */
 struct soft_tlb_entry {
 	u64 tag_read, tag_write;
-	u64 addend; /* host address = linear address + addend */
+	u8 *host;          /* the page */
 	_Atomic u32 *page; /* the page's word in physmem */
 };
+
+/* The tag of an invalid entry: as if of address space 0, which there is not. */
+static inline u64 soft_tlb_none(unsigned index)
+{
+	return (u64)index << 12;
+}
 
 /* Data TLBs by privilege; SOFT_TLB_SLOW never hits (alignment checks, data breakpoints). */
 enum soft_tlb_mode { SOFT_TLB_USER, SOFT_TLB_SUPER_SMAP, SOFT_TLB_SUPER, SOFT_TLB_MODES };
@@ -90,21 +111,26 @@ struct soft_block {
 	struct soft_block *next; /* hash chain */
 	_Atomic u32 *page;       /* the page's word, and its value when the block was decoded: */
 	u32 generation;
-	u32 mode;                /* SOFT_MODE_* */
-	u16 off;                 /* in the page */
+	u32 mode; /* SOFT_MODE_* */
+	u16 off;  /* in the page */
 	u16 bytes;
-	u16 count;               /* of ops, without the closing one */
-	struct op *stopped;      /* soft_block_stop(): the op that ends the block now, and its own function: */
+	u16 count;  /* of ops, without the closing one */
+	u8 revived; /* how often, up to a limit */
+	s32 heat;   /* executions until it is translated (jit.h); less than 1: code may be there */
+	u32 code[SOFT_TLB_MODES]; /* translations, 0: none */
+	struct op *stopped; /* soft_block_stop(): the op that ends the block now, and its own function: */
 	op_fn stopped_fn;
-	struct op ops[];         /* count, and an end op that sets rip behind the last */
+	struct op ops[]; /* count, and an end op that sets rip behind the last */
 };
 
 /* What decoding depends on; also the key of a block. */
 enum soft_mode {
 	SOFT_MODE_REAL16, /* real or virtual-8086 mode */
 	SOFT_MODE_REAL32, /* real mode with a 32-bit CS ("unreal" code segment) */
-	SOFT_MODE_PROT16, SOFT_MODE_PROT32,
-	SOFT_MODE_COMPAT16, SOFT_MODE_COMPAT32, /* long mode active, CS.L = 0 */
+	SOFT_MODE_PROT16,
+	SOFT_MODE_PROT32,
+	SOFT_MODE_COMPAT16,
+	SOFT_MODE_COMPAT32, /* long mode active, CS.L = 0 */
 	SOFT_MODE_LONG64,
 };
 
@@ -113,6 +139,13 @@ struct soft_jump {
 	u64 rip; /* linear */
 	u64 key; /* exec tag | mode: see block.c */
 	struct soft_block *block;
+};
+
+/* The translator's jump table: code (at its far entry) by rip; key: see block.c. */
+#define SOFT_JIT_JUMPS 4096
+struct soft_jit_jump {
+	u64 rip;
+	u32 key, code;
 };
 
 enum soft_event_kind {
@@ -136,7 +169,13 @@ struct soft_event {
 };
 
 /* Reasons to run one instruction at a time. */
-enum { SOFT_STEP_TF = 1, SOFT_STEP_RF = 2, SOFT_STEP_SHADOW = 4, SOFT_STEP_BREAKPOINT = 8, SOFT_STEP_DB = 16 };
+enum {
+	SOFT_STEP_TF = 1,
+	SOFT_STEP_RF = 2,
+	SOFT_STEP_SHADOW = 4,
+	SOFT_STEP_BREAKPOINT = 8,
+	SOFT_STEP_DB = 16
+};
 /* Interrupt shadow: after STI; after MOV SS/POP SS, which holds back debug traps too. */
 enum { SOFT_SHADOW_STI = 1, SOFT_SHADOW_SS = 2 };
 
@@ -145,33 +184,43 @@ struct soft_cpu {
 
 	/* ---- hot ---- */
 	u64 regs[SREG_COUNT];
-	u64 rip;              /* valid between blocks, and wherever op is NULL */
-	const struct op *op;  /* the one being executed, NULL outside of blocks */
-	/* Arithmetic flags as LAHF and SETO give them: AH (SF ZF 0 AF 0 PF 1 CF) in bits 15:8, OF in bit 0. */
+	u64 rip;             /* valid between blocks, and wherever op is NULL */
+	const struct op *op; /* the one being executed, NULL outside of blocks */
+	/* Arithmetic flags as LAHF and SETO give them: AH (SF ZF 0 AF 0 PF 1 CF) in bits 15:8, OF in bit 0.
+	 */
 	u32 af;
-	u32 events_enabled;   /* bits of base.events that matter now */
-	u64 rflags;           /* all but FLAG_ARITH, which are 0 here; bit 1 set */
+	u32 events_enabled;         /* bits of base.events that matter now */
+	u64 rflags;                 /* all but FLAG_ARITH, which are 0 here; bit 1 set */
 	struct soft_tlb_entry *tlb; /* data TLB of the current privilege */
-	u64 tlb_tag;          /* address-space tag of data accesses now */
-	u64 segbase[SEG_COUNT]; /* what is added to an offset: 0 for ES, CS, SS, DS in 64-bit mode */
-	bool long64;          /* in 64-bit mode */
+	u64 tlb_tag;                /* address-space tag now */
+	u64 tlb_key;                /* tlb_tag << PAGE_SHIFT */
+	u64 segbase[SEG_COUNT];     /* what is added to an offset: 0 for ES, CS, SS, DS in 64-bit mode */
+	bool long64;                /* in 64-bit mode */
 	u8 cpl;
-	u8 mode;              /* enum soft_mode */
-	u8 shadow;            /* SOFT_SHADOW_* in force for the instruction about to run */
-	u8 step;              /* SOFT_STEP_*; != 0: run.c goes one instruction at a time */
-	u8 vec_deny;          /* VEC_DENY_*: what vector instructions may not run now */
+	u8 mode;     /* enum soft_mode */
+	u8 shadow;   /* SOFT_SHADOW_* in force for the instruction about to run */
+	u8 step;     /* SOFT_STEP_*; != 0: run.c goes one instruction at a time */
+	u8 vec_deny; /* VEC_DENY_*: what vector instructions may not run now */
 	bool vec_live;
 	bool in_slow_step;    /* run.c's own */
 	u32 pauses;           /* PAUSE instructions, to yield now and then: */
 	u32 pauses_per_yield; /* a power of two; few if vCPUs have to share the host's CPUs */
 
 	struct soft_block *block; /* being executed */
-	struct soft_event event;  /* to deliver next */
+	struct soft_jit *jit;     /* the translator's own; NULL: only interpret. And what its code uses: */
+	struct {
+		u64 host_rsp, resume, key;
+		u64 target_rip, target_code, temp, temp2;
+		u64 interpret, written, fault; /* functions */
+		bool own_pages; /* the jump table may have supervisor code of this address space alone */
+		u32 link;       /* the site that was left by, to be linked */
+	} jx;
+	struct soft_event event; /* to deliver next */
 	struct soft_event delivering;
 	bool shutdown;
 	bool nmi_blocked, nmi_pending;
 	bool halted;
-	u8 activity;          /* enum vcpu_activity */
+	u8 activity; /* enum vcpu_activity */
 	jmp_buf jmp;
 
 	/* ---- architectural ---- */
@@ -179,7 +228,7 @@ struct soft_cpu {
 	struct vcpu_table gdtr, idtr;
 	u64 cr0, cr2, cr3, cr4, xcr0, efer;
 	u64 dr[4], dr6, dr7;
-	u64 db_pending;       /* DR6 bits of a debug trap to raise after this instruction */
+	u64 db_pending; /* DR6 bits of a debug trap to raise after this instruction */
 	u64 star, lstar, cstar, sfmask, kernel_gs_base;
 	u64 sysenter_cs, sysenter_esp, sysenter_eip;
 	u64 pat, tsc_adjust, tsc_aux, misc_enable, debugctl, xss, spec_ctrl;
@@ -195,23 +244,47 @@ struct soft_cpu {
 	struct soft_itlb_entry itlb[2][SOFT_ITLB_ENTRIES]; /* supervisor, user */
 	struct soft_mmu *mmu; /* mmu.c's own: address-space tags, large-page records */
 	/* Read-modify-write in progress, see soft_rmw(). */
-	struct { _Atomic u32 *page; bool locked; u64 buf[2]; } rmw;
+	struct {
+		_Atomic u32 *page;
+		bool locked;
+		u64 buf[2];
+	} rmw;
 	u8 bounce[2][64] __attribute__((aligned(64))); /* vector operands that cross a page or are MMIO */
 
 	/* ---- code ---- */
 	struct soft_jump jumps[SOFT_JUMP_ENTRIES];
+	struct soft_jit_jump jit_jumps[SOFT_JIT_JUMPS];
 	struct soft_cache *cache; /* block.c's own: arena and hash */
 	struct soft_stubs *stubs; /* vec.c's own: host code */
 };
 
-static inline struct soft_cpu *soft_of(struct cpu *c) { return (struct soft_cpu *)c; }
+/* mmap() of anonymous memory (fd -1) or of a file: for the translator (jit.h) below 2 GiB if there is room,
+ * else anywhere. run.c */
+void *soft_map(const struct cpu_config *config, size_t size, int prot, int fd);
+
+static inline struct soft_cpu *soft_of(struct cpu *c)
+{
+	return (struct soft_cpu *)c;
+}
 
 /* ---- registers and flags ---- */
 
-static inline u64 *soft_reg64(struct soft_cpu *c, unsigned off) { return (u64 *)((u8 *)c->regs + off); }
-static inline u32 *soft_reg32(struct soft_cpu *c, unsigned off) { return (u32 *)((u8 *)c->regs + off); }
-static inline u16 *soft_reg16(struct soft_cpu *c, unsigned off) { return (u16 *)((u8 *)c->regs + off); }
-static inline u8 *soft_reg8(struct soft_cpu *c, unsigned off) { return (u8 *)c->regs + off; }
+static inline u64 *soft_reg64(struct soft_cpu *c, unsigned off)
+{
+	return (u64 *)((u8 *)c->regs + off);
+}
+static inline u32 *soft_reg32(struct soft_cpu *c, unsigned off)
+{
+	return (u32 *)((u8 *)c->regs + off);
+}
+static inline u16 *soft_reg16(struct soft_cpu *c, unsigned off)
+{
+	return (u16 *)((u8 *)c->regs + off);
+}
+static inline u8 *soft_reg8(struct soft_cpu *c, unsigned off)
+{
+	return (u8 *)c->regs + off;
+}
 
 /* Size in bytes; a 32-bit write clears the upper half, smaller ones leave the rest. */
 static inline u64 soft_reg_get(const struct soft_cpu *c, unsigned off, unsigned size)
@@ -219,10 +292,14 @@ static inline u64 soft_reg_get(const struct soft_cpu *c, unsigned off, unsigned 
 	const u8 *p = (const u8 *)c->regs + off;
 
 	switch (size) {
-	case 1: return *p;
-	case 2: return *(const u16 *)p;
-	case 4: return *(const u32 *)p;
-	default: return *(const u64 *)p;
+	case 1:
+		return *p;
+	case 2:
+		return *(const u16 *)p;
+	case 4:
+		return *(const u32 *)p;
+	default:
+		return *(const u64 *)p;
 	}
 }
 static inline void soft_reg_set(struct soft_cpu *c, unsigned off, unsigned size, u64 v)
@@ -230,35 +307,61 @@ static inline void soft_reg_set(struct soft_cpu *c, unsigned off, unsigned size,
 	u8 *p = (u8 *)c->regs + off;
 
 	switch (size) {
-	case 1: *p = (u8)v; break;
-	case 2: *(u16 *)p = (u16)v; break;
-	case 4: *(u64 *)p = (u32)v; break;
-	default: *(u64 *)p = v; break;
+	case 1:
+		*p = (u8)v;
+		break;
+	case 2:
+		*(u16 *)p = (u16)v;
+		break;
+	case 4:
+		*(u64 *)p = (u32)v;
+		break;
+	default:
+		*(u64 *)p = v;
+		break;
 	}
 }
 
 /* RFLAGS as the guest sees them. */
 static inline u64 soft_rflags(const struct soft_cpu *c)
 {
-	return c->rflags | (c->af >> 8 & (FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF)) | (c->af & 1) << 11;
+	return c->rflags | (c->af >> 8 & (FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF)) |
+	       (c->af & 1) << 11;
 }
 /* Sets only the arithmetic flags from the RFLAGS image v. */
 static inline void soft_set_arith(struct soft_cpu *c, u64 v)
 {
 	c->af = (u32)((v & 0xd5) | 2) << 8 | (u32)(v >> 11 & 1);
 }
-/* Sets all of RFLAGS (no permission checks) and what follows from them: event mask, step reasons, TLB choice. */
+/* Sets all of RFLAGS (no permission checks) and what follows from them: event mask, step reasons, TLB choice.
+ */
 void soft_set_rflags(struct soft_cpu *c, u64 v);
 
-static inline unsigned soft_iopl(const struct soft_cpu *c) { return c->rflags >> 12 & 3; }
-static inline bool soft_long_active(const struct soft_cpu *c) { return c->efer & EFER_LMA; }
-static inline bool soft_protected(const struct soft_cpu *c) { return c->cr0 & CR0_PE; }
-static inline bool soft_v86(const struct soft_cpu *c) { return c->rflags & FLAG_VM; }
+static inline unsigned soft_iopl(const struct soft_cpu *c)
+{
+	return c->rflags >> 12 & 3;
+}
+static inline bool soft_long_active(const struct soft_cpu *c)
+{
+	return c->efer & EFER_LMA;
+}
+static inline bool soft_protected(const struct soft_cpu *c)
+{
+	return c->cr0 & CR0_PE;
+}
+static inline bool soft_v86(const struct soft_cpu *c)
+{
+	return c->rflags & FLAG_VM;
+}
 /* Real-address or virtual-8086 mode: segments are selector << 4. */
-static inline bool soft_real(const struct soft_cpu *c) { return !soft_protected(c) || soft_v86(c); }
+static inline bool soft_real(const struct soft_cpu *c)
+{
+	return !soft_protected(c) || soft_v86(c);
+}
 
-/* Recomputes everything derived (mode, long64, cpl-dependent TLB, segbase, event mask, step, vec_deny) after a
- * change of CR0, CR4, EFER, XCR0, CPL, CS, segment bases, RFLAGS or DR7. Cheap enough to call after any of them. run.c */
+/* Recomputes everything derived (mode, long64, cpl-dependent TLB, segbase, event mask, step, vec_deny) after
+ * a change of CR0, CR4, EFER, XCR0, CPL, CS, segment bases, RFLAGS or DR7. Cheap enough to call after any of
+ * them. run.c */
 void soft_update(struct soft_cpu *c);
 
 /* rip of op o, and of the instruction after it (wrapped to the mode's width). */
@@ -291,14 +394,14 @@ _Noreturn void soft_raise_pf(struct soft_cpu *c, u64 linear, u32 error);
 _Noreturn void soft_raise_soft(struct soft_cpu *c, enum soft_event_kind kind, unsigned vector, u64 rip);
 /* A debug trap or fault, with bits for DR6; rip is what is pushed. */
 _Noreturn void soft_raise_db(struct soft_cpu *c, u64 dr6_bits, u64 rip);
-/* Delivers c->event (which must not be NONE): IDT, stack, handler. May raise (double, triple fault). On return
- * c->rip is at the handler. */
+/* Delivers c->event (which must not be NONE): IDT, stack, handler. May raise (double, triple fault). On
+ * return c->rip is at the handler. */
 void soft_deliver(struct soft_cpu *c);
 /* Called by run.c between instructions when base.events & events_enabled: INIT, SIPI, NMI, interrupts; fills
  * c->event if one is to be delivered. Returns false if cpu_run() must return (CPU_EV_STOP). */
 bool soft_take_events(struct soft_cpu *c);
-/* Instruction breakpoints before (may raise #DB), traps after an instruction in step mode. tf: TF as it was before.
- * debug.c */
+/* Instruction breakpoints before (may raise #DB), traps after an instruction in step mode. tf: TF as it was
+ * before. debug.c */
 void soft_debug_before(struct soft_cpu *c);
 void soft_debug_after(struct soft_cpu *c, bool tf);
 /* Data breakpoints: called by slow-path accesses; write: 0 read, 1 write. Sets db_pending. debug.c */
@@ -311,10 +414,12 @@ enum soft_access { SOFT_READ, SOFT_WRITE, SOFT_EXEC };
 
 /* ---- segments (segment.c) ---- */
 
-/* Offset to linear address with all checks outside of 64-bit mode (limit, type, null: #GP/#SS); in 64-bit mode just
- * the base. Canonical checks are the MMU's. */
-u64 soft_seg_linear_slow(struct soft_cpu *c, unsigned seg, u64 offset, unsigned size, enum soft_access access);
-static inline u64 soft_seg_linear(struct soft_cpu *c, unsigned seg, u64 offset, unsigned size, enum soft_access access)
+/* Offset to linear address with all checks outside of 64-bit mode (limit, type, null: #GP/#SS); in 64-bit
+ * mode just the base. Canonical checks are the MMU's. */
+u64 soft_seg_linear_slow(struct soft_cpu *c, unsigned seg, u64 offset, unsigned size,
+                         enum soft_access access);
+static inline u64 soft_seg_linear(struct soft_cpu *c, unsigned seg, u64 offset, unsigned size,
+                                  enum soft_access access)
 {
 	if (likely(c->long64))
 		return c->segbase[seg] + offset;

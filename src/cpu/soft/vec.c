@@ -1,6 +1,7 @@
 /*
  * The vector unit of one vCPU: where its state is, and when it may be used.
  */
+#include "cpu/soft/jit.h"
 #include "cpu/soft/vec.h"
 #include "cpu/soft/vec_signal.h"
 
@@ -47,6 +48,8 @@ void soft_vec_unpark(struct soft_cpu *c)
 
 	if (c->vec_live)
 		return;
+	if (c->jit)
+		soft_jit_site(c, &site.code, &site.code_end, &site.code_entry);
 	vec_signal_site(&site);
 	xrstor(c->xsave);
 	c->vec_live = true;

@@ -87,7 +87,7 @@ static inline const void *read_operand(struct soft_cpu *c, const struct op *o, c
 	if (unlikely(linear & i->align))
 		misaligned(c, i);
 	if (soft_tlb_hit(c, e->tag_read, linear, i->size))
-		return (const void *)(linear + e->addend);
+		return soft_tlb_host(e, linear);
 	if (i->how & VEC_WAITS)
 		vec_wait(c);
 	return soft_read_ptr(c, linear, i->size, o->seg);
@@ -157,7 +157,7 @@ const struct op *vec_store(struct soft_cpu *c, const struct op *o)
 	e = soft_tlb_entry(c, linear);
 	if (likely(soft_tlb_hit(c, e->tag_write, linear, i->size) && !(linear & i->align))) {
 		vec_enter(c);
-		call_stub(o, (void *)(linear + e->addend));
+		call_stub(o, soft_tlb_host(e, linear));
 		vec_leave(c);
 		if (unlikely(atomic_load_explicit(e->page, memory_order_relaxed) & PHYSMEM_PAGE_CODE))
 			soft_code_written(c, e->page);
@@ -214,7 +214,7 @@ const struct op *x87_store_op(struct soft_cpu *c, const struct op *o)
 		e = soft_tlb_entry(c, at);
 		if (likely(soft_tlb_hit(c, e->tag_write, at, i->size))) {
 			vec_enter(c);
-			call_stub(o, (void *)(at + e->addend));
+			call_stub(o, soft_tlb_host(e, at));
 			x87_pointers(c, o);
 			x87_data(c, o, at);
 			vec_leave(c);

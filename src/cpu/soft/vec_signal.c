@@ -24,6 +24,12 @@ static void on_sigfpe(int sig, siginfo_t *info, void *context)
 		regs[REG_RIP] = (greg_t)(uintptr_t)current.entry;
 		return;
 	}
+	if (pc >= current.code && pc < current.code_end) {
+		regs[REG_R10] = (greg_t)pc;
+		regs[REG_R11] = regs[REG_TRAPNO];
+		regs[REG_RIP] = (greg_t)current.code_entry;
+		return;
+	}
 	if (previous.sa_flags & SA_SIGINFO) {
 		previous.sa_sigaction(sig, info, context);
 		return;
@@ -58,4 +64,16 @@ int vec_signal_init(struct error *e)
 void vec_signal_site(const struct vec_site *site)
 {
 	current = *site;
+}
+
+void vec_signal_stack(void *stack, size_t size)
+{
+	stack_t s = {.ss_sp = stack, .ss_size = size, .ss_flags = stack ? 0 : SS_DISABLE};
+	struct error e;
+
+	sigaltstack(&s, NULL);
+	/* Whoever took SIGFPE since (a test's framework) would not know the stack. It was ours before, so it
+	 * can be again. */
+	if (stack)
+		vec_signal_init(&e);
 }

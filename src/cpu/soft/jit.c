@@ -1,0 +1,344 @@
+#include "cpu/soft/jit.h"
+#include "cpu/soft/block.h"
+#include "cpu/soft/jit_emit.h"
+#include "cpu/soft/jit_insn.h"
+#include "cpu/soft/mmu.h"
+#include "cpu/soft/vec.h"
+#include "cpu/soft/vec_signal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { SIGNAL_STACK = 64 << 10, HOT = 40 };
+
+/* ---- what code calls; general registers are in c->regs, the stack is the host's ---- */
+
+static bool leave(struct soft_cpu *c, const struct op *next)
+{
+	if (next)
+		c->rip = soft_op_rip(c, next);
+	return true;
+}
+
+/* Does one op; true if code must be left, with c->rip set. */
+static bool interpret(struct soft_cpu *c, const struct jit_site *s)
+{
+	const struct op *o = (const struct op *)(u64)s->op, *next;
+	const struct soft_tlb_entry *tlb = c->tlb;
+	bool live = c->vec_live;
+
+	c->block = (struct soft_block *)(u64)s->block;
+	c->op = o;
+	next = o->fn(c, o);
+	if (VEC_PARK_ALWAYS && c->vec_live)
+		soft_vec_park(c);
+	if (unlikely(next != o + 1))
+		return leave(c, next);
+	if (unlikely(c->block->stopped == next)) {
+		next->fn(c, next);
+		return true;
+	}
+	if (unlikely(c->tlb != tlb))
+		return leave(c, next);
+	if (live && !c->vec_live && !VEC_PARK_ALWAYS)
+		soft_vec_unpark(c);
+	c->jx.key = soft_jump_key32(c);
+	c->jx.resume = s->resume;
+	return false;
+}
+
+/* A translated store hit a page with code. */
+static bool written(struct soft_cpu *c, const struct jit_site *s, _Atomic u32 *page)
+{
+	const struct op *o = (const struct op *)(u64)s->op;
+
+	c->block = (struct soft_block *)(u64)s->block;
+	c->op = o;
+	c->jx.resume = s->resume;
+	if (s->off) {
+		physmem_page_changed(page);
+		return false;
+	}
+	soft_code_written(c, page);
+	if (c->block->stopped != o + 1)
+		return false;
+	o[1].fn(c, o + 1);
+	return true;
+}
+
+/* The instruction at pc raised SIGFPE: a division or a vector instruction. */
+static _Noreturn void fault(struct soft_cpu *c, u64 pc, unsigned trap)
+{
+	const struct soft_jit *j = c->jit;
+	unsigned from = 0, to = j->fault_count;
+
+	while (to - from > 1) {
+		unsigned middle = (from + to) / 2;
+
+		if (j->faults[middle].pc <= pc)
+			from = middle;
+		else
+			to = middle;
+	}
+	c->block = (struct soft_block *)(u64)j->faults[from].block;
+	c->op = (const struct op *)(u64)j->faults[from].op;
+	if (j->faults[from].host)
+		c->af = (u16)c->jx.temp;
+	if (trap == EXC_DE)
+		soft_raise(c, EXC_DE);
+	soft_vec_fault(c, trap);
+}
+
+/* ---- trampolines ---- */
+
+static void store_registers(struct soft_cpu *c, struct jit_buf *b)
+{
+	for (unsigned i = 0; i < REG_COUNT; i++)
+		if (i != T0 && i != T1)
+			e_store(b, &c->regs[i], i);
+}
+
+static void load_registers(struct soft_cpu *c, struct jit_buf *b)
+{
+	for (unsigned i = 0; i < REG_COUNT; i++)
+		if (i != T0 && i != T1)
+			e_load(b, i, &c->regs[i]);
+}
+
+static void back_to_c(struct soft_cpu *c, struct jit_buf *b)
+{
+	static const u8 code[] = {0x48, 0x83, 0xc4, 0x08,             /* add $8, %rsp */
+	                          0x41, 0x5f, 0x41, 0x5e, 0x41, 0x5d, /* pop %r15 … */
+	                          0x41, 0x5c, 0x5d, 0x5b, 0xc3};
+
+	for (unsigned i = 0; i < sizeof(code); i++)
+		e8(b, code[i]);
+}
+
+/* A C function with site in T1 (arguments after the first are set); goes on at jx.resume, or leaves. */
+static void call_out(struct soft_cpu *c, struct jit_buf *b, const u64 *function)
+{
+	u8 *out;
+
+	e_load(b, REG_RSP, &c->jx.host_rsp);
+	e_imm32(b, REG_RDI, low(c));
+	e_abs(b, false, 0xff, 2, function);
+	e_rr(b, false, 0x84, REG_RAX, REG_RAX);
+	out = e_jcc(b, CC_NE);
+	load_registers(c, b);
+	e_jmp_abs(b, &c->jx.resume);
+	e_fix(b, out, here(b));
+	back_to_c(c, b);
+}
+
+static void trampolines(struct soft_cpu *c)
+{
+	static const u8 entry[] = {0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, /* push %rbx … */
+	                           0x41, 0x57, 0x48, 0x83, 0xec, 0x08,             /* sub $8, %rsp */
+	                           0x49, 0x89, 0xfb};                              /* mov %rdi, %r11 */
+	struct soft_jit *j = c->jit;
+	struct jit_buf b = {.p = j->write, .end = j->write + 4096, .to_run = j->run - j->write};
+	u32 out;
+
+	j->enter = (void (*)(u64))(u64)here(&b);
+	for (unsigned i = 0; i < sizeof(entry); i++)
+		e8(&b, entry[i]);
+	e_store(&b, &c->jx.host_rsp, REG_RSP);
+	load_registers(c, &b);
+	e_jmp_reg(&b, T1);
+
+	out = here(&b);
+	store_registers(c, &b);
+	e_load(&b, REG_RSP, &c->jx.host_rsp);
+	back_to_c(c, &b);
+
+	/* T1: site. rip is its offset in the page. */
+	j->chain = here(&b);
+	e_abs(&b, false, OP_STORE, T1, &c->jx.link);
+	j->stop = here(&b);
+	e_mem(&b, false, OP_LOAD, T1, T1, NO_REG, 0, offsetof(struct jit_site, off));
+	e_abs(&b, true, OP_ADD, T1, &c->regs[SREG_PAGE_RIP]);
+	e_store(&b, &c->rip, T1);
+	e_jmp(&b, out);
+
+	/* T0: rip */
+	j->miss = here(&b);
+	e_store(&b, &c->rip, T0);
+	e_jmp(&b, out);
+
+	/* T1: site */
+	j->interpret = here(&b);
+	store_registers(c, &b);
+	e_mov(&b, REG_RSI, T1);
+	call_out(c, &b, &c->jx.interpret);
+
+	/* T0: site, T1: page word */
+	j->written = here(&b);
+	store_registers(c, &b);
+	e_mov(&b, REG_RSI, T0);
+	e_mov(&b, REG_RDX, T1);
+	call_out(c, &b, &c->jx.written);
+
+	/* T0: pc, T1: trap number */
+	static const u8 lahf_seto[] = {0x9f, 0x0f, 0x90, 0xc0};
+	j->fault = here(&b);
+	store_registers(c, &b);
+	for (unsigned i = 0; i < sizeof(lahf_seto); i++)
+		e8(&b, lahf_seto[i]);
+	e_store(&b, &c->jx.temp, REG_RAX);
+	e_mov(&b, REG_RSI, T0);
+	e_mov(&b, REG_RDX, T1);
+	call_out(c, &b, &c->jx.fault);
+
+	j->fixed = j->used = align_up((size_t)(b.p - j->write), (size_t)64);
+}
+
+/* ---- life ---- */
+
+static bool host_has_bmi2(void)
+{
+	u32 eax = 7, ebx, ecx = 0, edx;
+
+	__asm__("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+	return ebx & BIT(8);
+}
+
+void soft_jit_init(struct soft_cpu *c)
+{
+	const char *text = getenv("INSULA_TRANSLATE"); /* for tests: 1 translates everything, 0 nothing */
+	int fd, threshold = text ? atoi(text) : HOT;
+	struct soft_jit *j;
+
+	if (c->base.config.interpret || threshold <= 0 || (u64)(c + 1) >> 31 || !host_has_bmi2() ||
+	    !soft_cache_is_low(c))
+		return;
+	j = calloc(1, sizeof(*j));
+	if (!j)
+		return;
+	c->jit = j;
+	j->threshold = threshold;
+	j->size = c->base.config.count > 16 ? 6 * MiB : 24 * MiB;
+	j->write = j->run = j->signal_stack = MAP_FAILED;
+	j->insns = calloc(JIT_INSNS, sizeof(*j->insns));
+	j->faults = calloc(JIT_FAULTS, sizeof(*j->faults));
+	fd = memfd_create("translated-code", MFD_CLOEXEC);
+	if (fd >= 0 && ftruncate(fd, (off_t)j->size) == 0) {
+		j->write = mmap(NULL, j->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		j->run = soft_map(&c->base.config, j->size, PROT_READ | PROT_EXEC, fd);
+		j->signal_stack = mmap(NULL, SIGNAL_STACK, PROT_READ | PROT_WRITE,
+		                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	}
+	if (fd >= 0)
+		close(fd);
+	if (!j->insns || !j->faults || j->write == MAP_FAILED || j->run == MAP_FAILED ||
+	    j->signal_stack == MAP_FAILED || (u64)(j->run + j->size) >> 31) {
+		soft_jit_release(c);
+		return;
+	}
+	c->jx.interpret = (u64)interpret;
+	c->jx.written = (u64)written;
+	c->jx.fault = (u64)fault;
+	trampolines(c);
+}
+
+void soft_jit_release(struct soft_cpu *c)
+{
+	struct soft_jit *j = c->jit;
+
+	if (!j)
+		return;
+	if (j->write != MAP_FAILED)
+		munmap(j->write, j->size);
+	if (j->run != MAP_FAILED)
+		munmap(j->run, j->size);
+	if (j->signal_stack != MAP_FAILED)
+		munmap(j->signal_stack, SIGNAL_STACK);
+	free(j->insns);
+	free(j->faults);
+	free(j);
+	c->jit = NULL;
+}
+
+void soft_jit_forget_jumps(struct soft_cpu *c)
+{
+	for (unsigned i = 0; i < SOFT_JIT_JUMPS; i++)
+		((volatile struct soft_jit_jump *)c->jit_jumps)[i].rip = 1ULL << 63; /* not canonical */
+}
+
+void soft_jit_flush(struct soft_cpu *c)
+{
+	if (!c->jit)
+		return;
+	c->jit->used = c->jit->fixed;
+	c->jit->fault_count = 0;
+	c->jx.link = 0;
+	soft_jit_forget_jumps(c);
+}
+
+void soft_jit_thread(struct soft_cpu *c, bool runs)
+{
+	struct vec_site site = {.cpu = c};
+
+	if (!c->jit)
+		return;
+	vec_signal_stack(runs ? c->jit->signal_stack : NULL, SIGNAL_STACK);
+	if (runs && !c->vec_live) {
+		soft_jit_site(c, &site.code, &site.code_end, &site.code_entry);
+		vec_signal_site(&site);
+	}
+}
+
+/* ---- running ---- */
+
+/* The last exit was a jump within its page that knew no code: now it does. */
+static void patch(struct soft_cpu *c, const struct soft_block *b, u32 code, unsigned mode)
+{
+	const struct jit_site *s = (const struct jit_site *)(u64)c->jx.link;
+	const struct soft_block *from = (const struct soft_block *)(u64)s->block;
+
+	if (from->gpa == b->gpa && s->off == b->off && s->op / 2 == mode && soft_block_current(from)) {
+		u32 to = s->op & 1 ? code + JIT_CHECK_SIZE : code;
+
+		*(u32 *)(c->jit->write + (s->resume - low(c->jit->run))) = to - (s->resume + 4);
+	}
+}
+
+bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
+{
+	u64 n = (u64)(c->tlb - c->tlbs[0]) / SOFT_TLB_ENTRIES;
+	u32 link = c->jx.link, code;
+	struct soft_jit_jump *jump;
+
+	if (b->heat < -0x40000000)
+		b->heat = 0;
+	if (n >= SOFT_TLB_MODES || !c->long64 || !b->page) {
+		c->jx.link = 0;
+		return false;
+	}
+	code = b->code[n];
+	if (!code) {
+		code = soft_jit_translate(c, b, (unsigned)n);
+		if (c->jit->used == c->jit->size) { /* full */
+			soft_cache_flush(c);
+			return true;
+		}
+		if (!code) {
+			c->jx.link = 0;
+			return false;
+		}
+		b->code[n] = code;
+	}
+	if (link)
+		patch(c, b, code, (unsigned)n);
+	c->jx.link = 0;
+	c->jx.key = soft_jump_key32(c);
+	jump = &c->jit_jumps[(c->rip ^ c->rip >> 12) & (SOFT_JIT_JUMPS - 1)];
+	*jump = (struct soft_jit_jump){.rip = c->rip, .key = (u32)c->jx.key, .code = code - JIT_FAR_SIZE};
+	soft_cache_note_jump(c, c->rip);
+	if (n != SOFT_TLB_USER && !soft_jump_is_global(c, c->rip))
+		c->jx.own_pages = true;
+	c->jit->enter(code + JIT_CHECK_SIZE);
+	return true;
+}
