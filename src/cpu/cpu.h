@@ -77,7 +77,6 @@ struct cpu_config {
 	u64 tsc_hz;     /* rate of the guest's TSC: the host's own (clock_tsc_hz()) */
 	u64 tsc_offset; /* guest TSC = host TSC + tsc_offset; the same for all vCPUs at start */
 	bool interpret; /* soft engine: translate nothing */
-	bool check;     /* --soft-check: run engines' parts in lock-step */
 };
 
 struct cpu_ops {

@@ -73,7 +73,7 @@ bool soft_walk(struct soft_cpu *c, u64 linear, enum soft_access access, enum sof
                const u64 pdptes[4], struct soft_walk *w, u32 *error)
 {
 	bool pae = c->cr4 & CR4_PAE, four = soft_long_active(c), user_access = mode == SOFT_TLB_USER;
-	struct step step[4];
+	struct step step;
 
 	if (!(c->cr0 & CR0_PG)) {
 		*w = (struct soft_walk){.gpa = (u32)linear, .page_size = PAGE_SIZE, .write = true};
@@ -86,7 +86,7 @@ bool soft_walk(struct soft_cpu *c, u64 linear, enum soft_access access, enum sof
 
 again:;
 	u64 user = PTE_U, write = PTE_W, nx = 0, e, size;
-	unsigned steps = 0, level;
+	unsigned level;
 	u64 table;
 
 	if (four) {
@@ -111,7 +111,7 @@ again:;
 		if (pae) {
 			unsigned shift = 12 + 9 * (level - 1);
 
-			e = entry_read(c, table + (linear >> shift & 511) * 8, true, &step[steps++]);
+			e = entry_read(c, table + (linear >> shift & 511) * 8, true, &step);
 			leaf = level == 1 || (level < 4 && (e & PTE_PS));
 			size = BIT(shift);
 			if (e & PTE_P && reserved_bits(c, !four, level, e, leaf)) {
@@ -122,7 +122,7 @@ again:;
 		} else {
 			unsigned shift = 12 + 10 * (level - 1);
 
-			e = entry_read(c, table + (linear >> shift & 1023) * 4, false, &step[steps++]);
+			e = entry_read(c, table + (linear >> shift & 1023) * 4, false, &step);
 			leaf = level == 1 || ((e & PTE_PS) && (c->cr4 & CR4_PSE));
 			size = BIT(shift);
 			/* PSE-36: bits 20:13 are address bits 39:32; bit 21 is reserved. */
@@ -140,7 +140,7 @@ again:;
 		if (leaf)
 			break;
 		/* Used for translation, whatever comes of it (SDM vol. 3 4.8). */
-		if (!entry_mark(&step[steps - 1], PTE_A, pae))
+		if (!entry_mark(&step, PTE_A, pae))
 			goto again;
 		table = e & PTE_ADDR;
 	}
@@ -162,7 +162,7 @@ again:;
 		return false;
 	}
 
-	if (!entry_mark(&step[steps - 1], PTE_A | (access == SOFT_WRITE ? PTE_D : 0), pae))
+	if (!entry_mark(&step, PTE_A | (access == SOFT_WRITE ? PTE_D : 0), pae))
 		goto again;
 
 	u64 frame = e & PTE_ADDR;
