@@ -1,0 +1,256 @@
+#include "cpu/soft/block.h"
+#include "cpu/soft/jit_tr.h"
+#include "cpu/soft/mmu.h"
+#include "cpu/soft/vec.h"
+
+/* ---- copies ---- */
+
+/* The instruction with its memory operand at (T0), its ModRM.reg operand in reg (with VEX: only its low three
+ * bits count). */
+static void emit_at_t0(struct tr *t, const struct jit_insn *n, unsigned reg)
+{
+	const ZydisDecodedInstruction *z = &n->i.z;
+	struct jit_buf *b = &t->b;
+
+	if (z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
+		const u8 *v = n->i.bytes + z->raw.vex.offset;
+
+		e8(b, 0xc4);
+		if (v[0] == 0xc5) {
+			e8(b, (v[1] & 0x80) | 0x40 | 1);
+			e8(b, v[1] & 0x7f);
+		} else {
+			e8(b, (v[1] & 0x80) | 0x40 | (v[1] & 0x1f));
+			e8(b, v[2]);
+		}
+	} else {
+		bool repeat = z->mnemonic == ZYDIS_MNEMONIC_POPCNT || z->mnemonic == ZYDIS_MNEMONIC_TZCNT ||
+		              z->mnemonic == ZYDIS_MNEMONIC_LZCNT || z->mnemonic == ZYDIS_MNEMONIC_CRC32 ||
+		              z->mnemonic == ZYDIS_MNEMONIC_ADOX || n->kind == JIT_VECTOR;
+		bool size = false, lock = false;
+		u8 rep = 0;
+
+		for (unsigned p = 0; p < z->raw.prefix_count; p++) {
+			u8 v = z->raw.prefixes[p].value;
+
+			size |= v == 0x66;
+			lock |= v == 0xf0;
+			if (v == 0xf2 || v == 0xf3)
+				rep = v;
+		}
+		if (size)
+			e8(b, 0x66);
+		if (rep && repeat)
+			e8(b, rep);
+		if (lock)
+			e8(b, 0xf0);
+		e8(b,
+		   0x41 | (z->raw.rex.W && z->attributes & ZYDIS_ATTRIB_HAS_REX ? 8u : 0) | (reg >> 3) << 2);
+		if (z->opcode_map != ZYDIS_OPCODE_MAP_DEFAULT)
+			e8(b, 0x0f);
+		if (z->opcode_map == ZYDIS_OPCODE_MAP_0F38)
+			e8(b, 0x38);
+		if (z->opcode_map == ZYDIS_OPCODE_MAP_0F3A)
+			e8(b, 0x3a);
+	}
+	e8(b, z->opcode);
+	e8(b, (reg & 7) << 3 | (T0 & 7));
+	for (unsigned k = 0; k < ARRAY_SIZE(z->raw.imm); k++)
+		for (unsigned i = 0; i < z->raw.imm[k].size / 8u; i++)
+			e8(b, n->i.bytes[z->raw.imm[k].offset + i]);
+}
+
+static bool divides(const struct jit_insn *n)
+{
+	return n->i.z.mnemonic == ZYDIS_MNEMONIC_DIV || n->i.z.mnemonic == ZYDIS_MNEMONIC_IDIV;
+}
+
+/* The next instruction can raise a floating-point exception, or #DE. */
+static void may_fault(struct tr *t, const struct op *o)
+{
+	struct soft_jit *j = t->c->jit;
+
+	if (j->fault_count == JIT_FAULTS) {
+		j->used = j->size;
+		t->b.full = true;
+		return;
+	}
+	j->faults[j->fault_count++] =
+	        (struct jit_fault){.pc = here(&t->b), .op = low(o), .block = low(t->block), .host = t->host};
+}
+
+void tr_check_vector(struct tr *t, unsigned op, const struct op *o, u8 before)
+{
+	static const u8 live[] = {0x80, 0x3c, 0x25}, deny[] = {0xf6, 0x04, 0x25}; /* cmpb, testb */
+
+	if (!(o->vclass & ~t->vec))
+		return;
+	tr_save_flags(t, before);
+	if (!t->vec) {
+		for (unsigned i = 0; i < sizeof(live); i++)
+			e8(&t->b, live[i]);
+		e32(&t->b, low(&t->c->vec_live));
+		e8(&t->b, 0);
+		tr_cold(t, COLD_INTERPRET, op, e_jcc(&t->b, CC_E));
+	}
+	for (unsigned i = 0; i < sizeof(deny); i++)
+		e8(&t->b, deny[i]);
+	e32(&t->b, low(&t->c->vec_deny));
+	e8(&t->b, o->vclass);
+	tr_cold(t, COLD_INTERPRET, op, e_jcc(&t->b, CC_NE));
+	t->host = false;
+	t->vec |= o->vclass;
+}
+
+void tr_copy_memory(struct tr *t, unsigned op, const struct op *o, const struct jit_insn *n, u8 after)
+{
+	const ZydisDecodedOperand *m = &n->i.operands[n->mem];
+	bool write = m->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE, vector = n->kind == JIT_VECTOR;
+	bool general = n->reg >= 0 && jit_is_general(&n->i.operands[n->reg]), spare;
+	unsigned reg = general ? o->r[n->reg] >> 3
+	                       : n->i.z.raw.modrm.reg | (n->i.z.raw.rex.R && n->reg >= 0 ? 8u : 0);
+	struct soft_cpu *c = t->c;
+
+	tr_save_flags(t, n->live);
+	tr_address(t, o);
+	if (vector && vec_info(o)->align) {
+		static const u8 test[] = {0x41, 0xf6, 0xc2}; /* test $…, %r10b */
+
+		for (unsigned i = 0; i < sizeof(test); i++)
+			e8(&t->b, test[i]);
+		e8(&t->b, vec_info(o)->align);
+		tr_cold(t, COLD_INTERPRET, op, e_jcc(&t->b, CC_NE));
+	}
+	tr_check(t, op, m->size / 8, write, write);
+	spare = general && jit_displaced(reg);
+	if (spare) {
+		if (write)
+			e_store(&t->b, &c->jx.temp, T1);
+		e_load(&t->b, T1, &c->regs[reg]);
+	}
+	tr_need_flags(t, n->read | (n->write ? after & (u8)~n->kill : 0));
+	if (vector || divides(n))
+		may_fault(t, o);
+	emit_at_t0(t, n, spare ? T1 : reg);
+	if (spare) {
+		if (n->i.operands[n->reg].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
+			e_store(&t->b, &c->regs[reg], T1);
+		if (write)
+			e_load(&t->b, T1, &c->jx.temp);
+	}
+	if (n->write) {
+		t->host = true;
+		t->saved = false;
+	}
+	if (write) {
+		tr_save_flags(t, after);
+		tr_check_written(t, op, false);
+	}
+}
+
+void tr_copy_registers(struct tr *t, const struct op *o, const struct jit_insn *n, u8 after)
+{
+	const ZydisDecodedInstruction *z = &n->i.z;
+	unsigned loaded = 0, stored = 0;
+
+	tr_need_flags(t, n->read | (n->write ? after & (u8)~n->kill : 0));
+	for (unsigned k = 0; k < z->operand_count_visible && k < 3; k++) {
+		unsigned reg = o->r[k] >> 3;
+
+		if (n->i.operands[k].type != ZYDIS_OPERAND_TYPE_REGISTER ||
+		    !jit_is_general(&n->i.operands[k]) || !jit_displaced(reg))
+			continue;
+		if (!(loaded & 1u << reg))
+			e_load(&t->b, reg, &t->c->regs[reg]);
+		loaded |= 1u << reg;
+		if (n->i.operands[k].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
+			stored |= 1u << reg;
+	}
+	if (n->kind == JIT_VECTOR || divides(n))
+		may_fault(t, o);
+	for (unsigned k = 0; k < z->length; k++)
+		e8(&t->b, n->i.bytes[k]);
+	for (unsigned reg = T0; reg <= T1; reg++)
+		if (stored & 1u << reg)
+			e_store(&t->b, &t->c->regs[reg], reg);
+	if (n->write) {
+		t->host = true;
+		t->saved = false;
+	}
+}
+
+void tr_lea(struct tr *t, const struct op *o, const struct jit_insn *n)
+{
+	unsigned reg = o->r[0] >> 3;
+	struct soft_cpu *c = t->c;
+
+	if (o->base == SREG_PAGE_RIP) {
+		e_load(&t->b, T0, &c->regs[SREG_PAGE_RIP]);
+		if (o->size == 2)
+			e8(&t->b, 0x66);
+		if (o->size == 2 && jit_displaced(reg))
+			e_load(&t->b, T1, &c->regs[reg]), t->b.full = true; /* not worth its code */
+		e_mem(&t->b, o->size == 8, OP_LEA, jit_displaced(reg) ? T0 : reg, T0, NO_REG, 0, o->disp);
+		if (jit_displaced(reg))
+			e_store(&t->b, &c->regs[reg], T0);
+		return;
+	}
+	if (o->base < REG_COUNT && jit_displaced(o->base))
+		e_load(&t->b, o->base, &c->regs[o->base]);
+	if (o->index < REG_COUNT && jit_displaced(o->index) && o->index != o->base)
+		e_load(&t->b, o->index, &c->regs[o->index]);
+	if (o->size == 2 && jit_displaced(reg) && reg != o->base && reg != o->index)
+		e_load(&t->b, reg, &c->regs[reg]);
+	for (unsigned k = 0; k < n->i.z.length; k++)
+		e8(&t->b, n->i.bytes[k]);
+	if (jit_displaced(reg))
+		e_store(&t->b, &c->regs[reg], reg);
+}
+
+/* ---- stack ---- */
+
+void tr_push(struct tr *t, unsigned op, const struct op *o, u8 before)
+{
+	struct soft_cpu *c = t->c;
+
+	tr_save_flags(t, before);
+	tr_push_check(t, op);
+	if (op_kind(o, 0) == KIND_IMM) {
+		e_mem(&t->b, true, 0xc7, 0, T0, NO_REG, 0, 0);
+		e32(&t->b, (u32)o->imm);
+	} else if (jit_displaced(o->r[0] >> 3)) {
+		e_store(&t->b, &c->jx.temp, T1);
+		e_load(&t->b, T1, &c->regs[o->r[0] >> 3]);
+		e_mem(&t->b, true, OP_STORE, T1, T0, NO_REG, 0, 0);
+		e_load(&t->b, T1, &c->jx.temp);
+	} else {
+		e_mem(&t->b, true, OP_STORE, o->r[0] >> 3, T0, NO_REG, 0, 0);
+	}
+	tr_move_rsp(t, -8);
+	tr_check_written(t, op, false);
+}
+
+void tr_pop(struct tr *t, unsigned op, const struct op *o, u8 before)
+{
+	unsigned reg = o->r[0] >> 3;
+
+	tr_save_flags(t, before);
+	e_mov(&t->b, T0, REG_RSP);
+	tr_check(t, op, 8, false, false);
+	tr_move_rsp(t, 8);
+	if (jit_displaced(reg)) {
+		e_mem(&t->b, true, OP_LOAD, T1, T0, NO_REG, 0, 0);
+		e_store(&t->b, &t->c->regs[reg], T1);
+	} else {
+		e_mem(&t->b, true, OP_LOAD, reg, T0, NO_REG, 0, 0);
+	}
+}
+
+void tr_leave(struct tr *t, unsigned op, u8 before)
+{
+	tr_save_flags(t, before);
+	e_mov(&t->b, T0, REG_RBP);
+	tr_check(t, op, 8, false, false);
+	e_mem(&t->b, true, OP_LEA, REG_RSP, REG_RBP, NO_REG, 0, 8);
+	e_mem(&t->b, true, OP_LOAD, REG_RBP, T0, NO_REG, 0, 0);
+}

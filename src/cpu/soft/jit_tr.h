@@ -1,0 +1,101 @@
+/*
+ * A block while it is being translated: what the translator's parts share. jit_translate.c goes through the
+ * block's operations and writes what is off the main line behind it; jit_memory.c has addresses and their
+ * checks, jit_copy.c what computes and moves, jit_flow.c jumps, calls and returns, jit_system.c what kernels
+ * do. The rules that all code keeps are in jit.h.
+ */
+#pragma once
+
+#include "cpu/soft/jit_emit.h"
+#include "cpu/soft/jit_insn.h"
+
+/* Code off the main line, written behind it. */
+enum cold_kind { COLD_INTERPRET, COLD_WRITTEN, COLD_CHAIN, COLD_FAR, COLD_MISS, COLD_EVENT, COLD_STALE };
+struct cold {
+	u8 kind;
+	bool load; /* interpret: the main line goes on with the flags in the host's */
+	u16 op;
+	u8 *site; /* the rel32 that goes there */
+	u32 resume;
+	s64 disp; /* chain, far, miss: where to */
+};
+enum { COLDS = 4 * JIT_INSNS };
+
+struct tr {
+	struct soft_cpu *c;
+	struct soft_block *block;
+	struct jit_buf b;
+	unsigned mode;
+	u32 check;        /* this code's own check entry */
+	bool host, saved; /* where the flags are: in the host's, in c->af */
+	u8 vec; /* classes of vector instructions that are known to be allowed, vectors being live */
+	unsigned colds, open; /* open: the first whose resume is not known yet */
+	struct cold cold[COLDS];
+};
+
+/* R10 and R11: they live in c->regs. */
+static inline bool jit_displaced(unsigned reg)
+{
+	return reg == T0 || reg == T1;
+}
+static inline bool jit_in_page(s64 disp)
+{
+	return disp >= 0 && disp < (s64)PAGE_SIZE;
+}
+
+/* ---- jit_translate.c ---- */
+
+/* Saves live flags in c->af; clobbers T0. */
+void tr_save_flags(struct tr *t, u8 live);
+/* The host's flags from c->af; keeps T0 and T1. */
+void tr_load_flags(struct tr *t);
+/* Brings flags that are live into the host's. */
+void tr_need_flags(struct tr *t, u8 live);
+/* A way out, taken by the rel32 at site. */
+struct cold *tr_cold(struct tr *t, unsigned kind, unsigned op, u8 *site);
+/* The interpreter does the op. */
+void tr_interpret(struct tr *t, unsigned op, u8 before);
+
+/* ---- jit_memory.c ---- */
+
+/* Effective address of o's memory operand to T0; clobbers T1. */
+void tr_address(struct tr *t, const struct op *o);
+/* Linear address in T0 to host address in T0; page: its page word's address to T1, else T1 is free. Flags are
+ * lost: the caller has saved live ones. */
+void tr_check(struct tr *t, unsigned op, unsigned size, bool write, bool page);
+/* After a store: T1 has the page word's address. T0 is free. last: a call's push. */
+void tr_check_written(struct tr *t, unsigned op, bool last);
+/* Room on the stack for 8 bytes: host address to T0, page word to T1. rsp does not change yet. */
+void tr_push_check(struct tr *t, unsigned op);
+void tr_move_rsp(struct tr *t, s32 by);
+
+/* ---- jit_copy.c; before, after: flags live in front of the op and behind it ---- */
+
+/* Vector state must be live, the class of o be allowed. */
+void tr_check_vector(struct tr *t, unsigned op, const struct op *o, u8 before);
+void tr_copy_memory(struct tr *t, unsigned op, const struct op *o, const struct jit_insn *n, u8 after);
+void tr_copy_registers(struct tr *t, const struct op *o, const struct jit_insn *n, u8 after);
+void tr_lea(struct tr *t, const struct op *o, const struct jit_insn *n);
+void tr_push(struct tr *t, unsigned op, const struct op *o, u8 before);
+void tr_pop(struct tr *t, unsigned op, const struct op *o, u8 before);
+void tr_leave(struct tr *t, unsigned op, u8 before);
+
+/* ---- jit_flow.c ---- */
+
+/* Flags live behind jump o, where it is taken. */
+u8 tr_live_after_jump(struct tr *t, const struct op *o);
+/* The rel32 at `from` goes to offset off of this page. */
+void tr_link(struct tr *t, u8 *from, unsigned off, bool fast);
+/* To page rip + disp, which is in another page. */
+void tr_far_jump(struct tr *t, s64 disp);
+/* Page rip + disp to T0. */
+void tr_rip_to_t0(struct tr *t, s64 disp);
+void tr_jcc(struct tr *t, const struct op *o, const struct jit_insn *n);
+void tr_jmp(struct tr *t, unsigned op, const struct op *o);
+void tr_call(struct tr *t, unsigned op, const struct op *o);
+void tr_ret(struct tr *t, unsigned op, const struct op *o);
+
+/* ---- jit_system.c ---- */
+
+/* Does op if it is one of those that this file knows; else false, and nothing was written. */
+bool tr_system(struct tr *t, unsigned op, const struct op *o, const struct jit_insn *n, u8 after);
