@@ -1,0 +1,239 @@
+"""The work of bench/work on three machines: this host, QEMU's TCG, ours.
+
+A machine is a process that runs bench-work and speaks its protocol. Rows are measured by the CPU time that the host
+spent on the whole process (natively: on bench-work and its children), read while bench-work waits for a line. Counts are
+found for each machine by doubling, so that a measurement takes about TARGET seconds; what is compared is one unit.
+"""
+import math, os, statistics, subprocess, sys, time
+import boot, machine
+
+WORK = machine.ROOT + "/build/bench"
+CMDLINE = "console=ttyS0 quiet panic=-1 rdinit=/bench-work"
+MEMORY = 1024
+TARGET = 0.4
+TOOLS = ("gzip", "zstd", "python3", "gcc")
+# Ours / native; boot in CPU seconds, memory in MiB, smp as the speed-up of two vCPUs.
+GOALS = {"crc": 2, "coremark": 2, "qsort": 2, "fib": 2, "indirect": 2.5, "nbody": 1.8, "matmul": 1.8,
+         "matmul-sse2": 1.8, "matmul-avx2": 1.8, "sse-int": 1.1, "x87": 1.1, "aes-256-gcm": 1.3, "sha-256": 1.3,
+         "rsa-2048": 1.8, "memcpy": 1.3, "sum64": 2, "chase-16k": 2.4, "chase-1m": 1.4, "getppid": 3, "read": 3,
+         "fork": 5, "exec": 3, "fault": 4, "mmap": 5, "pipe": 6, "gzip": 1.8, "zstd": 2, "python3": 3, "gcc": 3.5,
+         "boot": 0.6, "memory": 24, "smp": 1.9}
+WHOLE = ("boot", "memory", "smp")
+
+
+class Machine:
+    def __init__(self, name, argv):
+        self.name, self.guest, self.dead = name, name != "native", None
+        # Unbuffered: what is read here is all there is.
+        self.child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+                                      stderr=subprocess.STDOUT, cwd=WORK + "/root")
+        self.wait("@hello")
+
+    def wait(self, word):
+        """The line that begins with word; what a kernel says is passed over."""
+        said = []
+        while True:
+            line = self.child.stdout.readline().decode(errors="replace").strip()
+            said.append(line)
+            # A line of the kernel's may be in front of it.
+            at = line.find("@")
+            if at >= 0 and line[at:].startswith(word):
+                return line[at:].split()
+            if "@error" in line:
+                raise RuntimeError(f"{self.name}: {line}")
+            if not line and self.child.poll() is not None:
+                raise RuntimeError(f"{self.name}: ended with status {self.child.returncode}: " + " | ".join(said[-5:]))
+
+    def say(self, text):
+        self.child.stdin.write(text.encode() + b"\n")
+
+    def clock(self):
+        # The CPU-time clock of another process (clock_getcpuclockid(3)).
+        return time.clock_gettime(~self.child.pid << 3 | 2)
+
+    def measure(self, row, count):
+        """(CPU seconds, checksum, wall seconds) of count units."""
+        self.say(f"{row} {count}")
+        self.wait("@ready")
+        start, wall = self.clock(), time.monotonic()
+        self.say("go")
+        self.wait("@stop")
+        cpu, wall = self.clock() - start, time.monotonic() - wall
+        _, checksum, own, _ = self.wait("@done")
+        return cpu if self.guest else int(own) / 1e6, checksum, wall
+
+    def calibrate(self, row, target):
+        count = 1
+        while True:
+            cpu = self.measure(row, count)[0]
+            if cpu >= target / 8:
+                return max(1, round(count * target / cpu))
+            count *= 4 if cpu < target / 64 else 2
+
+    def close(self):
+        if self.child.poll() is None:
+            try:
+                self.say("quit")
+                self.child.wait(timeout=20)
+            except (OSError, subprocess.TimeoutExpired):
+                self.child.kill()
+                self.child.wait()
+
+
+def argv_of(name, options, tools, cpus=1):
+    initrd = WORK + ("/initrd-tools.img" if tools else "/initrd.img")
+    if name == "native":
+        return ["./bench-work"]
+    if name == "tcg":
+        return machine.qemu(initrd, CMDLINE, MEMORY, cpus)
+    return machine.insula(options.insula, options.engine, initrd, CMDLINE, MEMORY, cpus)
+
+
+def measure_rows(options, names, rows, results):
+    machines = {}
+    tools = any(row in TOOLS for row in rows)
+    try:
+        for name in names:
+            machines[name] = Machine(name, argv_of(name, options, tools))
+        for row in rows:
+            samples, sums, counts = {name: [] for name in machines}, {}, {}
+            for _ in range(options.runs):
+                for name in list(machines):
+                    try:
+                        if name not in counts:
+                            counts[name] = machines[name].calibrate(row, TARGET)
+                        cpu, sums[name], _ = machines[name].measure(row, counts[name])
+                        samples[name].append(cpu / counts[name])
+                    except (RuntimeError, OSError) as error:
+                        print(f"{row}: {error}", file=sys.stderr)
+                        machines[name].close()
+                        machines[name] = Machine(name, argv_of(name, options, tools))
+                        break
+            results[row] = {name: statistics.median(s) for name, s in samples.items() if s}
+            if len(set(sums.values())) > 1:
+                print(f"{row}: WRONG, checksums differ: {sums}", file=sys.stderr)
+                results[row]["wrong"] = True
+            print_row(row, results[row], options)
+    finally:
+        for m in machines.values():
+            m.close()
+
+
+def measure_boot(options, names, results):
+    found = {}
+    for name in names:
+        if name == "native":
+            continue
+        argv = (machine.qemu(boot.INITRD, boot.CMDLINE, boot.MEMORY) if name == "tcg" else
+                machine.insula(options.insula, options.engine, boot.INITRD, boot.CMDLINE, boot.MEMORY))
+        found[name] = statistics.median(boot.once(argv)[0] for _ in range(options.runs))
+    results["boot"] = found
+
+
+def measure_memory(options, names, results):
+    """After the boot of a guest of 256 MiB that then waits for a command."""
+    found = {}
+    for name in names:
+        if name == "native":
+            continue
+        initrd, cmdline = WORK + "/initrd.img", CMDLINE
+        argv = (machine.qemu(initrd, cmdline, 256) if name == "tcg" else
+                machine.insula(options.insula, options.engine, initrd, cmdline, 256))
+        m = Machine(name, argv)
+        m.measure("fork", 50)
+        time.sleep(1)
+        found[name] = machine.own_memory(m.child.pid, 256)
+        m.close()
+    results["memory"] = found
+
+
+def measure_smp(options, names, results):
+    """How many times faster two processes' work is done by two vCPUs than by one: the best of all runs, in wall time."""
+    found = {}
+    for name in names:
+        m = Machine(name, argv_of(name, options, False, 2))
+        m.measure("parallel-2", 1)
+        count = m.calibrate("parallel-1", TARGET)
+        one = min(m.measure("parallel-1", count)[2] for _ in range(options.runs + 2))
+        two = min(m.measure("parallel-2", count)[2] for _ in range(options.runs + 2))
+        m.close()
+        found[name] = 2 * one / two
+    results["smp"] = found
+
+
+def cell(value, form="{:.2f}"):
+    return form.format(value) if value is not None else "-"
+
+
+def unit(seconds):
+    if seconds is None:
+        return "-"
+    for scale, name in ((1, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if seconds >= scale:
+            return f"{seconds / scale:.3g} {name}"
+    return f"{seconds / 1e-9:.3g} ns"
+
+
+def columns(row, found):
+    native, tcg, ours = (found.get(name) for name in ("native", "tcg", "insula"))
+
+    def over(a, b):
+        return a / b if a and b else None
+    if row in WHOLE:
+        form = {"boot": "{:.2f} s", "memory": "{:.0f} MiB", "smp": "{:.2f}×"}[row]
+        return [row, cell(native, form), cell(tcg, form), cell(ours, form), "-", "-",
+                cell(over(ours, tcg) if row == "smp" else over(tcg, ours)), cell(GOALS[row], form)], \
+            ours and (ours < GOALS[row] if row == "smp" else ours > GOALS[row])
+    ratio = over(ours, native)
+    return [row, unit(native), unit(tcg), unit(ours), cell(over(tcg, native)), cell(ratio), cell(over(tcg, ours)),
+            "≤ " + str(GOALS[row])], (ratio and ratio > GOALS[row]) or "wrong" in found
+
+
+HEADINGS = ["row", "native", "TCG", "ours", "TCG/native", "ours/native", "TCG/ours", "goal"]
+
+
+def print_line(cells, options, mark=""):
+    if options.markdown:
+        print("| " + " | ".join(cells) + " |", flush=True)
+    else:
+        print(f"{cells[0]:12}" + "".join(f"{c:>12}" for c in cells[1:]) + mark, flush=True)
+
+
+def print_row(row, found, options):
+    cells, missed = columns(row, found)
+    print_line(cells, options, " WRONG" if "wrong" in found else "  missed" if missed else "")
+
+
+def geometric(values):
+    values = [v for v in values if v]
+    return math.exp(sum(map(math.log, values)) / len(values)) if values else None
+
+
+def run(options):
+    machine.prepare()
+    subprocess.run([machine.ROOT + "/bench/work/build", WORK], check=True)
+    names = ["native", "tcg", "insula"]
+    if options.no_qemu:
+        names.remove("tcg")
+    if options.no_native:
+        names.remove("native")
+    rows = options.rows.split(",") if options.rows else list(GOALS)
+    for row in rows:
+        if row not in GOALS:
+            sys.exit(f"no row {row}: see --list")
+    print_line(HEADINGS, options)
+    if options.markdown:
+        print("|" + "---|" * len(HEADINGS))
+    results = {}
+    kernels = [row for row in rows if row not in WHOLE]
+    if kernels:
+        measure_rows(options, names, kernels, results)
+    for row, measure in (("boot", measure_boot), ("memory", measure_memory), ("smp", measure_smp)):
+        if row in rows:
+            measure(options, names, results)
+            print_row(row, results[row], options)
+
+    def means(a, b):
+        return geometric([results[r][a] / results[r][b] for r in kernels if a in results[r] and b in results[r]])
+    print_line(["mean", "", "", "", cell(means("tcg", "native")), cell(means("insula", "native")),
+                cell(means("tcg", "insula")), "≤ 2"], options)
