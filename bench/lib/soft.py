@@ -51,14 +51,24 @@ class Machine:
         # The CPU-time clock of another process (clock_getcpuclockid(3)).
         return time.clock_gettime(~self.child.pid << 3 | 2)
 
+    def waited(self):
+        """Seconds that each thread was ready and had no CPU: what others do to a machine."""
+        delays = {}
+        for thread in os.listdir(f"/proc/{self.child.pid}/task"):
+            with open(f"/proc/{self.child.pid}/task/{thread}/schedstat") as stat:
+                delays[thread] = int(stat.read().split()[1]) / 1e9
+        return delays
+
     def measure(self, row, count):
-        """(CPU seconds, checksum, wall seconds) of count units."""
+        """(CPU seconds, checksum, wall seconds less those that a guest's process waited for a CPU) of count units."""
         self.say(f"{row} {count}")
         self.wait("@ready")
-        start, wall = self.clock(), time.monotonic()
+        waited, start, wall = self.waited(), self.clock(), time.monotonic()
         self.say("go")
         self.wait("@stop")
         cpu, wall = self.clock() - start, time.monotonic() - wall
+        if self.guest:
+            wall -= max((delay - waited.get(thread, 0) for thread, delay in self.waited().items()), default=0)
         _, checksum, own, _ = self.wait("@done")
         return cpu if self.guest else int(own) / 1e6, checksum, wall
 
@@ -148,7 +158,8 @@ def measure_memory(options, names, results):
 
 
 def measure_smp(options, names, results):
-    """How many times faster two processes' work is done by two vCPUs than by one: the best of all runs, in wall time."""
+    """How many times faster two processes' work is done by two vCPUs than by one: the best of all runs, in wall time.
+    Other load on the host spoils it: native tells how much."""
     found = {}
     for name in names:
         m = Machine(name, argv_of(name, options, False, 2))

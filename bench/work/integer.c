@@ -290,7 +290,8 @@ static u64 fib_unit(void)
 		return x * (2 * n + 1) + n;                 \
 	}
 STEP(0)
-STEP(1) STEP(2) STEP(3) STEP(4) STEP(5) STEP(6)
+STEP(1)
+STEP(2) STEP(3) STEP(4) STEP(5) STEP(6)
         STEP(7) static u32 (*steps[8])(u32) = {step0, step1, step2, step3, step4, step5, step6, step7};
 
 static u64 indirect_unit(void)

@@ -103,9 +103,13 @@ static void measure(const struct row *r, u64 count)
 	u64 sum = 0, cpu, wall;
 	char line[64];
 
-	if (r->setup && ready != r)
-		r->setup();
-	ready = r;
+	if (ready != r) {
+		if (ready && ready->release)
+			ready->release();
+		if (r->setup)
+			r->setup();
+		ready = r;
+	}
 	printf("@ready\n");
 	fflush(stdout);
 	if (!fgets(line, sizeof(line), stdin))

@@ -10,8 +10,6 @@ static u8 *from, *to;
 
 static void copy_setup(void)
 {
-	if (from)
-		return;
 	from = malloc(COPY);
 	to = malloc(COPY);
 	if (!from || !to)
@@ -19,6 +17,12 @@ static void copy_setup(void)
 	for (size_t i = 0; i < COPY; i++)
 		from[i] = (u8)(i * 13 + (i >> 12));
 	memset(to, 1, COPY);
+}
+
+static void copy_release(void)
+{
+	free(from);
+	free(to);
 }
 
 static u64 copy_unit(void)
@@ -115,7 +119,7 @@ static u64 large_unit(void)
 }
 
 const struct row rows_memory[] = {
-        {.name = "memcpy", .setup = copy_setup, .unit = copy_unit},
+        {.name = "memcpy", .setup = copy_setup, .unit = copy_unit, .release = copy_release},
         {.name = "sum64", .setup = sum_setup, .unit = sum_unit},
         {.name = "chase-16k", .setup = small_setup, .unit = small_unit},
         {.name = "chase-1m", .setup = large_setup, .unit = large_unit},

@@ -76,12 +76,12 @@ static u64 zstd_unit(void)
 
 static u64 python_unit(void)
 {
-	return run((char *[]){"python3", "-I", "bench-python.py", NULL});
+	return run((char *[]){"/usr/bin/python3", "-I", "bench-python.py", NULL});
 }
 
 static u64 gcc_unit(void)
 {
-	return run((char *[]){"gcc", "-O1", "-S", "-x", "cpp-output", "-o", "-", "bench-unit.i", NULL});
+	return run((char *[]){"gcc", "-O1", "-c", "-x", "cpp-output", "-o", OUTPUT, "bench-unit.i", NULL});
 }
 
 /* ---- two CPUs ---- */

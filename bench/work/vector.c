@@ -78,7 +78,8 @@ static u64 matrix_sum(void)
 	return mix(bits(c[7]), bits(c[SIDE * SIDE - 5]));
 }
 
-__attribute__((noinline)) static void multiply(void)
+/* Scalar: one product and one sum at a time. */
+__attribute__((noinline, optimize("no-tree-vectorize"))) static void multiply(void)
 {
 	for (unsigned i = 0; i < SIDE; i++)
 		for (unsigned j = 0; j < SIDE; j++) {

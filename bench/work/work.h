@@ -3,7 +3,7 @@
  *
  * A row is one kind of work. Its unit is small and always the same, and gives a checksum that depends on
  * nothing but the work done: the program compares it from unit to unit, bench/run from machine to machine.
- * setup and unit run in one process; what a row allocates it keeps.
+ * All rows share a process; large memory is given back by release, as it would make fork slower.
  */
 #pragma once
 
@@ -17,10 +17,10 @@ typedef uint8_t u8;
 
 struct row {
 	const char *name;
-	void (*setup)(void); /* or NULL: once, not measured */
+	void (*setup)(void); /* or NULL; not measured */
 	u64 (*unit)(void);
-	u64 (*check)(
-	        void); /* or NULL: after the last unit, not measured; its value takes the checksum's place */
+	void (*release)(void); /* or NULL: before another row's setup */
+	u64 (*check)(void);    /* or NULL: after the last unit, not measured; takes the checksum's place */
 };
 
 /* Each ends with a row without a name. */
