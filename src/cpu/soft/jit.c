@@ -2,6 +2,7 @@
 #include "cpu/soft/block.h"
 #include "cpu/soft/jit_emit.h"
 #include "cpu/soft/jit_insn.h"
+#include "cpu/soft/jit_map.h"
 #include "cpu/soft/mmu.h"
 #include "cpu/soft/vec.h"
 #include "cpu/soft/vec_signal.h"
@@ -241,6 +242,8 @@ void soft_jit_init(struct soft_cpu *c)
 	c->jx.written = (u64)written;
 	c->jx.fault = (u64)fault;
 	trampolines(c);
+	j->map = jit_map_new();
+	jit_map_name(j->map, (u64)j->run, (u64)j->run + j->fixed, "trampolines");
 }
 
 void soft_jit_release(struct soft_cpu *c)
@@ -255,6 +258,7 @@ void soft_jit_release(struct soft_cpu *c)
 		munmap(j->run, j->size);
 	if (j->signal_stack != MAP_FAILED)
 		munmap(j->signal_stack, SIGNAL_STACK);
+	jit_map_free(j->map);
 	free(j->insns);
 	free(j->faults);
 	free(j);
@@ -271,6 +275,7 @@ void soft_jit_flush(struct soft_cpu *c)
 {
 	if (!c->jit)
 		return;
+	jit_map_flush(c->jit->map, (u64)c->jit->run + c->jit->fixed, c->jit->size - c->jit->fixed);
 	c->jit->used = c->jit->fixed;
 	c->jit->fault_count = 0;
 	c->jx.link = 0;
@@ -329,6 +334,7 @@ bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 			return false;
 		}
 		b->code[n] = code;
+		jit_map_block(c->jit->map, code - JIT_FAR_SIZE, (u64)c->jit->run + c->jit->used, c->rip, c->cpl);
 	}
 	if (link)
 		patch(c, b, code, (unsigned)n);

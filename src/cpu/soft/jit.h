@@ -81,6 +81,7 @@ struct soft_jit {
 	unsigned fault_count;
 	void (*enter)(u64 code);
 	void *signal_stack;
+	struct jit_map *map;    /* NULL: not wanted */
 	struct jit_insn *insns; /* of the block being translated */
 	u8 page[PAGE_SIZE];     /* a copy of its page */
 };
