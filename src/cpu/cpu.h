@@ -77,6 +77,7 @@ struct cpu_config {
 	u64 tsc_hz;     /* rate of the guest's TSC: the host's own (clock_tsc_hz()) */
 	u64 tsc_offset; /* guest TSC = host TSC + tsc_offset; the same for all vCPUs at start */
 	bool interpret; /* soft engine: translate nothing */
+	bool check;     /* soft engine: interpret and translate everything, and compare (--soft-check) */
 };
 
 struct cpu_ops {

@@ -259,8 +259,11 @@ static int accel_check(const struct vmm_config *c, struct error *e)
 {
 	if (c->accel == VMM_ACCEL_KVM)
 		return error_set(e, 0, "--accel kvm: not built yet, --accel soft is there");
-	if (c->soft_check)
-		return error_set(e, 0, "--soft-check: not built yet");
+	if (c->soft_check && c->cpus > 1)
+		return error_set(
+		        e, 0,
+		        "--soft-check takes one vCPU (--cpus 1): others would write to memory while a "
+		        "block is run twice");
 	if (c->accel == VMM_ACCEL_AUTO)
 		log_info("accel: soft, because the kvm engine is not built yet");
 	else
@@ -286,7 +289,8 @@ static int cpus_add(struct machine *m, struct error *e)
 	        .count = m->config->cpus,
 	        .board = board_cpu_interface(m->board),
 	        .tsc_hz = clock_tsc_hz(),
-	        .interpret = !m->config->soft_translate,
+	        .interpret = !m->config->soft_translate && !m->config->soft_check,
+	        .check = m->config->soft_check,
 	};
 
 	for (unsigned i = 0; i < m->config->cpus; i++) {

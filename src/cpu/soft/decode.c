@@ -1,4 +1,5 @@
 #include "cpu/soft/decode.h"
+#include "cpu/soft/lockstep.h"
 #include "cpu/soft/block.h"
 #include "cpu/soft/features.h"
 
@@ -295,8 +296,11 @@ enum soft_decode_result soft_decode(struct soft_cpu *c, enum soft_mode mode, con
 		for (unsigned k = 0; k < sizeof(i.bytes); k++)
 			i.bytes[k] = k < i.z.length ? bytes[k] : 0;
 		fill(o, &i);
-		if (bind(c, o, &i, ends))
+		if (bind(c, o, &i, ends)) {
+			if (unlikely(c->lockstep != NULL) && soft_lockstep_once(&i))
+				o->flags |= OPF_ONCE;
 			return SOFT_DECODE_OK;
+		}
 		*o = (struct op){.off = (u16)off, .len = i.z.length};
 	}
 	o->fn = op_undefined;

@@ -3,6 +3,7 @@
 #include "cpu/soft/jit_emit.h"
 #include "cpu/soft/jit_insn.h"
 #include "cpu/soft/jit_map.h"
+#include "cpu/soft/lockstep.h"
 #include "cpu/soft/mmu.h"
 #include "cpu/soft/vec.h"
 #include "cpu/soft/vec_signal.h"
@@ -32,6 +33,8 @@ static bool interpret(struct soft_cpu *c, const struct jit_site *s)
 
 	c->block = (struct soft_block *)(u64)s->block;
 	c->op = o;
+	if (unlikely(c->lockstep != NULL))
+		soft_lockstep_call(c, o);
 	next = o->fn(c, o);
 	if (VEC_PARK_ALWAYS && c->vec_live)
 		soft_vec_park(c);
@@ -43,6 +46,8 @@ static bool interpret(struct soft_cpu *c, const struct jit_site *s)
 	}
 	if (unlikely(c->tlb != tlb))
 		return leave(c, next);
+	if (unlikely(c->lockstep != NULL))
+		soft_lockstep_return(c, next);
 	if (live && !c->vec_live && !VEC_PARK_ALWAYS)
 		soft_vec_unpark(c);
 	c->jx.key = soft_jump_key32(c);
@@ -87,6 +92,8 @@ static _Noreturn void fault(struct soft_cpu *c, u64 pc, unsigned trap)
 	c->op = (const struct op *)(u64)j->faults[from].op;
 	if (j->faults[from].host)
 		c->af = (u16)c->jx.temp;
+	if (unlikely(c->lockstep != NULL))
+		soft_lockstep_call(c, c->op);
 	if (trap == EXC_DE)
 		soft_raise(c, EXC_DE);
 	soft_vec_fault(c, trap);
@@ -209,7 +216,7 @@ static bool host_has_bmi2(void)
 void soft_jit_init(struct soft_cpu *c)
 {
 	const char *text = getenv("INSULA_TRANSLATE"); /* for tests: 1 translates everything, 0 nothing */
-	int fd, threshold = text ? atoi(text) : HOT;
+	int fd, threshold = text ? atoi(text) : c->base.config.check ? 1 : HOT;
 	struct soft_jit *j;
 
 	if (c->base.config.interpret || threshold <= 0 || (u64)(c + 1) >> 31 || !host_has_bmi2() ||
@@ -334,9 +341,10 @@ bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 			return false;
 		}
 		b->code[n] = code;
-		jit_map_block(c->jit->map, code - JIT_FAR_SIZE, (u64)c->jit->run + c->jit->used, c->rip, c->cpl);
+		jit_map_block(c->jit->map, code - JIT_FAR_SIZE, (u64)c->jit->run + c->jit->used, c->rip,
+		              c->cpl);
 	}
-	if (link)
+	if (link && !c->lockstep)
 		patch(c, b, code, (unsigned)n);
 	c->jx.link = 0;
 	c->jx.key = soft_jump_key32(c);
@@ -345,6 +353,14 @@ bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 	soft_cache_note_jump(c, c->rip);
 	if (n != SOFT_TLB_USER && !soft_jump_is_global(c, c->rip))
 		c->jx.own_pages = true;
+	if (unlikely(c->lockstep != NULL)) {
+		/* Jumps hit, but come back. */
+		jump->code = c->jit->miss;
+		soft_lockstep_enter(c, b);
+		c->jit->enter(code + JIT_CHECK_SIZE);
+		soft_lockstep_leave(c);
+		return true;
+	}
 	c->jit->enter(code + JIT_CHECK_SIZE);
 	return true;
 }

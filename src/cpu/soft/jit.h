@@ -14,6 +14,9 @@
  * the registers go to c->regs and the interpreter does that one instruction (soft_jit_interpret()): so
  * faults, MMIO and stores to code are its business alone.
  *
+ * Under the lock-step check (lockstep.h) all code comes back to C behind its block: nothing is linked, and
+ * the jump table holds the way out.
+ *
  * Entries of a block's code, in this order: "far" (T0 is rip: sets SREG_PAGE_RIP), "check" (events,
  * generation of the page), "fast" (neither). Forward jumps within the page go to fast, backward ones to
  * check, all others through the jump table by rip (jit_jumps) to far. Code depends on the data TLB in use

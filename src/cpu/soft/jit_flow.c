@@ -50,6 +50,8 @@ static u32 known(struct tr *t, unsigned off, bool fast)
 	struct soft_block *to;
 	u32 code;
 
+	if (t->c->lockstep)
+		return 0;
 	if (off == t->block->off)
 		return t->check;
 	to = soft_block_find(t->c, t->block->gpa, off, t->block->mode);

@@ -230,7 +230,7 @@ static u8 kind_of(struct jit_insn *n, const struct op *o)
 		if (d->encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG)
 			n->reg = (s8)k;
 	}
-	if (o->fn == op_undefined)
+	if (o->fn == op_undefined || o->flags & OPF_ONCE)
 		return JIT_INTERPRET;
 	if (o->vclass) {
 		bool registers =

@@ -19,6 +19,7 @@
  */
 #include "cpu/soft/mmu.h"
 #include "cpu/soft/block.h"
+#include "cpu/soft/lockstep.h"
 #include "cpu/soft/walk.h"
 
 #include <stdlib.h>
@@ -300,7 +301,7 @@ void soft_mmu_update(struct soft_cpu *c)
 	m->mode = c->cpl == 3                  ? SOFT_TLB_USER
 	          : (c->cr4 & CR4_SMAP) && !ac ? SOFT_TLB_SUPER_SMAP
 	                                       : SOFT_TLB_SUPER;
-	c->tlb = m->slow ? c->tlb_slow : c->tlbs[m->mode];
+	c->tlb = m->slow || c->rehearsing ? c->tlb_slow : c->tlbs[m->mode];
 }
 
 /* ---- translation ---- */
@@ -361,6 +362,8 @@ static __attribute__((noinline)) void fill(struct soft_cpu *c, u64 linear, bool 
 	}
 	p->host = slot->hva + (w.gpa - slot->gpa);
 	p->page = physmem_page(pm, slot, w.gpa);
+	if (unlikely(c->rehearsing))
+		return;
 
 	u64 tag = (linear & PAGE_MASK) + c->tlb_key;
 	e->tag_read = tag;
@@ -385,6 +388,8 @@ static inline void translate(struct soft_cpu *c, u64 linear, bool write, unsigne
 		if (!tag_is_page(tag, page) || tag == soft_tlb_none(index) ||
 		    !bit_test(c->mmu->global[mode], index)) {
 			fill(c, linear, write, mode, seg, p);
+			if (unlikely(c->rehearsing))
+				p->host = soft_lockstep_host(c, p->host, SOFT_LOCKSTEP_ACCESS, write);
 			return;
 		}
 		e->tag_read = page + c->tlb_key;
@@ -393,6 +398,8 @@ static inline void translate(struct soft_cpu *c, u64 linear, bool write, unsigne
 	}
 	p->host = soft_tlb_host(e, linear);
 	p->page = e->page;
+	if (unlikely(c->rehearsing))
+		p->host = soft_lockstep_host(c, p->host, SOFT_LOCKSTEP_ACCESS, write);
 }
 
 /* Outside of long mode linear addresses have 32 bits. */
@@ -502,6 +509,8 @@ static void write_place(struct soft_cpu *c, const struct place *p, const void *b
 
 void soft_code_written(struct soft_cpu *c, _Atomic u32 *page)
 {
+	if (unlikely(c->rehearsing))
+		return;
 	physmem_page_changed(page);
 	if (c->block && c->block->page == page)
 		soft_block_stop(c);
@@ -769,6 +778,8 @@ void soft_read_bytes(struct soft_cpu *c, u64 linear, void *buf, size_t len, unsi
 		linear = wrap(c, linear);
 		n = in_page(linear, len);
 		translate(c, linear, false, c->mmu->mode, seg, &p);
+		if (unlikely(c->rehearsing))
+			p.host = soft_lockstep_host(c, p.host, n, false);
 		read_place(c, &p, to, n);
 		check_breakpoints(c, linear, n, false);
 		linear += n, to += n, len -= n;
@@ -787,6 +798,8 @@ void soft_write_bytes(struct soft_cpu *c, u64 linear, const void *buf, size_t le
 		linear = wrap(c, linear);
 		n = in_page(linear, len);
 		translate(c, linear, true, c->mmu->mode, seg, &p);
+		if (unlikely(c->rehearsing))
+			p.host = soft_lockstep_host(c, p.host, n, true);
 		write_place(c, &p, from, n);
 		check_breakpoints(c, linear, n, true);
 		linear += n, from += n, len -= n;
@@ -818,5 +831,7 @@ void *soft_page_ptr(struct soft_cpu *c, u64 linear, size_t *len, enum soft_acces
 	if (!p.host || (write && (atomic_load_explicit(p.page, memory_order_relaxed) & PHYSMEM_PAGE_CODE)))
 		return NULL;
 	*len = in_page(linear, *len);
+	if (unlikely(c->rehearsing))
+		p.host = soft_lockstep_host(c, p.host, *len, true); /* a source may overlap the target */
 	return p.host;
 }

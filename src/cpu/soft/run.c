@@ -13,6 +13,7 @@
 #include "cpu/soft/block.h"
 #include "cpu/soft/decode.h"
 #include "cpu/soft/jit.h"
+#include "cpu/soft/lockstep.h"
 #include "cpu/soft/mmu.h"
 #include "cpu/soft/vec.h"
 
@@ -105,6 +106,8 @@ static void run_blocks(struct soft_cpu *c)
 			c->op = NULL;
 			continue;
 		}
+		if (unlikely(c->lockstep != NULL))
+			soft_lockstep_settle(c);
 		o = c->block->ops;
 		do {
 			c->op = o;
@@ -114,6 +117,8 @@ static void run_blocks(struct soft_cpu *c)
 		} while (o);
 		c->op = NULL;
 	} while (!events_pending(c) && likely(!(c->step | c->halted)));
+	if (unlikely(c->lockstep != NULL))
+		soft_lockstep_settle(c);
 }
 
 static void run_one(struct soft_cpu *c)
@@ -148,8 +153,10 @@ static enum cpu_exit soft_run(struct cpu *cpu)
 	/* A raise comes back here, with the event to deliver in c->event. */
 	setjmp(c->jmp);
 	c->op = NULL;
+	if (unlikely(c->lockstep != NULL))
+		soft_lockstep_fault(c);
 	for (;;) {
-		if (unlikely(c->shutdown))
+		if (unlikely(c->shutdown | c->check_failed))
 			break;
 		if (c->event.kind != SOFT_EVENT_NONE) {
 			soft_deliver(c);
@@ -172,6 +179,8 @@ static enum cpu_exit soft_run(struct cpu *cpu)
 	if (c->vec_live)
 		soft_vec_park(c);
 	soft_jit_thread(c, false);
+	if (c->check_failed)
+		return CPU_EXIT_ERROR;
 	return c->shutdown ? CPU_EXIT_SHUTDOWN : CPU_EXIT_STOPPED;
 }
 
@@ -316,6 +325,7 @@ static void soft_free(struct cpu *cpu)
 	soft_cache_release(c);
 	soft_mmu_release(c);
 	soft_jit_release(c);
+	soft_lockstep_release(c);
 	if (__lsan_unregister_root_region)
 		__lsan_unregister_root_region(c, sizeof(*c));
 	munmap(c, sizeof(*c));
@@ -379,6 +389,10 @@ struct cpu *soft_cpu_new(const struct cpu_config *config, struct error *e)
 		return NULL;
 	}
 	soft_jit_init(c);
+	if (config->check && soft_lockstep_init(c, e) < 0) {
+		soft_free(&c->base);
+		return NULL;
+	}
 	vcpu_state_reset(&s, config->index == 0);
 	s.tsc_offset = config->tsc_offset;
 	load_state(c, &s);

@@ -36,7 +36,8 @@ enum {
 	OPF_REP = 2,
 	OPF_REPNE = 4,
 	OPF_LONG = 8 /* decoded in 64-bit mode */,
-	OPF_CPL0 = 16 /* see block.h */
+	OPF_CPL0 = 16 /* see block.h */,
+	OPF_ONCE = 32 /* under the lock-step check: see lockstep.h */
 };
 enum { KIND_NONE, KIND_REG, KIND_MEM, KIND_IMM };
 
@@ -197,8 +198,10 @@ struct soft_cpu {
 	u64 segbase[SEG_COUNT];     /* what is added to an offset: 0 for ES, CS, SS, DS in 64-bit mode */
 	bool long64;                /* in 64-bit mode */
 	u8 cpl;
-	u8 mode;     /* enum soft_mode */
-	u8 shadow;   /* SOFT_SHADOW_* in force for the instruction about to run */
+	u8 mode;         /* enum soft_mode */
+	u8 shadow;       /* SOFT_SHADOW_* in force for the instruction about to run */
+	bool rehearsing; /* lockstep.h */
+	bool check_failed;
 	u8 step;     /* SOFT_STEP_*; != 0: run.c goes one instruction at a time */
 	u8 vec_deny; /* VEC_DENY_*: what vector instructions may not run now */
 	bool vec_live;
@@ -254,8 +257,9 @@ struct soft_cpu {
 	/* ---- code ---- */
 	struct soft_jump jumps[SOFT_JUMP_ENTRIES];
 	struct soft_jit_jump jit_jumps[SOFT_JIT_JUMPS];
-	struct soft_cache *cache; /* block.c's own: arena and hash */
-	struct soft_stubs *stubs; /* vec.c's own: host code */
+	struct soft_cache *cache;       /* block.c's own: arena and hash */
+	struct soft_stubs *stubs;       /* vec.c's own: host code */
+	struct soft_lockstep *lockstep; /* NULL: no check */
 };
 
 /* mmap() of anonymous memory (fd -1) or of a file: for the translator (jit.h) below 2 GiB if there is room,

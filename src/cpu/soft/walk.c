@@ -1,4 +1,5 @@
 #include "cpu/soft/walk.h"
+#include "cpu/soft/lockstep.h"
 
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40, PTE_PS = 0x80, PTE_G = 0x100 };
 #define PTE_NX   BIT(63)
@@ -24,8 +25,10 @@ static u64 entry_read(struct soft_cpu *c, u64 gpa, bool wide, struct step *s)
 	s->ptr = NULL;
 	s->value = wide ? ~0ULL : 0xffffffffULL;
 	if (slot) {
-		void *p = slot->hva + (gpa - slot->gpa);
+		u8 *p = slot->hva + (gpa - slot->gpa);
 
+		if (unlikely(c->rehearsing))
+			p = soft_lockstep_host(c, p, 8, false);
 		if (!slot->readonly) {
 			s->ptr = p;
 			s->page = physmem_page(pm, slot, gpa);
@@ -36,12 +39,14 @@ static u64 entry_read(struct soft_cpu *c, u64 gpa, bool wide, struct step *s)
 }
 
 /* False if the entry is another by now. */
-static bool entry_mark(struct step *s, u64 bits, bool wide)
+static bool entry_mark(struct soft_cpu *c, struct step *s, u64 bits, bool wide)
 {
 	bool same;
 
 	if ((s->value & bits) == bits || !s->ptr)
 		return true;
+	if (unlikely(c->rehearsing))
+		s->ptr = soft_lockstep_host(c, s->ptr, 8, true);
 	if (wide) {
 		u64 old = s->value;
 		same = __atomic_compare_exchange_n((u64 *)s->ptr, &old, old | bits, false, __ATOMIC_SEQ_CST,
@@ -51,7 +56,7 @@ static bool entry_mark(struct step *s, u64 bits, bool wide)
 		same = __atomic_compare_exchange_n((u32 *)s->ptr, &old, old | (u32)bits, false,
 		                                   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 	}
-	if (same)
+	if (same && likely(!c->rehearsing))
 		physmem_page_changed(s->page);
 	return same;
 }
@@ -140,7 +145,7 @@ again:;
 		if (leaf)
 			break;
 		/* Used for translation, whatever comes of it (SDM vol. 3 4.8). */
-		if (!entry_mark(&step, PTE_A, pae))
+		if (!entry_mark(c, &step, PTE_A, pae))
 			goto again;
 		table = e & PTE_ADDR;
 	}
@@ -162,7 +167,7 @@ again:;
 		return false;
 	}
 
-	if (!entry_mark(&step, PTE_A | (access == SOFT_WRITE ? PTE_D : 0), pae))
+	if (!entry_mark(c, &step, PTE_A | (access == SOFT_WRITE ? PTE_D : 0), pae))
 		goto again;
 
 	u64 frame = e & PTE_ADDR;
