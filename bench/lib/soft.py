@@ -99,7 +99,7 @@ def argv_of(name, options, tools, cpus=1):
     return machine.insula(options.insula, options.engine, initrd, CMDLINE, MEMORY, cpus)
 
 
-def measure_rows(options, names, rows, results):
+def measure_rows(options, names, rows, results, table):
     machines = {}
     tools = any(row in TOOLS for row in rows)
     try:
@@ -123,7 +123,7 @@ def measure_rows(options, names, rows, results):
             if len(set(sums.values())) > 1:
                 print(f"{row}: WRONG, checksums differ: {sums}", file=sys.stderr)
                 results[row]["wrong"] = True
-            print_row(row, results[row], options)
+            table.row(row, results[row])
     finally:
         for m in machines.values():
             m.close()
@@ -203,16 +203,27 @@ def columns(row, found):
 HEADINGS = ["row", "native", "TCG", "ours", "TCG/native", "ours/native", "TCG/ours", "goal"]
 
 
-def print_line(cells, options, mark=""):
-    if options.markdown:
-        print("| " + " | ".join(cells) + " |", flush=True)
-    else:
+class Table:
+    def __init__(self):
+        self.lines = []
+
+    def line(self, cells, mark=""):
+        self.lines.append("| " + " | ".join(cells) + " |")
+        if cells is HEADINGS:
+            self.lines.append("|---" * len(cells) + "|")
         print(f"{cells[0]:12}" + "".join(f"{c:>12}" for c in cells[1:]) + mark, flush=True)
 
+    def row(self, row, found):
+        cells, missed = columns(row, found)
+        self.line(cells, "  WRONG" if "wrong" in found else "  missed" if missed else "")
 
-def print_row(row, found, options):
-    cells, missed = columns(row, found)
-    print_line(cells, options, " WRONG" if "wrong" in found else "  missed" if missed else "")
+    def update(self, path):
+        with open(path) as f:
+            text = f.read()
+        begin, end = "<!-- bench/run soft -->\n", "<!-- end -->"
+        before, rest = text.split(begin, 1)
+        with open(path, "w") as f:
+            f.write(before + begin + "\n".join(self.lines) + "\n" + end + rest.split(end, 1)[1])
 
 
 def geometric(values):
@@ -232,19 +243,19 @@ def run(options):
     for row in rows:
         if row not in GOALS:
             sys.exit(f"no row {row}: see --list")
-    print_line(HEADINGS, options)
-    if options.markdown:
-        print("|" + "---|" * len(HEADINGS))
-    results = {}
+    table, results = Table(), {}
+    table.line(HEADINGS)
     kernels = [row for row in rows if row not in WHOLE]
     if kernels:
-        measure_rows(options, names, kernels, results)
+        measure_rows(options, names, kernels, results, table)
     for row, measure in (("boot", measure_boot), ("memory", measure_memory), ("smp", measure_smp)):
         if row in rows:
             measure(options, names, results)
-            print_row(row, results[row], options)
+            table.row(row, results[row])
 
     def means(a, b):
         return geometric([results[r][a] / results[r][b] for r in kernels if a in results[r] and b in results[r]])
-    print_line(["mean", "", "", "", cell(means("tcg", "native")), cell(means("insula", "native")),
-                cell(means("tcg", "insula")), "≤ 2"], options)
+    table.line(["mean", "", "", "", cell(means("tcg", "native")), cell(means("insula", "native")),
+                cell(means("tcg", "insula")), "≤ 2"])
+    if options.update:
+        table.update(options.update)

@@ -40,12 +40,16 @@ static u64 *words;
 
 static void sum_setup(void)
 {
-	if (!words)
-		words = malloc(WORDS * sizeof(*words));
+	words = malloc(WORDS * sizeof(*words));
 	if (!words)
 		die("no memory");
 	for (size_t i = 0; i < WORDS; i++)
 		words[i] = i * i;
+}
+
+static void sum_release(void)
+{
+	free(words);
 }
 
 /* One load and one addition each: the barrier keeps it scalar. */
@@ -85,43 +89,41 @@ static void **ring(size_t size)
 }
 
 /* Whole rounds: it ends where it began. */
-__attribute__((noinline)) static u64 chase(void **start, size_t steps)
+__attribute__((noinline)) static u64 chase(void **from_here, size_t steps)
 {
-	void **p = start;
+	void **p = from_here;
 
 	for (size_t i = 0; i < steps; i++)
 		p = *p;
-	return (u64)((u8 *)p - (u8 *)start) + 1;
+	return (u64)((u8 *)p - (u8 *)from_here) + 1;
 }
 
-static void **small, **large;
+static void **start;
 
 static void small_setup(void)
 {
-	if (!small)
-		small = ring(16 << 10);
-}
-
-static u64 small_unit(void)
-{
-	return chase(small, 1 << 20);
+	start = ring(16 << 10);
 }
 
 static void large_setup(void)
 {
-	if (!large)
-		large = ring(1 << 20);
+	start = ring(1 << 20);
 }
 
-static u64 large_unit(void)
+static u64 chase_unit(void)
 {
-	return chase(large, 1 << 20);
+	return chase(start, 1 << 20);
+}
+
+static void chase_release(void)
+{
+	free(start);
 }
 
 const struct row rows_memory[] = {
         {.name = "memcpy", .setup = copy_setup, .unit = copy_unit, .release = copy_release},
-        {.name = "sum64", .setup = sum_setup, .unit = sum_unit},
-        {.name = "chase-16k", .setup = small_setup, .unit = small_unit},
-        {.name = "chase-1m", .setup = large_setup, .unit = large_unit},
+        {.name = "sum64", .setup = sum_setup, .unit = sum_unit, .release = sum_release},
+        {.name = "chase-16k", .setup = small_setup, .unit = chase_unit, .release = chase_release},
+        {.name = "chase-1m", .setup = large_setup, .unit = chase_unit, .release = chase_release},
         {0},
 };
