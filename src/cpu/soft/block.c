@@ -27,7 +27,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { HASH_SIZE = 1 << 17, SINGLES = 64, MAX_INSN = 15, PAGE_BITS = 4096, REVIVALS = 16 };
+enum { HASH_SIZE = 1 << 17, SINGLES = 1024, MAX_INSN = 15, PAGE_BITS = 4096, REVIVALS = 6 };
 #define EPOCH32 0xfffffu
 /* The most that a block takes in the arena. */
 #define BLOCK_MAX                                                                   \
@@ -231,11 +231,10 @@ static bool revive(struct soft_cpu *c, struct soft_block *b, const u8 *page)
 	/* Flags' liveness was looked up outside of the block's bytes. */
 	for (unsigned i = 0; i < ARRAY_SIZE(b->code); i++)
 		b->code[i] = 0;
-	b->heat = hot(c);
-	if (++b->revived == REVIVALS) {
-		b->revived--;
-		b->heat = SOFT_JIT_NEVER;
-	}
+	/* The more often the page was written to, the longer it is only interpreted. */
+	b->heat = c->jit ? hot(c) << b->revived : SOFT_JIT_NEVER;
+	if (b->revived < REVIVALS)
+		b->revived++;
 	return true;
 }
 
@@ -340,6 +339,22 @@ static bool same_bytes(const u8 *a, const u8 *b, size_t n)
 	return n == 0;
 }
 
+static struct single *single_at(struct soft_cpu *c, u64 linear)
+{
+	return &c->cache->singles[(linear ^ linear >> 6 ^ linear >> PAGE_SHIFT) % SINGLES];
+}
+
+/* Is the instruction at linear known to cross the page end? (Only a hint to look there first.) */
+static bool known_to_cross(struct soft_cpu *c, const struct soft_itlb_entry *t, u64 linear)
+{
+	unsigned off = linear & (PAGE_SIZE - 1), first = PAGE_SIZE - off;
+	const struct single *s = single_at(c, linear);
+	const struct soft_block *b = (const struct soft_block *)s->room;
+
+	return first < MAX_INSN && s->len > first && b->off == off && b->mode == c->mode &&
+	       same_bytes(t->hva + off, s->bytes, first);
+}
+
 struct soft_block *soft_block_single(struct soft_cpu *c)
 {
 	u64 linear = c->segbase[SEG_CS] + c->rip, left = MAX_INSN;
@@ -358,7 +373,7 @@ struct soft_block *soft_block_single(struct soft_cpu *c)
 	first = have = (unsigned)min(left, PAGE_SIZE - off);
 	fetch(c, soft_mmu_exec(c, linear), off, bytes, first);
 
-	struct single *s = &c->cache->singles[(off ^ off >> 6) % SINGLES];
+	struct single *s = single_at(c, linear);
 	struct soft_block *b = (struct soft_block *)s->room;
 	bool cached = s->len && b->off == off && b->mode == c->mode &&
 	              same_bytes(bytes, s->bytes, min((unsigned)s->len, first));
@@ -405,7 +420,7 @@ static __attribute__((noinline)) struct soft_block *lookup(struct soft_cpu *c, u
 	unsigned off = linear & (PAGE_SIZE - 1);
 	struct soft_block *b;
 
-	if (!t->page)
+	if (!t->page || known_to_cross(c, t, linear))
 		return soft_block_single(c);
 	b = find(c, t->gpa, off, c->mode);
 	if (!b || !soft_block_current(b)) {

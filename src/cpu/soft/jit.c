@@ -15,13 +15,65 @@
 
 enum { SIGNAL_STACK = 64 << 10, HOT = 40 };
 
+/* Is there translated code for the current mode? That for the supervisor takes it that CPL is 0. */
+static bool usable(const struct soft_cpu *c)
+{
+	return c->long64 && (u64)(c->tlb - c->tlbs[0]) < (u64)SOFT_TLB_MODES * SOFT_TLB_ENTRIES &&
+	       (c->cpl == 0 || c->cpl == 3);
+}
+
+static struct soft_jit_jump *jump_entry(struct soft_cpu *c, u64 rip)
+{
+	return &c->jit_jumps[(rip ^ rip >> 12) & (SOFT_JIT_JUMPS - 1)];
+}
+
 /* ---- what code calls; general registers are in c->regs, the stack is the host's ---- */
+
+/* Goes on at c->rip if that is translated and nothing is to be done before; else code must be left. */
+static bool go_on(struct soft_cpu *c)
+{
+	const struct soft_jit_jump *jump;
+	u64 key;
+
+	c->op = NULL;
+	if (!usable(c) || c->step || c->halted ||
+	    (atomic_load_explicit(&c->base.events, memory_order_relaxed) & c->events_enabled))
+		return true;
+	key = soft_jump_key32(c);
+	jump = jump_entry(c, c->rip);
+	if (jump->rip != c->rip || jump->key != (u32)key)
+		return true;
+	c->jx.key = key;
+	c->regs[SREG_PAGE_RIP] = c->rip & ~(PAGE_SIZE - 1);
+	c->jx.resume = jump->code + JIT_FAR_SIZE;
+	return false;
+}
 
 static bool leave(struct soft_cpu *c, const struct op *next)
 {
 	if (next)
 		c->rip = soft_op_rip(c, next);
-	return true;
+	return go_on(c);
+}
+
+/* The instruction at c->rip, which crosses the end of its page. */
+static bool single(struct soft_cpu *c)
+{
+	const struct op *o;
+	bool live = c->vec_live;
+
+	c->op = NULL;
+	c->block = soft_block_single(c);
+	o = c->block->ops;
+	do {
+		c->op = o;
+		o = o->fn(c, o);
+		if (VEC_PARK_ALWAYS && c->vec_live)
+			soft_vec_park(c);
+	} while (o);
+	if (live && !c->vec_live && !VEC_PARK_ALWAYS)
+		soft_vec_unpark(c);
+	return go_on(c);
 }
 
 /* Does one op; true if code must be left, with c->rip set. */
@@ -189,6 +241,14 @@ static void trampolines(struct soft_cpu *c)
 	e_mov(&b, REG_RDX, T1);
 	call_out(c, &b, &c->jx.written);
 
+	/* T0: rip, as at a far entry; rip is set at the check entry. */
+	j->single = here(&b);
+	e_store(&b, &c->rip, T0);
+	while (here(&b) < j->single + JIT_FAR_SIZE)
+		e8(&b, 0x90);
+	store_registers(c, &b);
+	call_out(c, &b, &c->jx.single);
+
 	/* T0: pc, T1: trap number */
 	static const u8 lahf_seto[] = {0x9f, 0x0f, 0x90, 0xc0};
 	j->fault = here(&b);
@@ -247,6 +307,7 @@ void soft_jit_init(struct soft_cpu *c)
 	}
 	c->jx.interpret = (u64)interpret;
 	c->jx.written = (u64)written;
+	c->jx.single = (u64)single;
 	c->jx.fault = (u64)fault;
 	trampolines(c);
 	j->map = jit_map_new();
@@ -317,16 +378,24 @@ static void patch(struct soft_cpu *c, const struct soft_block *b, u32 code, unsi
 	}
 }
 
+static void note_jump(struct soft_cpu *c, u32 code)
+{
+	*jump_entry(c, c->rip) =
+	        (struct soft_jit_jump){.rip = c->rip, .key = soft_jump_key32(c), .code = code};
+}
+
 bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 {
 	u64 n = (u64)(c->tlb - c->tlbs[0]) / SOFT_TLB_ENTRIES;
 	u32 link = c->jx.link, code;
-	struct soft_jit_jump *jump;
 
 	if (b->heat < -0x40000000)
 		b->heat = 0;
-	if (n >= SOFT_TLB_MODES || !c->long64 || !b->page) {
+	if (!usable(c) || !b->page) {
 		c->jx.link = 0;
+		/* That looks at the bytes each time, so nothing need tell it of changes. */
+		if (usable(c))
+			note_jump(c, c->jit->single);
 		return false;
 	}
 	code = b->code[n];
@@ -348,8 +417,7 @@ bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 		patch(c, b, code, (unsigned)n);
 	c->jx.link = 0;
 	c->jx.key = soft_jump_key32(c);
-	jump = &c->jit_jumps[(c->rip ^ c->rip >> 12) & (SOFT_JIT_JUMPS - 1)];
-	*jump = (struct soft_jit_jump){.rip = c->rip, .key = (u32)c->jx.key, .code = code - JIT_FAR_SIZE};
+	note_jump(c, code - JIT_FAR_SIZE);
 	soft_cache_note_jump(c, c->rip);
 	if (n != SOFT_TLB_USER && !soft_jump_is_global(c, c->rip))
 		c->jx.own_pages = true;

@@ -79,7 +79,7 @@ struct soft_jit {
 	u8 *write, *run;          /* the same bytes */
 	size_t used, size, fixed; /* fixed: trampolines, at the start */
 	s32 threshold;
-	u32 stop, chain, miss, interpret, written, fault; /* trampolines */
+	u32 stop, chain, miss, interpret, written, single, fault; /* trampolines */
 	struct jit_fault *faults;                         /* ascending */
 	unsigned fault_count;
 	void (*enter)(u64 code);

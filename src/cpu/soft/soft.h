@@ -214,7 +214,7 @@ struct soft_cpu {
 	struct {
 		u64 host_rsp, resume, key;
 		u64 target_rip, target_code, temp, temp2;
-		u64 interpret, written, fault; /* functions */
+		u64 interpret, written, single, fault; /* functions */
 		bool own_pages; /* the jump table may have supervisor code of this address space alone */
 		u32 link;       /* the site that was left by, to be linked */
 	} jx;

@@ -23,11 +23,11 @@ static const struct op *cli(struct soft_cpu *c, const struct op *o)
 static const struct op *sti(struct soft_cpu *c, const struct op *o)
 {
 	need_iopl(c);
-	if (!(c->rflags & FLAG_IF)) {
-		c->rflags |= FLAG_IF;
-		c->shadow |= SOFT_SHADOW_STI;
-		soft_update(c);
-	}
+	if (c->rflags & FLAG_IF)
+		return o + 1;
+	c->rflags |= FLAG_IF;
+	c->shadow |= SOFT_SHADOW_STI;
+	soft_update(c);
 	return soft_end(c, o);
 }
 
@@ -234,7 +234,7 @@ const struct opdef soft_sys_table[] = {
         {ZYDIS_MNEMONIC_ARPL, OPDEF_END, sys_arpl, NULL},
 
         {ZYDIS_MNEMONIC_CLI, 0, cli, NULL},
-        {ZYDIS_MNEMONIC_STI, OPDEF_END, sti, NULL},
+        {ZYDIS_MNEMONIC_STI, 0, sti, NULL},
         {ZYDIS_MNEMONIC_HLT, OPDEF_END, hlt, NULL},
         {ZYDIS_MNEMONIC_STAC, 0, stac, NULL},
         {ZYDIS_MNEMONIC_CLAC, 0, clac, NULL},
