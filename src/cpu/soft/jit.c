@@ -60,7 +60,6 @@ static bool leave(struct soft_cpu *c, const struct op *next)
 static bool single(struct soft_cpu *c)
 {
 	const struct op *o;
-	bool live = c->vec_live;
 
 	c->op = NULL;
 	c->block = soft_block_single(c);
@@ -71,8 +70,6 @@ static bool single(struct soft_cpu *c)
 		if (VEC_PARK_ALWAYS && c->vec_live)
 			soft_vec_park(c);
 	} while (o);
-	if (live && !c->vec_live && !VEC_PARK_ALWAYS)
-		soft_vec_unpark(c);
 	return go_on(c);
 }
 
@@ -81,7 +78,7 @@ static bool interpret(struct soft_cpu *c, const struct jit_site *s)
 {
 	const struct op *o = (const struct op *)(u64)s->op, *next;
 	const struct soft_tlb_entry *tlb = c->tlb;
-	bool live = c->vec_live;
+	bool live = s->off && c->vec_live;
 
 	c->block = (struct soft_block *)(u64)s->block;
 	c->op = o;

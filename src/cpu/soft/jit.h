@@ -57,7 +57,7 @@ struct jit_site {
 	           mode */
 	u32 block;  /* address of its block */
 	u32 resume; /* where code goes on; chain: address of the rel32 to patch */
-	u32 off;    /* page offset to go to; written: 1 if the op behind is not what comes next */
+	u32 off;    /* page offset to go to; interpret: 1 if vectors must stay live; written: 1 if the op behind is not what comes next */
 };
 
 /* A piece of code being written. */

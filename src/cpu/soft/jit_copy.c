@@ -113,12 +113,12 @@ void tr_copy_memory(struct tr *t, unsigned op, const struct op *o, const struct 
 
 	tr_save_flags(t, n->live);
 	tr_address(t, o);
-	if (vector && vec_info(o)->align) {
+	if ((vector && vec_info(o)->align) || n->i.z.mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B) {
 		static const u8 test[] = {0x41, 0xf6, 0xc2}; /* test $…, %r10b */
 
 		for (unsigned i = 0; i < sizeof(test); i++)
 			e8(&t->b, test[i]);
-		e8(&t->b, vec_info(o)->align);
+		e8(&t->b, vector ? vec_info(o)->align : 15);
 		tr_cold(t, COLD_INTERPRET, op, e_jcc(&t->b, CC_NE));
 	}
 	tr_check(t, op, m->size / 8, write, write);
@@ -214,8 +214,19 @@ void tr_push(struct tr *t, unsigned op, const struct op *o, u8 before)
 	struct soft_cpu *c = t->c;
 
 	tr_save_flags(t, before);
+	if (op_kind(o, 0) == KIND_MEM) {
+		tr_address(t, o);
+		tr_check(t, op, 8, false, false);
+		e_mem(&t->b, true, OP_LOAD, T0, T0, NO_REG, 0, 0);
+		e_store(&t->b, &c->jx.target_rip, T0);
+	}
 	tr_push_check(t, op);
-	if (op_kind(o, 0) == KIND_IMM) {
+	if (op_kind(o, 0) == KIND_MEM) {
+		e_store(&t->b, &c->jx.temp, T1);
+		e_load(&t->b, T1, &c->jx.target_rip);
+		e_mem(&t->b, true, OP_STORE, T1, T0, NO_REG, 0, 0);
+		e_load(&t->b, T1, &c->jx.temp);
+	} else if (op_kind(o, 0) == KIND_IMM) {
 		e_mem(&t->b, true, 0xc7, 0, T0, NO_REG, 0, 0);
 		e32(&t->b, (u32)o->imm);
 	} else if (jit_displaced(o->r[0] >> 3)) {

@@ -52,7 +52,7 @@ static u32 known(struct tr *t, unsigned off, bool fast)
 
 	if (t->c->lockstep)
 		return 0;
-	if (off == t->block->off)
+	if (off == t->block->off && t->mode == t->entry_mode)
 		return t->check;
 	to = soft_block_find(t->c, t->block->gpa, off, t->block->mode);
 	code = to ? to->code[t->mode] : 0;
@@ -66,7 +66,7 @@ void tr_link(struct tr *t, u8 *from, unsigned off, bool fast)
 	if (code) {
 		e_fix(&t->b, from, code);
 	} else {
-		struct cold *k = tr_cold(t, COLD_CHAIN, fast, from);
+		struct cold *k = tr_cold(t, COLD_CHAIN, fast + 2 * t->mode, from);
 
 		k->disp = (s64)off;
 	}

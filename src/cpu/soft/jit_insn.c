@@ -131,6 +131,7 @@ static bool plain_flags(const ZydisDecodedInstruction *z)
 	case ZYDIS_MNEMONIC_ADOX:
 	case ZYDIS_MNEMONIC_CRC32:
 	case ZYDIS_MNEMONIC_CMPXCHG:
+	case ZYDIS_MNEMONIC_CMPXCHG16B:
 	case ZYDIS_MNEMONIC_XADD:
 	case ZYDIS_MNEMONIC_CLC:
 	case ZYDIS_MNEMONIC_STC:
@@ -162,6 +163,37 @@ static bool is_nothing(unsigned mnemonic)
 	}
 }
 
+/* System instructions that neither read nor write arithmetic flags. */
+static bool keeps_flags(unsigned mnemonic)
+{
+	switch (mnemonic) {
+	case ZYDIS_MNEMONIC_CLI:
+	case ZYDIS_MNEMONIC_STI:
+	case ZYDIS_MNEMONIC_CLD:
+	case ZYDIS_MNEMONIC_STD:
+	case ZYDIS_MNEMONIC_STAC:
+	case ZYDIS_MNEMONIC_CLAC:
+	case ZYDIS_MNEMONIC_SWAPGS:
+	case ZYDIS_MNEMONIC_RDTSC:
+	case ZYDIS_MNEMONIC_RDTSCP:
+	case ZYDIS_MNEMONIC_PAUSE:
+	case ZYDIS_MNEMONIC_LFENCE:
+	case ZYDIS_MNEMONIC_MFENCE:
+	case ZYDIS_MNEMONIC_SFENCE:
+	case ZYDIS_MNEMONIC_INVLPG:
+	case ZYDIS_MNEMONIC_RDMSR:
+	case ZYDIS_MNEMONIC_WRMSR:
+	case ZYDIS_MNEMONIC_CPUID:
+	case ZYDIS_MNEMONIC_RDFSBASE:
+	case ZYDIS_MNEMONIC_RDGSBASE:
+	case ZYDIS_MNEMONIC_WRFSBASE:
+	case ZYDIS_MNEMONIC_WRGSBASE:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Flags of any instruction by mnemonic and first immediate (without operands decoded). */
 static void flags_of(const ZydisDecodedInstruction *z, u8 *read, u8 *write, u8 *kill)
 {
@@ -174,7 +206,7 @@ static void flags_of(const ZydisDecodedInstruction *z, u8 *read, u8 *write, u8 *
 	              z->meta.category == ZYDIS_CATEGORY_LOGICAL_FP;
 
 	*read = *write = *kill = 0;
-	if (stack || is_nothing(m))
+	if (stack || is_nothing(m) || keeps_flags(m))
 		return;
 	if (is_string(m)) {
 		*write = f ? arith(f->modified) : 0;
@@ -265,7 +297,7 @@ static u8 kind_of(struct jit_insn *n, const struct op *o)
 	case ZYDIS_MNEMONIC_LEAVE:
 		return o->osize == 8 ? JIT_LEAVE : JIT_INTERPRET;
 	case ZYDIS_MNEMONIC_PUSH:
-		if (o->osize != 8 || n->mem >= 0 ||
+		if (o->osize != 8 || (n->mem >= 0 && o->asize != 8) ||
 		    (op_kind(o, 0) == KIND_REG && !jit_is_general(&i->operands[0])))
 			return JIT_INTERPRET;
 		return JIT_PUSH;
@@ -311,6 +343,7 @@ void jit_classify(struct jit_insn *n, const struct op *o, const u8 *bytes)
 	n->read = n->write = JIT_ALL;
 	n->kill = 0;
 	n->kind = JIT_INTERPRET;
+	n->i.z.mnemonic = ZYDIS_MNEMONIC_INVALID;
 	if (o->fn == op_guard_cpl0) {
 		n->kind = JIT_GUARD;
 		n->read = n->write = 0;
@@ -330,7 +363,8 @@ void jit_classify(struct jit_insn *n, const struct op *o, const u8 *bytes)
 		n->kill = n->kind == JIT_VECTOR ? n->write : 0;
 	} else if (o->vclass) {
 		n->read = n->write = n->kill = 0;
-	} else if (n->kind == JIT_INTERPRET && !plain_flags(&n->i.z) && !is_string(n->i.z.mnemonic)) {
+	} else if (n->kind == JIT_INTERPRET && !plain_flags(&n->i.z) && !is_string(n->i.z.mnemonic) &&
+	           !keeps_flags(n->i.z.mnemonic)) {
 		n->read = n->write = JIT_ALL;
 		n->kill = 0;
 	}

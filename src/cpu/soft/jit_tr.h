@@ -10,14 +10,15 @@
 #include "cpu/soft/jit_insn.h"
 
 /* Code off the main line, written behind it. */
-enum cold_kind { COLD_INTERPRET, COLD_WRITTEN, COLD_CHAIN, COLD_FAR, COLD_MISS, COLD_EVENT, COLD_STALE };
+enum cold_kind { COLD_INTERPRET, COLD_WRITTEN, COLD_CHAIN, COLD_FAR, COLD_MISS, COLD_EVENT, COLD_STALE, COLD_STOP };
 struct cold {
 	u8 kind;
+	bool vectors; /* interpret: they must be live behind it as they are in front of it */
 	bool load; /* interpret: the main line goes on with the flags in the host's */
 	u16 op;
 	u8 *site; /* the rel32 that goes there */
 	u32 resume;
-	s64 disp; /* chain, far, miss: where to */
+	s64 disp; /* chain, far, miss, stop: where to */
 };
 enum { COLDS = 4 * JIT_INSNS };
 
@@ -25,7 +26,9 @@ struct tr {
 	struct soft_cpu *c;
 	struct soft_block *block;
 	struct jit_buf b;
-	unsigned mode;
+	unsigned mode; /* enum soft_tlb_mode, at this place of the code */
+	unsigned entry_mode;
+	unsigned check_after; /* events are looked at behind this op */
 	u32 check;        /* this code's own check entry */
 	bool host, saved; /* where the flags are: in the host's, in c->af */
 	u8 vec; /* classes of vector instructions that are known to be allowed, vectors being live */
@@ -98,4 +101,8 @@ void tr_ret(struct tr *t, unsigned op, const struct op *o);
 /* ---- jit_system.c ---- */
 
 /* Does op if it is one of those that this file knows; else false, and nothing was written. */
-bool tr_system(struct tr *t, unsigned op, const struct op *o, const struct jit_insn *n, u8 after);
+bool tr_system(struct tr *t, unsigned op, const struct op *o, const struct jit_insn *n);
+
+/* ---- jit_string.c: likewise ---- */
+
+bool tr_string(struct tr *t, unsigned op, const struct op *o, const struct jit_insn *n);

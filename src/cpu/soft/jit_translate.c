@@ -51,7 +51,7 @@ struct cold *tr_cold(struct tr *t, unsigned kind, unsigned op, u8 *site)
 		t->b.full = true;
 	else
 		t->colds++;
-	*k = (struct cold){.kind = (u8)kind, .op = (u16)op, .site = site};
+	*k = (struct cold){.kind = (u8)kind, .op = (u16)op, .site = site, .vectors = t->vec};
 	return k;
 }
 
@@ -78,6 +78,7 @@ void tr_interpret(struct tr *t, unsigned op, u8 before)
 {
 	/* Dead ones too while there are any: what is interpreted may show them. */
 	tr_save_flags(t, t->host ? JIT_ALL : before);
+	t->vec = 0;
 	tr_cold(t, COLD_INTERPRET, op, e_jmp_later(&t->b));
 	t->host = false;
 	t->saved = true;
@@ -90,7 +91,6 @@ static void one(struct tr *t, unsigned op)
 	const struct op *o = &t->block->ops[op];
 	const struct jit_insn *n = &t->c->jit->insns[op];
 	u8 after = t->c->jit->insns[op + 1].live;
-	static const u8 cpl_is_0[] = {0x80, 0x3c, 0x25}; /* cmpb $0, … */
 
 	switch ((enum jit_kind)n->kind) {
 	case JIT_NOTHING:
@@ -133,13 +133,8 @@ static void one(struct tr *t, unsigned op)
 		tr_leave(t, op, n->live);
 		break;
 	case JIT_GUARD:
-		tr_save_flags(t, n->live);
-		for (unsigned i = 0; i < sizeof(cpl_is_0); i++)
-			e8(&t->b, cpl_is_0[i]);
-		e32(&t->b, low(&t->c->cpl));
-		e8(&t->b, 0);
-		tr_cold(t, COLD_INTERPRET, op, e_jcc(&t->b, CC_NE));
-		t->host = false;
+		if (t->mode == SOFT_TLB_USER)
+			tr_interpret(t, op, n->live);
 		break;
 	case JIT_END:
 		tr_save_flags(t, n->live);
@@ -149,13 +144,22 @@ static void one(struct tr *t, unsigned op)
 			tr_far_jump(t, o->disp);
 		break;
 	case JIT_INTERPRET:
-		if (!tr_system(t, op, o, n, after))
+		if (!tr_system(t, op, o, n))
 			tr_interpret(t, op, n->live);
-		if (!o->vclass)
-			t->vec = 0;
 		break;
 	}
 	resume_here(t);
+}
+
+/* The code is left if there are events, to go on at op. */
+static void check_events(struct tr *t, unsigned op)
+{
+	tr_save_flags(t, t->c->jit->insns[op].live);
+	e_abs(&t->b, false, OP_LOAD, T1, &t->c->base.events);
+	e_abs(&t->b, false, OP_TEST, T1, &t->c->events_enabled);
+	tr_cold(t, COLD_STOP, op, e_jcc(&t->b, CC_NE))->disp = t->block->ops[op].off;
+	t->host = false;
+	t->open = t->colds;
 }
 
 static void prologue(struct tr *t)
@@ -165,6 +169,7 @@ static void prologue(struct tr *t)
 	static const u8 compare[] = {0x41, 0x81, 0x3b};  /* cmpl $…, (%r11) */
 	static const u8 lea_page[] = {0x4d, 0x8d, 0x92}; /* lea …(%r10), %r10 */
 	static const u8 no_events[] = {0x83, 0x3c, 0x25};
+	struct cold *k;
 
 	for (unsigned i = 0; i < sizeof(lea_page); i++)
 		e8(&t->b, lea_page[i]);
@@ -180,14 +185,16 @@ static void prologue(struct tr *t)
 	e32(&t->b, low(&c->base.events));
 	e8(&t->b, 0);
 	from = e_jcc(&t->b, CC_NE);
-	tr_cold(t, COLD_EVENT, 0, from)->resume = here(&t->b);
+	k = tr_cold(t, COLD_EVENT, 0, from);
+	k->resume = here(&t->b);
+	k->disp = t->block->off;
 	e8(&t->b, 0x49);
 	e8(&t->b, 0xbb); /* mov $…, %r11 */
 	e64(&t->b, (u64)t->block->page);
 	for (unsigned i = 0; i < sizeof(compare); i++)
 		e8(&t->b, compare[i]);
 	e32(&t->b, t->block->generation);
-	tr_cold(t, COLD_STALE, 0, e_jcc(&t->b, CC_NE));
+	tr_cold(t, COLD_STALE, 0, e_jcc(&t->b, CC_NE))->disp = t->block->off;
 	if (t->b.p != start + JIT_CHECK_SIZE)
 		t->b.full = true;
 	t->open = t->colds;
@@ -208,6 +215,7 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 		switch ((enum cold_kind)k->kind) {
 		case COLD_INTERPRET:
 			s->op = low(&t->block->ops[k->op]);
+			s->off = k->vectors;
 			e_imm32(&t->b, T1, site(t, sites));
 			e_jmp(&t->b, j->interpret);
 			s->resume = k->resume;
@@ -225,7 +233,7 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 			e_jmp(&t->b, j->written);
 			break;
 		case COLD_CHAIN:
-			s->op = k->op + 2 * t->mode;
+			s->op = k->op;
 			s->resume = (u32)((u64)k->site + (u64)t->b.to_run);
 			s->off = (u32)k->disp;
 			e_imm32(&t->b, T1, site(t, sites));
@@ -245,7 +253,8 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 			e_fix(&t->b, from, k->resume);
 			/* fall through */
 		case COLD_STALE:
-			s->off = t->block->off;
+		case COLD_STOP:
+			s->off = (u32)k->disp;
 			e_imm32(&t->b, T1, site(t, sites));
 			e_jmp(&t->b, j->stop);
 			break;
@@ -302,7 +311,8 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 		return 0;
 	t.c = c;
 	t.block = b;
-	t.mode = mode;
+	t.mode = t.entry_mode = mode;
+	t.check_after = ~0u;
 	t.colds = t.open = 0;
 	t.host = false;
 	t.saved = true;
@@ -316,6 +326,8 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	prologue(&t);
 	for (unsigned i = 0; i <= b->count; i++) {
 		one(&t, i);
+		if (t.check_after == i)
+			check_events(&t, i + 1);
 		if (j->insns[i].kind == JIT_JMP || j->insns[i].kind == JIT_CALL ||
 		    j->insns[i].kind == JIT_RET)
 			break;

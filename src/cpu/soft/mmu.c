@@ -304,6 +304,11 @@ void soft_mmu_update(struct soft_cpu *c)
 	c->tlb = m->slow || c->rehearsing ? c->tlb_slow : c->tlbs[m->mode];
 }
 
+u8 *soft_mmu_mode(struct soft_cpu *c)
+{
+	return &c->mmu->mode;
+}
+
 /* ---- translation ---- */
 
 static void check_canonical(struct soft_cpu *c, u64 linear, unsigned seg)

@@ -27,6 +27,8 @@ bool soft_mmu_load_pdptes(struct soft_cpu *c, u64 cr3);
 void soft_mmu_invpcid(struct soft_cpu *c, unsigned type, u16 pcid, u64 linear);
 /* Privilege, SMAP/AC, paging mode may have changed: choose c->tlb and c->tlb_tag. Called by soft_update(). */
 void soft_mmu_update(struct soft_cpu *c);
+/* Where it keeps enum soft_tlb_mode of data accesses, for code that changes AC. */
+u8 *soft_mmu_mode(struct soft_cpu *c);
 
 /* ---- linear accesses with the current privilege ---- */
 u64 soft_load_slow(struct soft_cpu *c, u64 linear, unsigned size, unsigned seg);

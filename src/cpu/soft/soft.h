@@ -96,7 +96,7 @@ static inline u64 soft_tlb_none(unsigned index)
 /* Data TLBs by privilege; SOFT_TLB_SLOW never hits (alignment checks, data breakpoints). */
 enum soft_tlb_mode { SOFT_TLB_USER, SOFT_TLB_SUPER_SMAP, SOFT_TLB_SUPER, SOFT_TLB_MODES };
 
-#define SOFT_ITLB_ENTRIES 256
+#define SOFT_ITLB_ENTRIES 1024
 struct soft_itlb_entry {
 	u64 tag; /* as above; address-space tag 0: a global page */
 	u64 gpa; /* of the page */
@@ -135,7 +135,7 @@ enum soft_mode {
 	SOFT_MODE_LONG64,
 };
 
-#define SOFT_JUMP_ENTRIES 4096
+#define SOFT_JUMP_ENTRIES 16384
 struct soft_jump {
 	u64 rip; /* linear */
 	u64 key; /* exec tag | mode: see block.c */
@@ -143,7 +143,7 @@ struct soft_jump {
 };
 
 /* The translator's jump table: code (at its far entry) by rip; key: see block.c. */
-#define SOFT_JIT_JUMPS 4096
+#define SOFT_JIT_JUMPS 16384
 struct soft_jit_jump {
 	u64 rip;
 	u32 key, code;
