@@ -36,7 +36,7 @@ static bool go_on(struct soft_cpu *c)
 	u64 key;
 
 	c->op = NULL;
-	if (!usable(c) || c->step || c->halted ||
+	if (!usable(c) || c->step || c->halted || c->lockstep ||
 	    (atomic_load_explicit(&c->base.events, memory_order_relaxed) & c->events_enabled))
 		return true;
 	key = soft_jump_key32(c);
@@ -391,7 +391,7 @@ bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 	if (!usable(c) || !b->page) {
 		c->jx.link = 0;
 		/* That looks at the bytes each time, so nothing need tell it of changes. */
-		if (usable(c))
+		if (usable(c) && !c->lockstep)
 			note_jump(c, c->jit->single);
 		return false;
 	}
@@ -420,7 +420,7 @@ bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 		c->jx.own_pages = true;
 	if (unlikely(c->lockstep != NULL)) {
 		/* Jumps hit, but come back. */
-		jump->code = c->jit->miss;
+		note_jump(c, c->jit->miss);
 		soft_lockstep_enter(c, b);
 		c->jit->enter(code + JIT_CHECK_SIZE);
 		soft_lockstep_leave(c);

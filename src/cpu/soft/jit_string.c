@@ -1,7 +1,7 @@
 /*
  * REP MOVS and REP STOS in code: forward, with each operand in one page that the TLB knows, by the host's own
- * REP of the same element size. Everything else (longer, backward, a miss) is the interpreter's, from where it
- * stands: no register has changed then.
+ * REP of the same element size. Everything else (longer, backward, a miss) is the interpreter's, from where
+ * it stands: no register has changed then.
  */
 #include "cpu/soft/block.h"
 #include "cpu/soft/jit_tr.h"

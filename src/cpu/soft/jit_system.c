@@ -1,10 +1,10 @@
 /*
- * What kernels do, without leaving the code: the interrupt flag, SMAP's window, GS, control and segment registers
- * read, time, PUSHF, fences.
+ * What kernels do, without leaving the code: the interrupt flag, SMAP's window, GS, control and segment
+ * registers read, time, PUSHF, fences.
  *
  * Code for the supervisor runs at CPL 0 only (soft_jit_run()), and none of it while single-stepping, in an
- * interrupt shadow or with breakpoints: so nothing of that is looked at here. STI's shadow is a check for events
- * behind the instruction that follows (struct tr.check_after), which must be in the same block.
+ * interrupt shadow or with breakpoints: so nothing of that is looked at here. STI's shadow is a check for
+ * events behind the instruction that follows (struct tr.check_after), which must be in the same block.
  */
 #include "cpu/soft/block.h"
 #include "cpu/soft/jit_tr.h"
@@ -46,7 +46,8 @@ static bool sti(struct tr *t, unsigned op, const struct jit_insn *n)
 		next++;
 	if (t->check_after == op) /* IF is set, so it has no shadow of its own */
 		return true;
-	if (!supervisor(t) || next >= t->block->count)
+	/* Under the lock-step check it ends a block, as for the interpreter. */
+	if (!supervisor(t) || next >= t->block->count || t->c->lockstep)
 		return false;
 	lose_flags(t, n);
 	state_op(t, EXT_OR, &t->c->rflags, FLAG_IF);
@@ -71,8 +72,8 @@ static void direction(struct tr *t, const struct jit_insn *n, bool down)
 	state_op(t, down ? EXT_OR : EXT_AND, &t->c->rflags, down ? FLAG_DF : ~(u32)FLAG_DF);
 }
 
-/* STAC, CLAC: what follows in this block is code for the other TLB, if CR4.SMAP is set, as is looked up now and
- * checked then. */
+/* STAC, CLAC: what follows in this block is code for the other TLB, if CR4.SMAP is set, as is looked up now
+ * and checked then. */
 static bool set_ac(struct tr *t, unsigned op, const struct jit_insn *n, bool ac)
 {
 	static const u8 test[] = {0xf7, 0x04, 0x25}; /* testl $…, … */
@@ -244,7 +245,7 @@ static bool pause(struct tr *t)
 
 bool tr_system(struct tr *t, unsigned op, const struct op *o, const struct jit_insn *n)
 {
-	if (o->fn == op_undefined)
+	if (o->fn == op_undefined || o->flags & OPF_ONCE)
 		return false;
 	switch (n->i.z.mnemonic) {
 	case ZYDIS_MNEMONIC_CLI:
