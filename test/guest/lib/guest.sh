@@ -15,13 +15,17 @@
 #   login ARGS.. -- "$VMM" OPTION..   console.exp with ARGS: logs in, runs commands, powers
 #                            off; the console is $WORK/login.out, what the Nth command
 #                            printed is $WORK/login/N
+#   programs_disk DIR        an ext4 image of DIR's files, its path in $PROGRAMS
+#   programs_run NAME KERNEL CPUS MEMORY PROGRAM..   one session of a Debian guest that mounts $PROGRAMS and runs PROGRAMs
+#                            in turn; a case for the session, and one for each
 #   own_network              runs the script anew in a network namespace of its own, with a
 #                            tap tap0, 10.77.0.1/24, in it
 #   console_has NAME PATTERN / console_lacks NAME PATTERN
 #   kernel_is_calm NAME      no line that a healthy machine would not give
 #
 # and the words of tap.sh. INSULA is the program (default build/insula), INSULA_ACCEL the
-# engine (default soft), VMM_LIMIT the seconds that a VMM may run (default 120).
+# engine (default soft), INSULA_SOFT_ENGINE interpret or translate (default: insula's own),
+# VMM_LIMIT the seconds that a VMM may run (default 120).
 # Functions that check return 1 and print a line that says what was wrong.
 set -u
 
@@ -158,6 +162,43 @@ login() {
 	rm -f "$WORK/login.out"
 	mkdir -p "$WORK/login"
 	"$CONSOLE" --quiet --log "$WORK/login.out" --out "$WORK/login" "$@" </dev/null
+}
+
+programs_disk() {
+	PROGRAMS=$WORK/programs.raw
+	rm -f "$PROGRAMS"
+	truncate -s 8M "$PROGRAMS"
+	mke2fs -q -t ext4 -d "$1" "$PROGRAMS"
+}
+
+programs_run() {
+	programs_name=$1 programs_kernel=$2 programs_cpus=$3 programs_memory=$4
+	shift 4
+	disk_copy guest
+	rm -rf "$WORK/login"
+	programs_n=$#
+	programs_list=$*
+	for program; do
+		set -- "$@" --run "/mnt/$program"
+	done
+	shift $programs_n
+	tap_case "$programs_name-session" login --boot 600 --each 7200 --run 'mount -o ro /dev/nvme1n1 /mnt' "$@" \
+		--run 'dmesg --level=emerg,alert,crit,err,warn' -- "$VMM" --kernel "$IMAGE/$programs_kernel" --disk "path=$DISK" \
+		--disk "path=$PROGRAMS,readonly" --memory "$programs_memory" --cpus "$programs_cpus" \
+		--cmdline 'console=ttyS0 root=/dev/nvme0n1 rw' --no-reboot
+	programs_n=1
+	for program in $programs_list; do
+		programs_n=$((programs_n + 1))
+		tap_case "$programs_name-$program" program_ended $programs_n
+	done
+	tap_case "$programs_name-kernel-calm" kernel_is_calm login
+}
+
+# What the session's Nth command gave.
+program_ended() {
+	[ -f "$WORK/login/$1.status" ] || tap_fail "it did not end; $(tail -c 300 "$WORK/login.out" | tr -cd '\n -~' | tail -n 2 | tr '\n' ' ')" || return 1
+	cat "$WORK/login/$1"
+	[ "$(cat "$WORK/login/$1.status")" -eq 0 ] || tap_fail "status $(cat "$WORK/login/$1.status"): $(tail -n 1 "$WORK/login/$1")"
 }
 
 own_network() {
