@@ -1,15 +1,17 @@
 """Command lines of ours and of QEMU, for the same guest; and what is read of a running one."""
-import os, re, subprocess
+import os, re, shutil, subprocess
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 IMAGE = os.path.join(ROOT, "build/images/micro")
 KERNEL = IMAGE + "/vmlinuz"
 
 
-def prepare():
+def prepare(*programs):
     """Packages and the image. What is there is taken, so that a row can be measured in seconds."""
-    if not os.path.exists(KERNEL):
+    if not os.path.exists("/usr/include/openssl/evp.h") or not all(map(shutil.which, ("qemu-system-x86_64", *programs))):
         subprocess.run([ROOT + "/tools/install-packages", "image", "bench"], check=True)
+    if not os.path.exists(KERNEL):
+        subprocess.run([ROOT + "/tools/install-packages", "image"], check=True)
         subprocess.run([ROOT + "/images/build", "micro"], check=True)
 
 

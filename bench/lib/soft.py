@@ -90,13 +90,17 @@ class Machine:
                 self.child.wait()
 
 
+def guest_argv(name, options, initrd, cmdline, memory, cpus=1):
+    if name == "tcg" and not options.against:
+        return machine.qemu(initrd, cmdline, memory, cpus)
+    binary = options.against if name == "tcg" else options.insula
+    return machine.insula(binary, options.engine, initrd, cmdline, memory, cpus)
+
+
 def argv_of(name, options, tools, cpus=1):
-    initrd = WORK + ("/initrd-tools.img" if tools else "/initrd.img")
     if name == "native":
         return ["./bench-work"]
-    if name == "tcg":
-        return machine.qemu(initrd, CMDLINE, MEMORY, cpus)
-    return machine.insula(options.insula, options.engine, initrd, CMDLINE, MEMORY, cpus)
+    return guest_argv(name, options, WORK + ("/initrd-tools.img" if tools else "/initrd.img"), CMDLINE, MEMORY, cpus)
 
 
 def measure_rows(options, names, rows, results, table):
@@ -134,8 +138,7 @@ def measure_boot(options, names, results):
     for name in names:
         if name == "native":
             continue
-        argv = (machine.qemu(boot.INITRD, boot.CMDLINE, boot.MEMORY) if name == "tcg" else
-                machine.insula(options.insula, options.engine, boot.INITRD, boot.CMDLINE, boot.MEMORY))
+        argv = guest_argv(name, options, boot.INITRD, boot.CMDLINE, boot.MEMORY)
         found[name] = statistics.median(boot.once(argv)[0] for _ in range(options.runs))
     results["boot"] = found
 
@@ -146,10 +149,7 @@ def measure_memory(options, names, results):
     for name in names:
         if name == "native":
             continue
-        initrd, cmdline = WORK + "/initrd.img", CMDLINE
-        argv = (machine.qemu(initrd, cmdline, 256) if name == "tcg" else
-                machine.insula(options.insula, options.engine, initrd, cmdline, 256))
-        m = Machine(name, argv)
+        m = Machine(name, guest_argv(name, options, WORK + "/initrd.img", CMDLINE, 256))
         m.measure("fork", 50)
         time.sleep(1)
         found[name] = machine.own_memory(m.child.pid, 256)
@@ -209,7 +209,7 @@ class Table:
 
     def line(self, cells, mark=""):
         self.lines.append("| " + " | ".join(cells) + " |")
-        if cells is HEADINGS:
+        if not self.lines[1:]:
             self.lines.append("|---" * len(cells) + "|")
         print(f"{cells[0]:12}" + "".join(f"{c:>12}" for c in cells[1:]) + mark, flush=True)
 
@@ -235,7 +235,7 @@ def run(options):
     machine.prepare()
     subprocess.run([machine.ROOT + "/bench/work/build", WORK], check=True)
     names = ["native", "tcg", "insula"]
-    if options.no_qemu:
+    if options.no_qemu and not options.against:
         names.remove("tcg")
     if options.no_native:
         names.remove("native")
@@ -244,7 +244,7 @@ def run(options):
         if row not in GOALS:
             sys.exit(f"no row {row}: see --list")
     table, results = Table(), {}
-    table.line(HEADINGS)
+    table.line([h.replace("TCG", "base") for h in HEADINGS] if options.against else HEADINGS)
     kernels = [row for row in rows if row not in WHOLE]
     if kernels:
         measure_rows(options, names, kernels, results, table)
