@@ -254,7 +254,7 @@ static void random_x87(struct rng *r, u8 *p)
 	memcpy(p + 8, &exponent, 2);
 }
 
-static void random_vectors(struct rng *r, u8 *x)
+void vectors_random(struct rng *r, u8 *x)
 {
 	u16 fcw = 0x37f, fsw;
 	u32 mxcsr = 0x1f80;
@@ -498,7 +498,7 @@ static void xstate_operand(struct sample *s, struct rng *r, u8 *data, u64 target
 		header[rng_below(r, 8)] |= BIT(62);
 	if (rng_one_in(r, 16))
 		header[0] |= rng_below(r, 8);
-	random_vectors(r, area);
+	vectors_random(r, area);
 	if (rng_one_in(r, 16))
 		area[26] = 0x04; /* MXCSR: reserved everywhere */
 	memcpy(area + 512, header, sizeof(header));
@@ -612,7 +612,7 @@ bool sample_make(struct sample *s, const struct form *f, u64 seed, u64 number, u
 		s->in.rflags |= FLAG_DF;
 	if (rng_one_in(&r, 16))
 		s->in.rflags |= FLAG_AC;
-	random_vectors(&r, s->in.xsave);
+	vectors_random(&r, s->in.xsave);
 	if (is_repeated(s))
 		g[REG_RCX] = (g[REG_RCX] & ~MASK(s->z.address_width == 64 ? 64 : s->z.address_width)) |
 		             rng_below(&r, 12);

@@ -7,6 +7,7 @@
 
 #include "cpu/cpu.h"
 #include "cpu/physmem.h"
+#include "cpu/soft/soft.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,8 @@
 #define OFF_TSS     0x6000u
 #define OFF_STACK   0x9000u /* end */
 #define CODE_GPA    0x40000u
-#define DATA_GPA    0x50000u
+/* Not side by side, so that an access that runs over a page's end does not find the next. */
+#define DATA_PAGE(at) (0x58000u - 2 * (at))
 
 extern const u8 kernel_start[], kernel_resume[], kernel_vectors[], kernel_end[];
 
@@ -77,7 +79,9 @@ struct guest {
 	struct cpu_board board;
 	struct cpu *cpu;
 	const struct guest_calls *calls;
-	struct sample *sample; /* whose result is awaited */
+	const struct sample *sample; /* whose result is awaited */
+	struct sample placed;        /* whose code is in memory */
+	bool parked;                 /* behind an OUT: the next case can follow */
 	bool done;
 };
 
@@ -86,18 +90,33 @@ static struct image *state(struct guest *g)
 	return (struct image *)(g->ram + KERNEL_GPA);
 }
 
-static void put_code(struct guest *g, const struct sample *s)
+static void write_code(struct guest *g, const struct sample *s, bool clear)
 {
-	u8 *at = g->ram + CODE_GPA + (s->rip - CODE_BASE);
+	u64 gpa = CODE_GPA + (s->rip - CODE_BASE);
 
-	memcpy(at, s->bytes, s->len);
-	physmem_written(&g->mem, CODE_GPA + (s->rip - CODE_BASE), s->len);
+	if (clear)
+		memset(g->ram + gpa, 0xcc, s->len);
+	else
+		memcpy(g->ram + gpa, s->bytes, s->len);
+	physmem_written(&g->mem, gpa, s->len);
 }
 
-static void clear_code(struct guest *g, const struct sample *s)
+/* The next case; false: there is none. */
+static bool place(struct guest *g)
 {
-	memset(g->ram + CODE_GPA + (s->rip - CODE_BASE), 0xcc, s->len);
-	physmem_written(&g->mem, CODE_GPA + (s->rip - CODE_BASE), s->len);
+	if (!g->calls->next(g->calls->ctx, &g->sample)) {
+		g->sample = NULL;
+		return false;
+	}
+	/* Code of a block stays what it is from case to case. */
+	if (!g->sample->code || g->sample->code != g->placed.code) {
+		if (g->placed.len)
+			write_code(g, &g->placed, true);
+		write_code(g, g->sample, false);
+		g->placed = *g->sample;
+	}
+	*state(g) = g->sample->in;
+	return true;
 }
 
 static void on_out(void *ctx, struct cpu *cpu, u16 port, unsigned size, u32 value)
@@ -113,17 +132,12 @@ static void on_out(void *ctx, struct cpu *cpu, u16 port, unsigned size, u32 valu
 			out.vector = NO_EXCEPTION;
 			out.rip--;
 		}
-		clear_code(g, g->sample);
 		g->calls->done(g->calls->ctx, &out);
 	}
-	if (!g->calls->next(g->calls->ctx, &g->sample)) {
-		g->sample = NULL;
+	if (!place(g)) {
 		g->done = true;
 		cpu_raise(cpu, CPU_EV_STOP);
-		return;
 	}
-	put_code(g, g->sample);
-	*state(g) = g->sample->in;
 }
 
 static u64 mmio_read(void *ctx, struct cpu *cpu, u64 gpa, unsigned size)
@@ -219,7 +233,7 @@ static void fill_memory(struct guest *g)
 	for (unsigned at = 0; at < CODE_SIZE; at += 0x1000)
 		map_page(g, &tables, CODE_BASE + at, CODE_GPA + at, PTE_U);
 	for (unsigned at = 0; at < DATA_SIZE; at += 0x1000)
-		map_page(g, &tables, DATA_BASE + at, DATA_GPA + at,
+		map_page(g, &tables, DATA_BASE + at, DATA_PAGE(at),
 		         PTE_U | PTE_NX | (at < DATA_WRITE ? PTE_W : 0));
 }
 
@@ -249,10 +263,10 @@ static void set_state(struct guest *g)
 	cpu_set_state(g->cpu, &s);
 }
 
-struct guest *guest_new(void)
+struct guest *guest_new(bool translated)
 {
 	struct guest *g = calloc(1, sizeof(*g));
-	struct cpu_config config = {.count = 1, .tsc_hz = 1000000000, .interpret = true};
+	struct cpu_config config = {.count = 1, .tsc_hz = 1000000000, .interpret = !translated};
 	struct error e;
 
 	if (!g)
@@ -280,10 +294,15 @@ struct guest *guest_new(void)
 	                              .ferr = ferr};
 	fill_memory(g);
 	config.board = &g->board;
+	setenv("INSULA_TRANSLATE", "1", true);
 	g->cpu = soft_cpu_new(&config, &e);
 	if (!g->cpu) {
 		fprintf(stderr, "oracle: %s\n", e.text);
 		exit(2);
+	}
+	if (translated && !soft_of(g->cpu)->jit) {
+		guest_free(g);
+		return NULL;
 	}
 	return g;
 }
@@ -296,9 +315,16 @@ void guest_free(struct guest *g)
 	free(g);
 }
 
-u8 *guest_data(struct guest *g)
+void guest_data_set(struct guest *g, const u8 *data)
 {
-	return g->ram + DATA_GPA;
+	for (unsigned at = 0; at < DATA_SIZE; at += 0x1000)
+		memcpy(g->ram + DATA_PAGE(at), data + at, 0x1000);
+}
+
+void guest_data_get(const struct guest *g, u8 *data)
+{
+	for (unsigned at = 0; at < DATA_SIZE; at += 0x1000)
+		memcpy(data + at, g->ram + DATA_PAGE(at), 0x1000);
 }
 
 int guest_run(struct guest *g, const struct guest_calls *calls)
@@ -308,8 +334,12 @@ int guest_run(struct guest *g, const struct guest_calls *calls)
 	g->calls = calls;
 	g->sample = NULL;
 	g->done = false;
-	set_state(g);
+	if (!g->parked)
+		set_state(g);
+	else if (!place(g))
+		return 0;
 	exit_reason = cpu_run(g->cpu);
+	g->parked = g->done;
 	if (g->done)
 		return 0;
 	fprintf(stderr, "oracle: the guest ended (%s %s)\n",

@@ -167,14 +167,14 @@ void native_run(const struct sample *s, struct image *out)
 	struct image *state = STATE;
 
 	memcpy(at, s->bytes, s->len);
-	if (!s->form->branch && s->form->compat) {
+	if (!s->code && !s->form->branch && s->form->compat) {
 		u32 to = EXIT_BASE;
 		u16 cs = SEL_CODE64;
 
 		p[0] = 0xea;
 		memcpy(p + 1, &to, 4);
 		memcpy(p + 5, &cs, 2);
-	} else if (!s->form->branch) {
+	} else if (s->code || !s->form->branch) {
 		u32 distance = EXIT_BASE - (s->rip + s->len + 5);
 
 		p[0] = 0xe9;

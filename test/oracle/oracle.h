@@ -1,14 +1,20 @@
 /*
- * The instruction oracle: every user-mode instruction form that CPUID offers is run with random operands on
- * the host CPU and in the soft engine, and what both leave behind is compared.
+ * The instruction oracle: every user-mode instruction form that CPUID offers is run with random operands, and
+ * blocks of random instructions are run, on the host CPU and in the soft engine, interpreted and translated,
+ * and what they leave behind is compared.
  *
  * Theory of operation. forms.c walks the whole encoding space through Zydis and keeps one template for each
  * form that the feature table offers. generate.c makes an instruction and a state of it: registers, flags,
  * vector state, memory operands that lie in the data pages, at times across a page end or into pages that are
- * not there. native.c loads that state into the host CPU, in this process, at the same linear addresses that
- * the guest has, and takes faults as signals. guest.c is a machine with a small kernel that does the same at
- * CPL 3 under the engine and asks for the next case by an OUT; compare.c compares. Code, data and the state
- * block are at fixed low addresses, so that absolute and rip-relative operands mean the same on both sides.
+ * not there; blocks.c makes blocks. native.c loads that state into the host CPU, at the same linear addresses
+ * that the guest has, and takes faults as signals. guest.c is a machine with a small kernel that does the
+ * same at CPL 3 under the engine and asks for the next case by an OUT; compare.c compares. Code, data and the
+ * state block are at fixed low addresses, so that absolute and rip-relative operands mean the same on both
+ * sides.
+ *
+ * Processes. A child makes the cases and runs them natively, since the engine's memory is at low addresses,
+ * too, where instructions may not find any; what it makes goes to the parent, which has the guests, through
+ * a ring in shared memory (stream.c).
  */
 #pragma once
 
@@ -101,18 +107,23 @@ void form_name(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *oper
 ZydisDecoder *oracle_decoder(bool compat);
 
 /* ---- cases ---- */
+enum { BLOCK_SIZE = 1024 };
 struct sample {
 	const struct form *form;
 	u64 number;
-	u8 bytes[16];
+	u8 bytes[BLOCK_SIZE];
 	unsigned len;
 	u32 rip;
+	u64 code;      /* of a block: its number + 1; cases of one block follow each other. Else 0 */
+	u64 undefined; /* of a block: flags that are undefined behind it */
 	ZydisDecodedInstruction z;
 	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
 	struct image in;
 	u64 target; /* linear address of its last memory operand, 0: it has none */
 };
 
+/* An XSAVE area of random vector state. */
+void vectors_random(struct rng *r, u8 *x);
 /* Does it save or restore an FXSAVE or XSAVE area? */
 bool sample_is_xstate(const struct sample *s);
 /* data: the native data pages, which it changes; false: no instruction of that form came out. */
@@ -124,16 +135,44 @@ void native_init(void);
 u8 *native_data(void);
 void native_run(const struct sample *s, struct image *out);
 
+/* ---- blocks ---- */
+/* Cases of one block: same code, other states. */
+#define BLOCK_CASES 6
+/* Makes case `number`, of block number / BLOCK_CASES, with the forms of l. data: as for sample_make(). */
+void block_make(struct sample *s, const struct form_list *l, u64 seed, u64 number, u8 *data);
+
+/* ---- from the child to the parent ---- */
+struct task {
+	struct sample sample;
+	struct image native;
+	u8 before[DATA_SIZE], after[DATA_SIZE]; /* the data pages */
+	bool last;                              /* no case: those of this form, or all blocks, have been */
+};
+struct stream;
+/* Forks; the child calls make(stream, ctx), and ends. */
+struct stream *stream_new(void (*make)(struct stream *t, void *ctx), void *ctx);
+void stream_free(struct stream *t);
+/* In the child: room for a task, then it is sent. */
+struct task *stream_room(struct stream *t);
+void stream_send(struct stream *t);
+/* In the parent: waits for one task at least; those that are there, in *tasks, one behind the other; then
+ * they are done with. */
+unsigned stream_receive(struct stream *t, struct task **tasks);
+void stream_done(struct stream *t, unsigned count);
+
 struct guest;
-struct guest *guest_new(void);
+/* translated: each block is, when it is first executed. NULL: the engine cannot. */
+struct guest *guest_new(bool translated);
 void guest_free(struct guest *g);
-u8 *guest_data(struct guest *g);
+/* The data pages, DATA_SIZE bytes. */
+void guest_data_set(struct guest *g, const u8 *data);
+void guest_data_get(const struct guest *g, u8 *data);
 /*
  * Runs samples until next() returns false; done() gets what came out. ctx is for both. Returns 0, or -1 with
  * a message printed if the machine ended otherwise.
  */
 struct guest_calls {
-	bool (*next)(void *ctx, struct sample **s);
+	bool (*next)(void *ctx, const struct sample **s);
 	void (*done)(void *ctx, const struct image *out);
 	void *ctx;
 };
@@ -143,7 +182,7 @@ int guest_run(struct guest *g, const struct guest_calls *calls);
 struct difference {
 	char text[4096];
 };
-/* True if both agree on everything that is defined; else what differs goes to *d. May even out a and b first,
- * the data pages, where an instruction stores what is not defined. */
-bool compare(const struct sample *s, const struct image *native, const struct image *soft, u8 *native_data,
-             u8 *soft_data, struct difference *d);
+/* True if both agree on everything that is defined; else what differs goes to *d. May even out soft_data
+ * first, where an instruction stores what is not defined. */
+bool compare(const struct sample *s, const struct image *native, const struct image *soft,
+             const u8 *native_data, u8 *soft_data, struct difference *d);
