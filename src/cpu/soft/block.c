@@ -28,7 +28,6 @@
 #include <unistd.h>
 
 enum { HASH_SIZE = 1 << 17, SINGLES = 1024, MAX_INSN = 15, PAGE_BITS = 4096, REVIVALS = 6 };
-#define EPOCH32 0xfffffu
 /* The most that a block takes in the arena. */
 #define BLOCK_MAX                                                                   \
 	(sizeof(struct soft_block) + (2 * SOFT_BLOCK_OPS + 1) * sizeof(struct op) + \
@@ -94,8 +93,7 @@ void soft_cache_remapped(struct soft_cpu *c)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(k->pages); i++)
 		((volatile u64 *)k->pages)[i] = 0;
-	if (((k->epoch + 1) & EPOCH32) == 0)
-		soft_jit_forget_jumps(c);
+	soft_jit_remapped(c);
 	if (++k->epoch == 0)
 		for (unsigned i = 0; i < SOFT_JUMP_ENTRIES; i++)
 			c->jumps[i].block = NULL;
@@ -134,13 +132,6 @@ static inline u64 jump_key(const struct soft_cpu *c)
 static inline struct soft_jump *jump_entry(struct soft_cpu *c, u64 linear)
 {
 	return &c->jumps[(linear ^ linear >> 12) & (SOFT_JUMP_ENTRIES - 1)];
-}
-
-u32 soft_jump_key32(const struct soft_cpu *c)
-{
-	u32 mode = (u32)((u64)(c->tlb - c->tlbs[0]) / SOFT_TLB_ENTRIES) & 3;
-
-	return (c->cache->epoch & EPOCH32) << 12 | mode << 10 | (mode == SOFT_TLB_USER ? (u32)c->tlb_tag : 0);
 }
 
 bool soft_jump_is_global(struct soft_cpu *c, u64 linear)

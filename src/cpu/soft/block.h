@@ -36,11 +36,9 @@ static inline const struct op *soft_chain(struct soft_cpu *c, const struct op *o
 	return soft_chain_slow(c, o);
 }
 
-/* For the translator: are blocks below 2 GiB; its key of the current address space, privilege and epoch (the
- * supervisor has one for all address spaces, see soft_jit_run()); was rip, that soft_block_at() just looked
- * up, in a global page; rip is (about to be) in the translator's jump table. */
+/* For the translator: are blocks below 2 GiB; was rip, that soft_block_at() just looked up, in a global page;
+ * rip is (about to be) in the translator's jump tables. */
 bool soft_cache_is_low(const struct soft_cpu *c);
-u32 soft_jump_key32(const struct soft_cpu *c);
 bool soft_jump_is_global(struct soft_cpu *c, u64 linear);
 void soft_cache_note_jump(struct soft_cpu *c, u64 linear);
 /* The bytes of a block. */

@@ -22,28 +22,20 @@ static bool usable(const struct soft_cpu *c)
 	       (c->cpl == 0 || c->cpl == 3);
 }
 
-static struct soft_jit_jump *jump_entry(struct soft_cpu *c, u64 rip)
-{
-	return &c->jit_jumps[(rip ^ rip >> 12) & (SOFT_JIT_JUMPS - 1)];
-}
-
 /* ---- what code calls; general registers are in c->regs, the stack is the host's ---- */
 
 /* Goes on at c->rip if that is translated and nothing is to be done before; else code must be left. */
 static bool go_on(struct soft_cpu *c)
 {
-	const struct soft_jit_jump *jump;
-	u64 key;
+	const struct jit_jump *jump;
 
 	c->op = NULL;
 	if (!usable(c) || c->step || c->halted || c->lockstep ||
 	    (atomic_load_explicit(&c->base.events, memory_order_relaxed) & c->events_enabled))
 		return true;
-	key = soft_jump_key32(c);
-	jump = jump_entry(c, c->rip);
-	if (jump->rip != c->rip || jump->key != (u32)key)
+	jump = jit_jump_at(c, c->rip, (unsigned)((u64)(c->tlb - c->tlbs[0]) / SOFT_TLB_ENTRIES));
+	if (jump->rip != c->rip)
 		return true;
-	c->jx.key = key;
 	c->regs[SREG_PAGE_RIP] = c->rip & ~(PAGE_SIZE - 1);
 	c->jx.resume = jump->code + JIT_FAR_SIZE;
 	return false;
@@ -93,13 +85,12 @@ static bool interpret(struct soft_cpu *c, const struct jit_site *s)
 		next->fn(c, next);
 		return true;
 	}
-	if (unlikely(c->tlb != tlb))
+	if (unlikely(c->tlb != tlb) || unlikely(!soft_jit_may_return(c)))
 		return leave(c, next);
 	if (unlikely(c->lockstep != NULL))
 		soft_lockstep_return(c, next);
 	if (live && !c->vec_live && !VEC_PARK_ALWAYS)
 		soft_vec_unpark(c);
-	c->jx.key = soft_jump_key32(c);
 	c->jx.resume = s->resume;
 	return false;
 }
@@ -111,15 +102,13 @@ static bool written(struct soft_cpu *c, const struct jit_site *s, _Atomic u32 *p
 
 	c->block = (struct soft_block *)(u64)s->block;
 	c->op = o;
-	c->jx.resume = s->resume;
-	if (s->off) {
-		physmem_page_changed(page);
-		return false;
-	}
-	soft_code_written(c, page);
-	if (c->block->stopped != o + 1)
-		return false;
-	o[1].fn(c, o + 1);
+	physmem_page_changed(page);
+	if (!s->off)
+		c->rip = soft_next_rip(c, o);
+	else if (op_kind(o, 0) == KIND_IMM)
+		c->rip = c->regs[SREG_PAGE_RIP] + (u64)o->disp;
+	else
+		c->rip = c->jx.target_rip;
 	return true;
 }
 
@@ -220,6 +209,9 @@ static void trampolines(struct soft_cpu *c)
 	e_store(&b, &c->rip, T1);
 	e_jmp(&b, out);
 
+	/* T0: rip, T1: site */
+	j->far = here(&b);
+	e_abs(&b, false, OP_STORE, T1, &c->jx.link);
 	/* T0: rip */
 	j->miss = here(&b);
 	e_store(&b, &c->rip, T0);
@@ -275,6 +267,7 @@ void soft_jit_init(struct soft_cpu *c)
 	const char *text = getenv("INSULA_TRANSLATE"); /* for tests: 1 translates everything, 0 nothing */
 	int fd, threshold = text ? atoi(text) : c->base.config.check ? 1 : HOT;
 	struct soft_jit *j;
+	size_t tables_size;
 
 	if (c->base.config.interpret || threshold <= 0 || (u64)(c + 1) >> 31 || !host_has_bmi2() ||
 	    !soft_cache_is_low(c))
@@ -288,6 +281,10 @@ void soft_jit_init(struct soft_cpu *c)
 	j->write = j->run = j->signal_stack = MAP_FAILED;
 	j->insns = calloc(JIT_INSNS, sizeof(*j->insns));
 	j->faults = calloc(JIT_FAULTS, sizeof(*j->faults));
+	j->seen = calloc(JIT_SEEN, sizeof(*j->seen));
+	j->table_count = c->base.config.count > 16 ? 4 : JIT_TABLES;
+	tables_size = j->table_count * JIT_JUMPS * sizeof(*j->jumps);
+	j->jumps = soft_map(&c->base.config, tables_size, PROT_READ | PROT_WRITE, -1);
 	fd = memfd_create("translated-code", MFD_CLOEXEC);
 	if (fd >= 0 && ftruncate(fd, (off_t)j->size) == 0) {
 		j->write = mmap(NULL, j->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -297,8 +294,9 @@ void soft_jit_init(struct soft_cpu *c)
 	}
 	if (fd >= 0)
 		close(fd);
-	if (!j->insns || !j->faults || j->write == MAP_FAILED || j->run == MAP_FAILED ||
-	    j->signal_stack == MAP_FAILED || (u64)(j->run + j->size) >> 31) {
+	if (!j->insns || !j->faults || !j->seen || j->write == MAP_FAILED || j->run == MAP_FAILED ||
+	    j->signal_stack == MAP_FAILED || (u64)(j->run + j->size) >> 31 || j->jumps == MAP_FAILED ||
+	    (u64)((u8 *)j->jumps + tables_size) >> 31) {
 		soft_jit_release(c);
 		return;
 	}
@@ -309,6 +307,12 @@ void soft_jit_init(struct soft_cpu *c)
 	trampolines(c);
 	j->map = jit_map_new();
 	jit_map_name(j->map, (u64)j->run, (u64)j->run + j->fixed, "trampolines");
+	for (unsigned i = 0; i < j->table_count; i++)
+		j->tables[i] = (struct jit_table){.jumps = j->jumps + i * JIT_JUMPS};
+	j->table = j->oldest = JIT_USER_TABLE;
+	soft_jit_remapped(c);
+	soft_jit_space(c);
+	jit_pages_watch(c);
 }
 
 void soft_jit_release(struct soft_cpu *c)
@@ -317,6 +321,9 @@ void soft_jit_release(struct soft_cpu *c)
 
 	if (!j)
 		return;
+	jit_pages_unwatch(j);
+	if (j->jumps != MAP_FAILED)
+		munmap(j->jumps, j->table_count * JIT_JUMPS * sizeof(*j->jumps));
 	if (j->write != MAP_FAILED)
 		munmap(j->write, j->size);
 	if (j->run != MAP_FAILED)
@@ -326,14 +333,9 @@ void soft_jit_release(struct soft_cpu *c)
 	jit_map_free(j->map);
 	free(j->insns);
 	free(j->faults);
+	free(j->seen);
 	free(j);
 	c->jit = NULL;
-}
-
-void soft_jit_forget_jumps(struct soft_cpu *c)
-{
-	for (unsigned i = 0; i < SOFT_JIT_JUMPS; i++)
-		((volatile struct soft_jit_jump *)c->jit_jumps)[i].rip = 1ULL << 63; /* not canonical */
 }
 
 void soft_jit_flush(struct soft_cpu *c)
@@ -344,7 +346,8 @@ void soft_jit_flush(struct soft_cpu *c)
 	c->jit->used = c->jit->fixed;
 	c->jit->fault_count = 0;
 	c->jx.link = 0;
-	soft_jit_forget_jumps(c);
+	jit_pages_forget(c->jit);
+	soft_jit_remapped(c);
 }
 
 void soft_jit_thread(struct soft_cpu *c, bool runs)
@@ -362,37 +365,20 @@ void soft_jit_thread(struct soft_cpu *c, bool runs)
 
 /* ---- running ---- */
 
-/* The last exit was a jump within its page that knew no code: now it does. */
-static void patch(struct soft_cpu *c, const struct soft_block *b, u32 code, unsigned mode)
-{
-	const struct jit_site *s = (const struct jit_site *)(u64)c->jx.link;
-	const struct soft_block *from = (const struct soft_block *)(u64)s->block;
-
-	if (from->gpa == b->gpa && s->off == b->off && s->op / 2 == mode && soft_block_current(from)) {
-		u32 to = s->op & 1 ? code + JIT_CHECK_SIZE : code;
-
-		*(u32 *)(c->jit->write + (s->resume - low(c->jit->run))) = to - (s->resume + 4);
-	}
-}
-
-static void note_jump(struct soft_cpu *c, u32 code)
-{
-	*jump_entry(c, c->rip) =
-	        (struct soft_jit_jump){.rip = c->rip, .key = soft_jump_key32(c), .code = code};
-}
-
 bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 {
 	u64 n = (u64)(c->tlb - c->tlbs[0]) / SOFT_TLB_ENTRIES;
 	u32 link = c->jx.link, code;
 
+	c->jx.link = 0;
 	if (b->heat < -0x40000000)
 		b->heat = 0;
 	if (!usable(c) || !b->page) {
-		c->jx.link = 0;
 		/* That looks at the bytes each time, so nothing need tell it of changes. */
 		if (usable(c) && !c->lockstep)
-			note_jump(c, c->jit->single);
+			jit_note_jump(c, c->rip, c->jit->single, (unsigned)n);
+		if (link && !c->lockstep)
+			jit_link_none(c, (const struct jit_site *)(u64)link);
 		return false;
 	}
 	code = b->code[n];
@@ -402,30 +388,34 @@ bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 			soft_cache_flush(c);
 			return true;
 		}
-		if (!code) {
-			c->jx.link = 0;
+		if (!code)
 			return false;
-		}
 		b->code[n] = code;
 		jit_map_block(c->jit->map, code - JIT_FAR_SIZE, (u64)c->jit->run + c->jit->used, c->rip,
 		              c->cpl);
 	}
-	if (link && !c->lockstep)
-		patch(c, b, code, (unsigned)n);
-	c->jx.link = 0;
-	c->jx.key = soft_jump_key32(c);
-	note_jump(c, code - JIT_FAR_SIZE);
-	soft_cache_note_jump(c, c->rip);
 	if (n != SOFT_TLB_USER && !soft_jump_is_global(c, c->rip))
 		c->jx.own_pages = true;
+	jit_note_page(c, b, c->rip, (unsigned)n);
+	/* Under the lock-step check jumps hit, but come back. */
+	jit_note_jump(c, c->rip, c->lockstep ? c->jit->miss : code - JIT_FAR_SIZE, (unsigned)n);
+	soft_cache_note_jump(c, c->rip);
 	if (unlikely(c->lockstep != NULL)) {
-		/* Jumps hit, but come back. */
-		note_jump(c, c->jit->miss);
+		if (!soft_jit_may_return(c))
+			return true;
 		soft_lockstep_enter(c, b);
 		c->jit->enter(code + JIT_CHECK_SIZE);
 		soft_lockstep_leave(c);
+		c->jx.link = 0;
 		return true;
 	}
-	c->jit->enter(code + JIT_CHECK_SIZE);
+	if (link)
+		jit_link(c, (const struct jit_site *)(u64)link, b, code, (unsigned)n);
+	c->jit->enter(code);
+	if (c->jx.link) {
+		c->jit->link_rip = c->rip;
+		c->jit->link_key =
+		        jit_key(c, ((const struct jit_site *)(u64)c->jx.link)->op >> JIT_LINK_MODE & 3);
+	}
 	return true;
 }

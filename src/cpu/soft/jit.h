@@ -17,24 +17,35 @@
  * Under the lock-step check (lockstep.h) all code comes back to C behind its block: nothing is linked, and
  * the jump table holds the way out.
  *
- * Entries of a block's code, in this order: "far" (T0 is rip: sets SREG_PAGE_RIP), "check" (events,
- * generation of the page), "fast" (neither). Forward jumps within the page go to fast, backward ones to
- * check, all others through the jump table by rip (jit_jumps) to far. Code depends on the data TLB in use
- * (enum soft_tlb_mode): up to one version for each.
+ * Entries of a block's code, in this order: "far" (T0 is rip: sets SREG_PAGE_RIP), "check" (leaves if an
+ * event is raised), "fast". Direct jumps go to check or, forwards, to fast, and set SREG_PAGE_RIP if they are
+ * linked to another page (jit_jumps.c); returns and indirect jumps go through a jump table to far. So each
+ * cycle has a check. Code depends on the data TLB in use (enum soft_tlb_mode): up to one version for each.
+ * When its page changes it dies by an event (jit_pages.c): a C function that code calls, and that may change
+ * guest memory or page tables, leaves code if CPU_EV_SYNC is raised (soft_jit_may_return()).
  */
 #pragma once
 
 #include "cpu/soft/soft.h"
 
-enum { JIT_FAR_SIZE = 15, JIT_CHECK_SIZE = 37 };
+enum { JIT_FAR_SIZE = 15, JIT_CHECK_SIZE = 14 };
 
 /* Without low memory, BMI2, or when it is not wanted, c->jit stays NULL: not an error. */
 void soft_jit_init(struct soft_cpu *c);
 void soft_jit_release(struct soft_cpu *c);
 /* All code is forgotten; whoever calls forgets the blocks. */
 void soft_jit_flush(struct soft_cpu *c);
-/* The jump table's keys start anew. */
-void soft_jit_forget_jumps(struct soft_cpu *c);
+/* Translations of code changed: all jumps to other pages are looked up anew. */
+void soft_jit_remapped(struct soft_cpu *c);
+/* c->tlb_tag is another now. */
+void soft_jit_space(struct soft_cpu *c);
+/* CPU_EV_SYNC was raised (and is cleared): code of pages that changed dies. */
+void soft_jit_sweep(struct soft_cpu *c);
+/* May a C function go back into the code that called it? If not it returns to run.c with c->rip set. */
+static inline bool soft_jit_may_return(const struct soft_cpu *c)
+{
+	return !(atomic_load_explicit(&c->base.events, memory_order_relaxed) & CPU_EV_SYNC);
+}
 /* The calling thread is about to run c, or no longer: its signal stack. */
 void soft_jit_thread(struct soft_cpu *c, bool runs);
 
@@ -53,11 +64,53 @@ static inline void soft_jit_site(const struct soft_cpu *c, uintptr_t *start, uin
 
 /* A place in code that leaves it: 16 bytes behind the block's code. */
 struct jit_site {
-	u32 op; /* address of the op (interpret, written); chain: 1 if it links to the fast entry, + 2 * TLB
-	           mode */
+	u32 op;     /* address of the op (interpret, written); link: JIT_LINK_* */
 	u32 block;  /* address of its block */
-	u32 resume; /* where code goes on; chain: address of the rel32 to patch */
-	u32 off;    /* page offset to go to; interpret: 1 if vectors must stay live; written: 1 if the op behind is not what comes next */
+	u32 resume; /* where code goes on; link: address of the rel32 to patch */
+	u32 off;    /* page offset to go to; interpret: 1 if vectors must stay live; written: 1 for a call's
+	               push; far link: address of its probe */
+};
+enum {
+	JIT_LINK_FAST = 1, /* to the fast entry */
+	JIT_LINK_FAR = 2,
+	JIT_LINK_MODE = 4, /* 16 times: TLB mode */
+	JIT_LINK_AGAIN = 8 /* 256 times: how often it was linked; when that is enough, it takes the probe */
+};
+enum { JIT_LINKS = 16 };
+/* A far link, before its rel32: cmpl $key, jx.key; jne; addq $…, SREG_PAGE_RIP; jmp */
+enum { JIT_FAR_GUARD = 1 + 12 + 6 + 4, JIT_FAR_MISS = 1 + 12 + 4 };
+
+/* In front of the entries. */
+struct jit_code {
+	u32 next; /* of the pages of one hash; JIT_NO_CODE ends */
+	u32 block;
+	u32 generation; /* of its page */
+	u32 stale;      /* where it leaves when it is stale */
+};
+enum { JIT_NO_CODE = 1 };
+
+struct jit_jump {
+	u64 rip, code; /* at the far entry */
+};
+struct jit_table {
+	struct jit_jump *jumps;
+	u32 key;
+	u16 tag, count;
+	u16 slots[256]; /* that are in use, if count is not more */
+};
+enum {
+	JIT_JUMPS = 4096,
+	JIT_USER_TABLE = 2, /* the first of users */
+	JIT_TABLES = 8,
+	JIT_HEADS = 1024,
+	JIT_CHANGED = 16,
+	JIT_SEEN = 4096,
+	JIT_ALIASED = 4096
+};
+/* A page that has code was seen at this address under this key. */
+struct jit_seen {
+	u32 page, key;
+	u64 linear;
 };
 
 /* A piece of code being written. */
@@ -79,14 +132,31 @@ struct soft_jit {
 	u8 *write, *run;          /* the same bytes */
 	size_t used, size, fixed; /* fixed: trampolines, at the start */
 	s32 threshold;
-	u32 stop, chain, miss, interpret, written, single, fault; /* trampolines */
-	struct jit_fault *faults;                         /* ascending */
+	u32 stop, chain, far, miss, interpret, written, single, fault; /* trampolines */
+	struct jit_fault *faults;                                      /* ascending */
 	unsigned fault_count;
 	void (*enter)(u64 code);
 	void *signal_stack;
 	struct jit_map *map;    /* NULL: not wanted */
 	struct jit_insn *insns; /* of the block being translated */
 	u8 page[PAGE_SIZE];     /* a copy of its page */
+
+	/* jit_jumps.c */
+	struct jit_jump *jumps; /* of all tables */
+	struct jit_table tables[JIT_TABLES];
+	unsigned table_count, table, oldest; /* table: the current user's */
+	u32 last_key, link_key;
+	u64 link_rip; /* where the last link was to go, link_key: under which key */
+	struct jit_seen *seen;
+	unsigned seen_count;
+	u64 aliased[JIT_ALIASED / 64];
+
+	/* jit_pages.c */
+	struct soft_jit *next;
+	_Atomic u32 *events;
+	_Atomic u32 heads[JIT_HEADS]; /* of struct jit_code; 0: there never was code */
+	u16 changed[JIT_CHANGED], changed_count;
+	bool changed_all;
 };
 
 static inline void soft_jit_site(const struct soft_cpu *c, uintptr_t *start, uintptr_t *end, uintptr_t *entry)
@@ -95,6 +165,28 @@ static inline void soft_jit_site(const struct soft_cpu *c, uintptr_t *start, uin
 	*end = *start + c->jit->size;
 	*entry = c->jit->fault;
 }
+
+/* ---- jit_jumps.c ---- */
+
+u32 jit_key(const struct soft_cpu *c, unsigned mode);
+/* Block b is about to run at rip; may start new keys. */
+void jit_note_page(struct soft_cpu *c, const struct soft_block *b, u64 rip, unsigned mode);
+const struct jit_jump *jit_jump_at(const struct soft_cpu *c, u64 rip, unsigned mode);
+void jit_note_jump(struct soft_cpu *c, u64 rip, u32 far_entry, unsigned mode);
+/* Code was left at s for block b, which has code now. */
+void jit_link(struct soft_cpu *c, const struct jit_site *s, const struct soft_block *b, u32 code,
+              unsigned mode);
+/* There is no code to link it with. */
+void jit_link_none(struct soft_cpu *c, const struct jit_site *s);
+
+/* ---- jit_pages.c ---- */
+
+void jit_pages_watch(struct soft_cpu *c);
+void jit_pages_unwatch(struct soft_jit *j);
+void jit_pages_forget(struct soft_jit *j);
+/* There is going to be code of b's page. Is the block still current? */
+bool jit_pages_announce(struct soft_jit *j, const struct soft_block *b);
+void jit_pages_add(struct soft_jit *j, const struct soft_block *b, struct jit_code *code);
 
 /* Code of b for the TLB now in use, at the check entry; 0: cannot be. */
 u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode);

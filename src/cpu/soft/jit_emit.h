@@ -136,6 +136,18 @@ static inline u8 *e_jmp_later(struct jit_buf *b)
 	e32(b, 0);
 	return b->p - 4;
 }
+static inline void e_bytes(struct jit_buf *b, const u8 *bytes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		e8(b, bytes[i]);
+}
+/* ModRM and what follows: an absolute address; reg may be an opcode's extension. */
+static inline void e_mem_tail(struct jit_buf *b, unsigned reg, const volatile void *at)
+{
+	e8(b, reg << 3 | 4);
+	e8(b, 0x25);
+	e32(b, low(at));
+}
 /* Makes the rel32 at `site` go to run address `to`. */
 static inline void e_fix(struct jit_buf *b, u8 *site, u32 to)
 {

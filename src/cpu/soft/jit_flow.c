@@ -4,31 +4,32 @@
 
 /* ---- jumps ---- */
 
-/* T0: rip. Leaves its code's address in T1 and rip in T0, or goes to the way out. */
-static void probe(struct tr *t, struct cold miss)
+/* T0: rip. Leaves the address of its jump table entry in T1 and rip in T0. Returns the rel32 for a miss. */
+static u8 *probe(struct tr *t)
 {
-	static const u8 hash[] = {0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x0c, /* rorx $12, %r10, %r11 */
-	                          0x45, 0x31, 0xd3,                   /* xor %r10d, %r11d */
-	                          0x41, 0x81, 0xe3};                  /* and $…, %r11d */
-	struct soft_jit_jump *jumps = t->c->jit_jumps;
-	u8 *site1, *site2;
+	static const u8 lea_8[] = {0x46, 0x8d, 0x1c, 0xd5, 0, 0, 0, 0}; /* lea 0(,%r10,8), %r11d */
+	static const u8 and_slot[] = {0x41, 0x81, 0xe3};                /* and $…, %r11d */
+	const struct soft_jit *j = t->c->jit;
+	bool user = t->mode == SOFT_TLB_USER;
+	u32 table = user ? 0 : low(j->tables[t->mode - 1].jumps);
 
-	for (unsigned i = 0; i < sizeof(hash); i++)
-		e8(&t->b, hash[i]);
-	e32(&t->b, SOFT_JIT_JUMPS - 1);
-	e_rr(&t->b, false, 0xc1, 4, T1); /* shl */
-	e8(&t->b, 4);
-	_Static_assert(sizeof(*jumps) == 16, "by shl");
-	e_mem(&t->b, true, OP_CMP, T0, T1, NO_REG, 0, low(&jumps->rip));
-	site1 = e_jcc(&t->b, CC_NE);
-	e_abs(&t->b, false, OP_LOAD, T0, &t->c->jx.key);
-	e_mem(&t->b, false, OP_CMP, T0, T1, NO_REG, 0, low(&jumps->key));
-	site2 = e_jcc(&t->b, CC_NE);
-	e_mem(&t->b, true, OP_LOAD, T0, T1, NO_REG, 0, low(&jumps->rip));
-	e_mem(&t->b, false, OP_LOAD, T1, T1, NO_REG, 0, low(&jumps->code));
-	tr_cold(t, miss.kind, miss.op, site1)->disp = miss.disp;
-	tr_cold(t, miss.kind, miss.op, site2)->disp = miss.disp;
+	_Static_assert(sizeof(struct jit_jump) == 16, "slot: rip without its lowest bit, times 16");
+	e_bytes(&t->b, lea_8, sizeof(lea_8));
+	e_bytes(&t->b, and_slot, sizeof(and_slot));
+	e32(&t->b, (JIT_JUMPS - 1) * sizeof(struct jit_jump));
+	if (user)
+		e_abs(&t->b, true, OP_ADD, T1, &t->c->jx.table);
+	else
+		e_group1(&t->b, false, 0, T1, (s32)table);
+	e_mem(&t->b, true, OP_CMP, T0, T1, NO_REG, 0, 0);
 	t->host = false;
+	return e_jcc(&t->b, CC_NE);
+}
+
+/* To where probe() found. */
+static void jump_probed(struct tr *t)
+{
+	e_mem(&t->b, false, 0xff, 4, T1, NO_REG, 0, offsetof(struct jit_jump, code));
 }
 
 void tr_rip_to_t0(struct tr *t, s64 disp)
@@ -40,9 +41,39 @@ void tr_rip_to_t0(struct tr *t, s64 disp)
 
 void tr_far_jump(struct tr *t, s64 disp)
 {
-	tr_rip_to_t0(t, disp);
-	probe(t, (struct cold){.kind = COLD_MISS, .disp = disp});
-	e_jmp_reg(&t->b, T1);
+	u8 *from, *start;
+	struct cold *k;
+
+	e8(&t->b, 0x81); /* cmpl $0, jx.key: no key yet */
+	e_mem_tail(&t->b, 7, &t->c->jx.key[t->mode != SOFT_TLB_USER]);
+	e32(&t->b, 0);
+	start = t->b.p;
+	from = e_jcc(&t->b, CC_NE);
+	e8(&t->b, 0x48);
+	e8(&t->b, 0x81); /* addq $…, SREG_PAGE_RIP */
+	e_mem_tail(&t->b, 0, &t->c->regs[SREG_PAGE_RIP]);
+	e32(&t->b, (u32)(disp & ~(s64)(PAGE_SIZE - 1)));
+	k = tr_cold(t, COLD_FAR, t->mode, from);
+	from = e_jmp_later(&t->b);
+	k->disp = disp;
+	k->resume = here(&t->b) - 4;
+	if (!t->b.full && from != start - 4 + JIT_FAR_GUARD)
+		t->b.full = true;
+	t->host = false;
+}
+
+u32 tr_far_probe(struct tr *t, const struct cold *k)
+{
+	u32 start = here(&t->b);
+	u8 *miss;
+
+	tr_rip_to_t0(t, k->disp);
+	miss = probe(t);
+	jump_probed(t);
+	e_fix(&t->b, k->site, here(&t->b));
+	tr_rip_to_t0(t, k->disp);
+	e_fix(&t->b, miss, here(&t->b));
+	return start;
 }
 
 static u32 known(struct tr *t, unsigned off, bool fast)
@@ -66,7 +97,7 @@ void tr_link(struct tr *t, u8 *from, unsigned off, bool fast)
 	if (code) {
 		e_fix(&t->b, from, code);
 	} else {
-		struct cold *k = tr_cold(t, COLD_CHAIN, fast + 2 * t->mode, from);
+		struct cold *k = tr_cold(t, COLD_CHAIN, fast | t->mode << JIT_LINK_MODE, from);
 
 		k->disp = (s64)off;
 	}
@@ -97,7 +128,7 @@ void tr_jcc(struct tr *t, const struct op *o, const struct jit_insn *n)
 	if (jit_in_page(o->disp))
 		tr_link(t, from, (unsigned)o->disp, o->disp > o->off);
 	else
-		tr_cold(t, COLD_FAR, 0, from)->disp = o->disp;
+		tr_cold(t, COLD_FAR_JCC, t->mode, from)->disp = o->disp;
 }
 
 /* Target of an indirect jump or call to T0. */
@@ -117,21 +148,11 @@ static void target(struct tr *t, unsigned op, const struct op *o)
 	e_mem(&t->b, true, OP_LOAD, T0, T0, NO_REG, 0, 0);
 }
 
-void tr_call(struct tr *t, unsigned op, const struct op *o)
+/* Pushes the address behind o; flags are saved. The way out, when this changes code, goes to the target. */
+static void push_return(struct tr *t, unsigned op, const struct op *o)
 {
-	bool direct = op_kind(o, 0) == KIND_IMM, near = direct && jit_in_page(o->disp);
 	struct soft_cpu *c = t->c;
 
-	tr_save_flags(t, tr_live_after_jump(t, o));
-	if (!near) {
-		if (direct)
-			tr_rip_to_t0(t, o->disp);
-		else
-			target(t, op, o);
-		probe(t, (struct cold){.kind = COLD_INTERPRET, .op = (u16)op});
-		e_store(&t->b, &c->jx.target_rip, T0);
-		e_store(&t->b, &c->jx.target_code, T1);
-	}
 	tr_push_check(t, op);
 	e_store(&t->b, &c->jx.temp, T1);
 	e_load(&t->b, T1, &c->regs[SREG_PAGE_RIP]);
@@ -140,23 +161,43 @@ void tr_call(struct tr *t, unsigned op, const struct op *o)
 	tr_move_rsp(t, -8);
 	e_load(&t->b, T1, &c->jx.temp);
 	tr_check_written(t, op, true);
-	if (near) {
-		tr_link(t, e_jmp_later(&t->b), (unsigned)o->disp, false);
-	} else {
-		e_load(&t->b, T0, &c->jx.target_rip);
-		e_jmp_abs(&t->b, &c->jx.target_code);
+}
+
+/* Loads the return address to T0; rsp does not change yet. */
+static void load_return(struct tr *t, unsigned op)
+{
+	e_mov(&t->b, T0, REG_RSP);
+	tr_check(t, op, 8, false, false);
+	e_mem(&t->b, true, OP_LOAD, T0, T0, NO_REG, 0, 0);
+}
+
+void tr_call(struct tr *t, unsigned op, const struct op *o)
+{
+	struct soft_cpu *c = t->c;
+
+	tr_save_flags(t, tr_live_after_jump(t, o));
+	if (op_kind(o, 0) == KIND_IMM) {
+		push_return(t, op, o);
+		jump(t, o);
+		return;
 	}
+	target(t, op, o);
+	tr_cold(t, COLD_INTERPRET, op, probe(t));
+	e_mem(&t->b, true, OP_LOAD, T1, T1, NO_REG, 0, offsetof(struct jit_jump, code));
+	e_store(&t->b, &c->jx.target_rip, T0);
+	e_store(&t->b, &c->jx.target_code, T1);
+	push_return(t, op, o);
+	e_load(&t->b, T0, &c->jx.target_rip);
+	e_jmp_abs(&t->b, &c->jx.target_code);
 }
 
 void tr_ret(struct tr *t, unsigned op, const struct op *o)
 {
 	tr_save_flags(t, JIT_ALL);
-	e_mov(&t->b, T0, REG_RSP);
-	tr_check(t, op, 8, false, false);
-	e_mem(&t->b, true, OP_LOAD, T0, T0, NO_REG, 0, 0);
-	probe(t, (struct cold){.kind = COLD_INTERPRET, .op = (u16)op});
+	load_return(t, op);
+	tr_cold(t, COLD_INTERPRET, op, probe(t));
 	tr_move_rsp(t, 8 + (s32)o->imm);
-	e_jmp_reg(&t->b, T1);
+	jump_probed(t);
 }
 
 void tr_jmp(struct tr *t, unsigned op, const struct op *o)
@@ -166,7 +207,7 @@ void tr_jmp(struct tr *t, unsigned op, const struct op *o)
 		jump(t, o);
 	} else {
 		target(t, op, o);
-		probe(t, (struct cold){.kind = COLD_INTERPRET, .op = (u16)op});
-		e_jmp_reg(&t->b, T1);
+		tr_cold(t, COLD_INTERPRET, op, probe(t));
+		jump_probed(t);
 	}
 }

@@ -97,7 +97,6 @@ static bool set_ac(struct tr *t, unsigned op, const struct jit_insn *n, bool ac)
 	e8(&t->b, to);
 	e_mem(&t->b, true, 0xc7, 0, NO_REG, NO_REG, 0, low(&c->tlb)); /* movq */
 	e32(&t->b, low(c->tlbs[to]));
-	state_op(t, EXT_XOR, &c->jx.key, (u32)(t->mode ^ to) << 10);
 	t->mode = to;
 	return true;
 }

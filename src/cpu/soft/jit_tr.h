@@ -10,15 +10,15 @@
 #include "cpu/soft/jit_insn.h"
 
 /* Code off the main line, written behind it. */
-enum cold_kind { COLD_INTERPRET, COLD_WRITTEN, COLD_CHAIN, COLD_FAR, COLD_MISS, COLD_EVENT, COLD_STALE, COLD_STOP };
+enum cold_kind { COLD_INTERPRET, COLD_WRITTEN, COLD_CHAIN, COLD_FAR, COLD_FAR_JCC, COLD_EVENT, COLD_STOP };
 struct cold {
 	u8 kind;
 	bool vectors; /* interpret: they must be live behind it as they are in front of it */
-	bool load; /* interpret: the main line goes on with the flags in the host's */
+	bool load;    /* interpret: the main line goes on with the flags in the host's */
 	u16 op;
-	u8 *site; /* the rel32 that goes there */
-	u32 resume;
-	s64 disp; /* chain, far, miss, stop: where to */
+	u8 *site;   /* the rel32 that goes there */
+	u32 resume; /* far: the link's rel32 */
+	s64 disp;   /* chain, far, far jcc, stop: where to */
 };
 enum { COLDS = 4 * JIT_INSNS };
 
@@ -29,8 +29,8 @@ struct tr {
 	unsigned mode; /* enum soft_tlb_mode, at this place of the code */
 	unsigned entry_mode;
 	unsigned check_after; /* events are looked at behind this op */
-	u32 check;        /* this code's own check entry */
-	bool host, saved; /* where the flags are: in the host's, in c->af */
+	u32 check, stale;     /* this code's own check entry; where it leaves when it is stale */
+	bool host, saved;     /* where the flags are: in the host's, in c->af */
 	u8 vec; /* classes of vector instructions that are known to be allowed, vectors being live */
 	unsigned colds, open; /* open: the first whose resume is not known yet */
 	struct cold cold[COLDS];
@@ -91,6 +91,9 @@ u8 tr_live_after_jump(struct tr *t, const struct op *o);
 void tr_link(struct tr *t, u8 *from, unsigned off, bool fast);
 /* To page rip + disp, which is in another page. */
 void tr_far_jump(struct tr *t, s64 disp);
+/* The ways out of a far jump: by the jump table (its address is returned), and, with rip in T0, what follows.
+ */
+u32 tr_far_probe(struct tr *t, const struct cold *k);
 /* Page rip + disp to T0. */
 void tr_rip_to_t0(struct tr *t, s64 disp);
 void tr_jcc(struct tr *t, const struct op *o, const struct jit_insn *n);

@@ -166,7 +166,6 @@ static void prologue(struct tr *t)
 {
 	struct soft_cpu *c = t->c;
 	u8 *start = t->b.p, *from;
-	static const u8 compare[] = {0x41, 0x81, 0x3b};  /* cmpl $…, (%r11) */
 	static const u8 lea_page[] = {0x4d, 0x8d, 0x92}; /* lea …(%r10), %r10 */
 	static const u8 no_events[] = {0x83, 0x3c, 0x25};
 	struct cold *k;
@@ -188,13 +187,6 @@ static void prologue(struct tr *t)
 	k = tr_cold(t, COLD_EVENT, 0, from);
 	k->resume = here(&t->b);
 	k->disp = t->block->off;
-	e8(&t->b, 0x49);
-	e8(&t->b, 0xbb); /* mov $…, %r11 */
-	e64(&t->b, (u64)t->block->page);
-	for (unsigned i = 0; i < sizeof(compare); i++)
-		e8(&t->b, compare[i]);
-	e32(&t->b, t->block->generation);
-	tr_cold(t, COLD_STALE, 0, e_jcc(&t->b, CC_NE))->disp = t->block->off;
 	if (t->b.p != start + JIT_CHECK_SIZE)
 		t->b.full = true;
 	t->open = t->colds;
@@ -210,7 +202,7 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 		u8 *from;
 
 		e_fix(&t->b, k->site, here(&t->b));
-		if (k->kind != COLD_FAR && k->kind != COLD_MISS)
+		if (k->kind != COLD_FAR_JCC)
 			*s = (struct jit_site){.block = low(t->block)};
 		switch ((enum cold_kind)k->kind) {
 		case COLD_INTERPRET:
@@ -233,26 +225,40 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 			e_jmp(&t->b, j->written);
 			break;
 		case COLD_CHAIN:
+			if (k->disp >
+			    (s64)PAGE_SIZE -
+			            15) { /* it may cross the page end, and then has no code to link */
+				t->mode = k->op >> JIT_LINK_MODE;
+				e_fix(&t->b, k->site, tr_far_probe(t, k));
+				e_jmp(&t->b, j->miss);
+				break;
+			}
 			s->op = k->op;
 			s->resume = (u32)((u64)k->site + (u64)t->b.to_run);
 			s->off = (u32)k->disp;
 			e_imm32(&t->b, T1, site(t, sites));
 			e_jmp(&t->b, j->chain);
 			break;
-		case COLD_FAR:
+		case COLD_FAR_JCC:
+			t->mode = k->op;
 			tr_far_jump(t, k->disp);
 			break;
-		case COLD_MISS:
-			tr_rip_to_t0(t, k->disp);
-			e_jmp(&t->b, j->miss);
+		case COLD_FAR:
+			t->mode = k->op;
+			s->op = JIT_LINK_FAR | (k->disp > t->block->off ? JIT_LINK_FAST : 0) |
+			        t->mode << JIT_LINK_MODE;
+			s->resume = k->resume;
+			s->off = tr_far_probe(t, k);
+			e_imm32(&t->b, T1, site(t, sites));
+			e_jmp(&t->b, j->far);
 			break;
 		case COLD_EVENT:
 			e_abs(&t->b, false, OP_LOAD, T1, &t->c->base.events);
 			e_abs(&t->b, false, OP_TEST, T1, &t->c->events_enabled);
 			from = e_jcc(&t->b, CC_E);
 			e_fix(&t->b, from, k->resume);
+			t->stale = here(&t->b);
 			/* fall through */
-		case COLD_STALE:
 		case COLD_STOP:
 			s->off = (u32)k->disp;
 			e_imm32(&t->b, T1, site(t, sites));
@@ -301,13 +307,14 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	         *bytes = soft_block_bytes(b);
 	static _Thread_local struct tr t;
 	struct jit_site *sites;
+	struct jit_code *code;
 
 	if (c->vec_live)
 		soft_vec_park(c);
 	if (!page || b->stopped)
 		return 0;
 	memcpy(j->page, page, PAGE_SIZE);
-	if (!soft_block_current(b))
+	if (!jit_pages_announce(j, b))
 		return 0;
 	t.c = c;
 	t.block = b;
@@ -323,6 +330,8 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	for (unsigned i = 0; i < b->count; i++)
 		jit_classify(&j->insns[i], &b->ops[i], bytes + (b->ops[i].off - b->off));
 	liveness(&t);
+	code = (struct jit_code *)t.b.p;
+	t.b.p += sizeof(*code);
 	prologue(&t);
 	for (unsigned i = 0; i <= b->count; i++) {
 		one(&t, i);
@@ -336,9 +345,7 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	while (t.b.p < t.b.end && (u64)t.b.p % sizeof(*sites))
 		t.b.p++;
 	sites = (struct jit_site *)t.b.p;
-	for (unsigned i = 0; i < t.colds; i++)
-		if (t.cold[i].kind != COLD_FAR && t.cold[i].kind != COLD_MISS)
-			t.b.p += sizeof(*sites);
+	t.b.p += t.colds * sizeof(*sites);
 	if (t.b.p < t.b.end)
 		write_cold(&t, &sites);
 	if (t.b.p >= t.b.end) {
@@ -349,6 +356,8 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 		b->heat = SOFT_JIT_NEVER;
 		return 0;
 	}
+	*code = (struct jit_code){.block = low(b), .generation = b->generation, .stale = t.stale};
+	jit_pages_add(j, b, code);
 	j->used = align_up((size_t)(t.b.p - j->write), (size_t)16);
 	return t.check;
 }

@@ -19,6 +19,7 @@
  */
 #include "cpu/soft/mmu.h"
 #include "cpu/soft/block.h"
+#include "cpu/soft/jit.h"
 #include "cpu/soft/lockstep.h"
 #include "cpu/soft/walk.h"
 
@@ -152,6 +153,7 @@ static void choose_tag(struct soft_cpu *c)
 	}
 	c->tlb_tag = *tag;
 	c->tlb_key = c->tlb_tag << PAGE_SHIFT;
+	soft_jit_space(c);
 }
 
 static void forget_pcids(struct soft_cpu *c)

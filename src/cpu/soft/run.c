@@ -163,7 +163,8 @@ static enum cpu_exit soft_run(struct cpu *cpu)
 		} else if (events_pending(c)) {
 			if (c->vec_live)
 				soft_vec_park(c);
-			atomic_fetch_and(&c->base.events, ~(u32)CPU_EV_SYNC);
+			if (atomic_fetch_and(&c->base.events, ~(u32)CPU_EV_SYNC) & CPU_EV_SYNC)
+				soft_jit_sweep(c);
 			if (!soft_take_events(c))
 				break;
 		} else if (unlikely(c->halted || c->activity != VCPU_RUNNING)) {

@@ -142,13 +142,6 @@ struct soft_jump {
 	struct soft_block *block;
 };
 
-/* The translator's jump table: code (at its far entry) by rip; key: see block.c. */
-#define SOFT_JIT_JUMPS 16384
-struct soft_jit_jump {
-	u64 rip;
-	u32 key, code;
-};
-
 enum soft_event_kind {
 	SOFT_EVENT_NONE,
 	SOFT_EVENT_EXCEPTION, /* processor-detected */
@@ -212,10 +205,12 @@ struct soft_cpu {
 	struct soft_block *block; /* being executed */
 	struct soft_jit *jit;     /* the translator's own; NULL: only interpret. And what its code uses: */
 	struct {
-		u64 host_rsp, resume, key;
+		u64 host_rsp, resume;
+		u64 key[2], table; /* of links: of the user, of the supervisor; the user's jump table */
 		u64 target_rip, target_code, temp, temp2;
 		u64 interpret, written, single, fault; /* functions */
-		bool own_pages; /* the jump table may have supervisor code of this address space alone */
+		bool own_pages; /* the supervisor's tables may have supervisor code of this address space
+		                   alone */
 		u32 link;       /* the site that was left by, to be linked */
 	} jx;
 	struct soft_event event; /* to deliver next */
@@ -256,7 +251,6 @@ struct soft_cpu {
 
 	/* ---- code ---- */
 	struct soft_jump jumps[SOFT_JUMP_ENTRIES];
-	struct soft_jit_jump jit_jumps[SOFT_JIT_JUMPS];
 	struct soft_cache *cache;       /* block.c's own: arena and hash */
 	struct soft_stubs *stubs;       /* vec.c's own: host code */
 	struct soft_lockstep *lockstep; /* NULL: no check */

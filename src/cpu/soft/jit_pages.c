@@ -1,0 +1,159 @@
+/*
+ * Translated code of a page dies when the page changes.
+ *
+ * Code does not look at its page's word while it runs. Whoever changes a marked page tells each vCPU that may
+ * have code of it: the page goes to a list of that vCPU and CPU_EV_SYNC is raised, which leaves translated
+ * code at the next check (jit.h); the vCPU's thread then overwrites the entries of what is stale by a jump
+ * out. What a vCPU itself does to code is heard the same way: no C function that code calls may go back into
+ * code while CPU_EV_SYNC is raised.
+ *
+ * Order. The one who writes: bytes; clears the mark (a full barrier); reads heads; list; event. The one who
+ * translates: head; full barrier; looks whether the block is still current. So either the writer sees the
+ * head, or the translator the change. And what the writer stores afterwards (a flag that says "the code is
+ * there", an interrupt) is not seen before the event is.
+ */
+#include "cpu/soft/block.h"
+#include "cpu/soft/jit.h"
+
+#include <sched.h>
+
+static atomic_flag lock = ATOMIC_FLAG_INIT;
+static struct soft_jit *watchers;
+
+static void take(void)
+{
+	unsigned spins = 0;
+
+	while (atomic_flag_test_and_set_explicit(&lock, memory_order_acquire))
+		if (++spins % 256 == 0)
+			sched_yield();
+}
+
+static void drop(void)
+{
+	atomic_flag_clear_explicit(&lock, memory_order_release);
+}
+
+static unsigned hash(_Atomic u32 *page)
+{
+	return (unsigned)((u64)page >> 2) % JIT_HEADS;
+}
+
+void physmem_code_changed(_Atomic u32 *page)
+{
+	unsigned h = hash(page);
+
+	take();
+	for (struct soft_jit *j = watchers; j; j = j->next) {
+		if (!atomic_load(&j->heads[h]))
+			continue;
+		if (j->changed_count < JIT_CHANGED)
+			j->changed[j->changed_count++] = (u16)h;
+		else
+			j->changed_all = true;
+		atomic_fetch_or(j->events, CPU_EV_SYNC);
+	}
+	drop();
+}
+
+void jit_pages_watch(struct soft_cpu *c)
+{
+	struct soft_jit *j = c->jit;
+
+	j->events = &c->base.events;
+	take();
+	j->next = watchers;
+	watchers = j;
+	drop();
+}
+
+void jit_pages_unwatch(struct soft_jit *j)
+{
+	take();
+	for (struct soft_jit **at = &watchers; *at; at = &(*at)->next) {
+		if (*at == j) {
+			*at = j->next;
+			break;
+		}
+	}
+	drop();
+}
+
+void jit_pages_forget(struct soft_jit *j)
+{
+	for (unsigned i = 0; i < JIT_HEADS; i++)
+		atomic_store_explicit(&j->heads[i], 0, memory_order_relaxed);
+}
+
+bool jit_pages_announce(struct soft_jit *j, const struct soft_block *b)
+{
+	_Atomic u32 *head = &j->heads[hash(b->page)];
+
+	if (!atomic_load_explicit(head, memory_order_relaxed))
+		atomic_store(head, JIT_NO_CODE);
+	atomic_thread_fence(memory_order_seq_cst);
+	return soft_block_current(b);
+}
+
+void jit_pages_add(struct soft_jit *j, const struct soft_block *b, struct jit_code *code)
+{
+	_Atomic u32 *head = &j->heads[hash(b->page)];
+
+	code->next = atomic_load_explicit(head, memory_order_relaxed);
+	atomic_store_explicit(head, (u32)(u64)code + (u32)(u64)(j->run - j->write), memory_order_relaxed);
+}
+
+/* Whatever is stale of one hash chain. */
+static void sweep(struct soft_jit *j, unsigned h)
+{
+	u32 at = atomic_load_explicit(&j->heads[h], memory_order_relaxed), *from = NULL, first = JIT_NO_CODE;
+
+	while (at > JIT_NO_CODE) {
+		struct jit_code *k = (struct jit_code *)(at + (u64)(j->write - j->run));
+		struct soft_block *b = (struct soft_block *)(u64)k->block;
+
+		if (atomic_load_explicit(b->page, memory_order_relaxed) == k->generation) {
+			if (!from)
+				first = at;
+			else
+				*from = at;
+			from = &k->next;
+		} else {
+			u32 entry = at + sizeof(*k) + JIT_FAR_SIZE + JIT_CHECK_SIZE;
+			u8 *p = (u8 *)(k + 1) + JIT_FAR_SIZE + JIT_CHECK_SIZE;
+
+			p[0] = 0xe9;
+			*(u32 *)(p + 1) = k->stale - (entry + 5);
+			for (unsigned m = 0; m < SOFT_TLB_MODES; m++)
+				if (b->code[m] == at + sizeof(*k) + JIT_FAR_SIZE)
+					b->code[m] = 0;
+		}
+		at = k->next;
+	}
+	if (from)
+		*from = JIT_NO_CODE;
+	atomic_store_explicit(&j->heads[h], first, memory_order_relaxed);
+}
+
+void soft_jit_sweep(struct soft_cpu *c)
+{
+	struct soft_jit *j = c->jit;
+	u16 changed[JIT_CHANGED];
+	unsigned count;
+	bool all;
+
+	if (!j)
+		return;
+	take();
+	count = j->changed_count;
+	all = j->changed_all;
+	for (unsigned i = 0; i < count; i++)
+		changed[i] = j->changed[i];
+	j->changed_count = 0;
+	j->changed_all = false;
+	drop();
+	for (unsigned i = 0; i < count; i++)
+		sweep(j, changed[i]);
+	for (unsigned i = 0; all && i < JIT_HEADS; i++)
+		sweep(j, i);
+}
