@@ -307,6 +307,8 @@ void soft_jit_init(struct soft_cpu *c)
 	trampolines(c);
 	j->map = jit_map_new();
 	jit_map_name(j->map, (u64)j->run, (u64)j->run + j->fixed, "trampolines");
+	jit_map_name(j->map, (u64)&c->rip, (u64)(&c->rip + 1), "rip");
+	jit_map_name(j->map, (u64)&c->op, (u64)(&c->op + 1), "op");
 	for (unsigned i = 0; i < j->table_count; i++)
 		j->tables[i] = (struct jit_table){.jumps = j->jumps + i * JIT_JUMPS};
 	j->table = j->oldest = JIT_USER_TABLE;

@@ -4,7 +4,8 @@
  * name. vCPU thread only; all vCPUs of a process append to one file.
  *
  *   translated block   guest_RIP (CPL 0) or user_RIP: the linear address where the guest's block begins
- *   trampolines        jit_NAME
+ *   trampolines        jit_trampolines
+ *   state              jit_rip, jit_op: where struct soft_cpu has these (how code was left, and what was interpreted)
  *   code flushed       flush_SIZE_NS, of size 0: lines in front of it about the SIZE (hexadecimal) bytes from
  * here held until NS of CLOCK_MONOTONIC
  *
