@@ -75,7 +75,7 @@ static bool interpret(struct soft_cpu *c, const struct jit_site *s)
 	c->block = (struct soft_block *)(u64)s->block;
 	c->op = o;
 	if (unlikely(c->lockstep != NULL))
-		soft_lockstep_call(c, o);
+		soft_lockstep_call(c, o, false);
 	next = o->fn(c, o);
 	if (VEC_PARK_ALWAYS && c->vec_live)
 		soft_vec_park(c);
@@ -131,7 +131,7 @@ static _Noreturn void fault(struct soft_cpu *c, u64 pc, unsigned trap)
 	if (j->faults[from].host)
 		c->af = (u16)c->jx.temp;
 	if (unlikely(c->lockstep != NULL))
-		soft_lockstep_call(c, c->op);
+		soft_lockstep_call(c, c->op, true);
 	if (trap == EXC_DE)
 		soft_raise(c, EXC_DE);
 	soft_vec_fault(c, trap);

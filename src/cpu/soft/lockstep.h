@@ -38,8 +38,8 @@ bool soft_lockstep_once(const struct insn *i);
 /* Block b is about to be entered; its code was left, c->rip says for where. */
 void soft_lockstep_enter(struct soft_cpu *c, struct soft_block *b);
 void soft_lockstep_leave(struct soft_cpu *c);
-/* Code calls out for operation o, which is about to be interpreted or to fault; it goes on at `next`. */
-void soft_lockstep_call(struct soft_cpu *c, const struct op *o);
+/* Code calls out for operation o, which is about to be interpreted, or has faulted; it goes on at `next`. */
+void soft_lockstep_call(struct soft_cpu *c, const struct op *o, bool faulted);
 void soft_lockstep_return(struct soft_cpu *c, const struct op *next);
 /* Code was left by a fault. */
 void soft_lockstep_fault(struct soft_cpu *c);
