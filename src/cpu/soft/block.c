@@ -187,8 +187,13 @@ static u8 *block_bytes(struct soft_block *b)
 /* Marks the page as code and returns its word. From now on each store to the page changes the word. */
 static u32 mark(struct soft_cpu *c, _Atomic u32 *page)
 {
-	if (c->base.config.board->mem->single_vcpu)
-		return atomic_fetch_or(page, PHYSMEM_PAGE_CODE) | PHYSMEM_PAGE_CODE;
+	if (c->base.config.board->mem->single_vcpu) {
+		u32 old = atomic_fetch_or(page, PHYSMEM_PAGE_CODE);
+
+		if (!(old & PHYSMEM_PAGE_CODE))
+			soft_mmu_code_marked(c, page);
+		return old | PHYSMEM_PAGE_CODE;
+	}
 	/* Also if it is marked: whoever did that may not be past the barrier yet. */
 	pthread_mutex_lock(&mark_lock);
 	u32 word = atomic_fetch_or(page, PHYSMEM_PAGE_CODE);

@@ -1,5 +1,6 @@
 #include "cpu/soft/jit.h"
 #include "cpu/soft/block.h"
+#include "cpu/soft/jit_cell.h"
 #include "cpu/soft/jit_emit.h"
 #include "cpu/soft/jit_insn.h"
 #include "cpu/soft/jit_map.h"
@@ -71,6 +72,7 @@ static bool interpret(struct soft_cpu *c, const struct jit_site *s)
 	const struct op *o = (const struct op *)(u64)s->op, *next;
 	const struct soft_tlb_entry *tlb = c->tlb;
 	bool live = s->off && c->vec_live;
+	u32 flushes = c->jx.flushes;
 
 	c->block = (struct soft_block *)(u64)s->block;
 	c->op = o;
@@ -85,7 +87,7 @@ static bool interpret(struct soft_cpu *c, const struct jit_site *s)
 		next->fn(c, next);
 		return true;
 	}
-	if (unlikely(c->tlb != tlb) || unlikely(!soft_jit_may_return(c)))
+	if (unlikely(c->tlb != tlb || c->jx.flushes != flushes) || unlikely(!soft_jit_may_return(c)))
 		return leave(c, next);
 	if (unlikely(c->lockstep != NULL))
 		soft_lockstep_return(c, next);
@@ -223,6 +225,29 @@ static void trampolines(struct soft_cpu *c)
 	e_mov(&b, REG_RSI, T1);
 	call_out(c, &b, &c->jx.interpret);
 
+	/* jx.site */
+	j->interpret_site = here(&b);
+	e_load(&b, T1, &c->jx.site);
+	e_jmp(&b, j->interpret);
+
+	/* T0: what the check has in it, T1: number of the cell. Only what C may clobber is saved. */
+	static const u8 clobbered[] = {REG_RAX, REG_RCX, REG_RDX, REG_RSI, REG_RDI, 8, 9};
+	j->refill = here(&b);
+	for (unsigned i = 0; i < sizeof(clobbered); i++)
+		e_store(&b, &c->regs[clobbered[i]], clobbered[i]);
+	e_store(&b, &c->regs[REG_RSP], REG_RSP);
+	e_load(&b, REG_RSP, &c->jx.host_rsp);
+	e_imm32(&b, REG_RDI, low(c));
+	e_mov(&b, REG_RSI, T1);
+	e_mov(&b, REG_RDX, T0);
+	e_abs(&b, false, 0xff, 2, &c->jx.refill);
+	e_mov(&b, T0, REG_RDX);
+	e_mov(&b, T1, REG_RAX);
+	for (unsigned i = 0; i < sizeof(clobbered); i++)
+		e_load(&b, clobbered[i], &c->regs[clobbered[i]]);
+	e_load(&b, REG_RSP, &c->regs[REG_RSP]);
+	e_jmp_reg(&b, T1);
+
 	/* T0: site, T1: page word */
 	j->written = here(&b);
 	store_registers(c, &b);
@@ -294,12 +319,13 @@ void soft_jit_init(struct soft_cpu *c)
 	}
 	if (fd >= 0)
 		close(fd);
-	if (!j->insns || !j->faults || !j->seen || j->write == MAP_FAILED || j->run == MAP_FAILED ||
-	    j->signal_stack == MAP_FAILED || (u64)(j->run + j->size) >> 31 || j->jumps == MAP_FAILED ||
-	    (u64)((u8 *)j->jumps + tables_size) >> 31) {
+	if (!soft_cells_init(c) || !j->insns || !j->faults || !j->seen || j->write == MAP_FAILED ||
+	    j->run == MAP_FAILED || j->signal_stack == MAP_FAILED || (u64)(j->run + j->size) >> 31 ||
+	    j->jumps == MAP_FAILED || (u64)((u8 *)j->jumps + tables_size) >> 31) {
 		soft_jit_release(c);
 		return;
 	}
+	c->jx.refill = (u64)soft_cell_refill;
 	c->jx.interpret = (u64)interpret;
 	c->jx.written = (u64)written;
 	c->jx.single = (u64)single;
@@ -333,6 +359,7 @@ void soft_jit_release(struct soft_cpu *c)
 	if (j->signal_stack != MAP_FAILED)
 		munmap(j->signal_stack, SIGNAL_STACK);
 	jit_map_free(j->map);
+	soft_cells_release(c);
 	free(j->insns);
 	free(j->faults);
 	free(j->seen);
@@ -347,6 +374,7 @@ void soft_jit_flush(struct soft_cpu *c)
 	jit_map_flush(c->jit->map, (u64)c->jit->run + c->jit->fixed, c->jit->size - c->jit->fixed);
 	c->jit->used = c->jit->fixed;
 	c->jit->fault_count = 0;
+	soft_cells_reset(c);
 	c->jx.link = 0;
 	jit_pages_forget(c->jit);
 	soft_jit_remapped(c);

@@ -133,6 +133,7 @@ struct soft_jit {
 	size_t used, size, fixed; /* fixed: trampolines, at the start */
 	s32 threshold;
 	u32 stop, chain, far, miss, interpret, written, single, fault; /* trampolines */
+	u32 interpret_site, refill;                                    /* trampolines of jit_cell.h */
 	struct jit_fault *faults;                                      /* ascending */
 	unsigned fault_count;
 	void (*enter)(u64 code);

@@ -5,22 +5,24 @@
 
 /* ---- copies ---- */
 
-/* The instruction with its memory operand at (T0), its ModRM.reg operand in reg (with VEX: only its low three
+/* The instruction with its memory operand at p, its ModRM.reg operand in reg (with VEX: only its low three
  * bits count). */
-static void emit_at_t0(struct tr *t, const struct jit_insn *n, unsigned reg)
+static void emit_at(struct tr *t, const struct jit_insn *n, unsigned reg, const struct place *p)
 {
 	const ZydisDecodedInstruction *z = &n->i.z;
 	struct jit_buf *b = &t->b;
+	bool high_base = p->base >= 8, high_index = p->index >= 8;
 
 	if (z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
 		const u8 *v = n->i.bytes + z->raw.vex.offset;
+		unsigned inverted = (high_index ? 0 : 0x40u) | (high_base ? 0 : 0x20u);
 
 		e8(b, 0xc4);
 		if (v[0] == 0xc5) {
-			e8(b, (v[1] & 0x80) | 0x40 | 1);
+			e8(b, (v[1] & 0x80) | inverted | 1);
 			e8(b, v[1] & 0x7f);
 		} else {
-			e8(b, (v[1] & 0x80) | 0x40 | (v[1] & 0x1f));
+			e8(b, (v[1] & 0x80) | inverted | (v[1] & 0x1f));
 			e8(b, v[2]);
 		}
 	} else {
@@ -30,8 +32,8 @@ static void emit_at_t0(struct tr *t, const struct jit_insn *n, unsigned reg)
 		bool size = false, lock = false;
 		u8 rep = 0;
 
-		for (unsigned p = 0; p < z->raw.prefix_count; p++) {
-			u8 v = z->raw.prefixes[p].value;
+		for (unsigned k = 0; k < z->raw.prefix_count; k++) {
+			u8 v = z->raw.prefixes[k].value;
 
 			size |= v == 0x66;
 			lock |= v == 0xf0;
@@ -44,8 +46,8 @@ static void emit_at_t0(struct tr *t, const struct jit_insn *n, unsigned reg)
 			e8(b, rep);
 		if (lock)
 			e8(b, 0xf0);
-		e8(b,
-		   0x41 | (z->raw.rex.W && z->attributes & ZYDIS_ATTRIB_HAS_REX ? 8u : 0) | (reg >> 3) << 2);
+		e8(b, 0x40 | (z->raw.rex.W && z->attributes & ZYDIS_ATTRIB_HAS_REX ? 8u : 0) |
+		              (reg >> 3) << 2 | (high_index ? 2u : 0) | (high_base ? 1u : 0));
 		if (z->opcode_map != ZYDIS_OPCODE_MAP_DEFAULT)
 			e8(b, 0x0f);
 		if (z->opcode_map == ZYDIS_OPCODE_MAP_0F38)
@@ -54,7 +56,7 @@ static void emit_at_t0(struct tr *t, const struct jit_insn *n, unsigned reg)
 			e8(b, 0x3a);
 	}
 	e8(b, z->opcode);
-	e8(b, (reg & 7) << 3 | (T0 & 7));
+	e_modrm(b, reg, p->base, p->index, 0, p->disp);
 	for (unsigned k = 0; k < ARRAY_SIZE(z->raw.imm); k++)
 		for (unsigned i = 0; i < z->raw.imm[k].size / 8u; i++)
 			e8(b, n->i.bytes[z->raw.imm[k].offset + i]);
@@ -106,45 +108,35 @@ void tr_copy_memory(struct tr *t, unsigned op, const struct op *o, const struct 
 {
 	const ZydisDecodedOperand *m = &n->i.operands[n->mem];
 	bool write = m->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE, vector = n->kind == JIT_VECTOR;
-	bool general = n->reg >= 0 && jit_is_general(&n->i.operands[n->reg]), spare;
+	bool general = n->reg >= 0 && jit_is_general(&n->i.operands[n->reg]);
 	unsigned reg = general ? o->r[n->reg] >> 3
 	                       : n->i.z.raw.modrm.reg | (n->i.z.raw.rex.R && n->reg >= 0 ? 8u : 0);
-	struct soft_cpu *c = t->c;
+	bool displaced = general && jit_displaced(reg);
+	unsigned real = reg;
+	struct place p;
 
 	tr_save_flags(t, n->live);
-	tr_address(t, o);
-	if ((vector && vec_info(o)->align) || n->i.z.mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B) {
-		static const u8 test[] = {0x41, 0xf6, 0xc2}; /* test $…, %r10b */
-
-		for (unsigned i = 0; i < sizeof(test); i++)
-			e8(&t->b, test[i]);
-		e8(&t->b, vector ? vec_info(o)->align : 15);
-		tr_cold(t, COLD_INTERPRET, op, e_jcc(&t->b, CC_NE));
-	}
-	tr_check(t, op, m->size / 8, write, write);
-	spare = general && jit_displaced(reg);
-	if (spare) {
-		if (write)
-			e_store(&t->b, &c->jx.temp, T1);
-		e_load(&t->b, T1, &c->regs[reg]);
+	p = tr_operand(t, op, o, m->size / 8, write,
+	               vector                                             ? (u8)vec_info(o)->align
+	               : n->i.z.mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B ? 15
+	                                                              : 0);
+	if (displaced) {
+		real = tr_spare(t, &p);
+		e_load(&t->b, real, &t->c->regs[reg]);
 	}
 	tr_need_flags(t, n->read | (n->write ? after & (u8)~n->kill : 0));
 	if (vector || divides(n))
 		may_fault(t, o);
-	emit_at_t0(t, n, spare ? T1 : reg);
-	if (spare) {
-		if (n->i.operands[n->reg].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
-			e_store(&t->b, &c->regs[reg], T1);
-		if (write)
-			e_load(&t->b, T1, &c->jx.temp);
-	}
+	emit_at(t, n, real, &p);
+	if (displaced && n->i.operands[n->reg].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
+		e_store(&t->b, &t->c->regs[reg], real);
 	if (n->write) {
 		t->host = true;
 		t->saved = false;
 	}
-	if (write) {
+	if (write && tr_asks_written(t)) {
 		tr_save_flags(t, after);
-		tr_check_written(t, op, false);
+		tr_written(t, op, &p, false);
 	}
 }
 
@@ -211,57 +203,56 @@ void tr_lea(struct tr *t, const struct op *o, const struct jit_insn *n)
 
 void tr_push(struct tr *t, unsigned op, const struct op *o, u8 before)
 {
-	struct soft_cpu *c = t->c;
+	unsigned reg = o->r[0] >> 3;
+	struct place p;
 
 	tr_save_flags(t, before);
 	if (op_kind(o, 0) == KIND_MEM) {
-		tr_address(t, o);
-		tr_check(t, op, 8, false, false);
-		e_mem(&t->b, true, OP_LOAD, T0, T0, NO_REG, 0, 0);
-		e_store(&t->b, &c->jx.target_rip, T0);
+		p = tr_operand(t, op, o, 8, false, 0);
+		tr_emit(t, true, OP_LOAD, T0, &p);
+		e_store(&t->b, &t->c->jx.target_rip, T0);
 	}
-	tr_push_check(t, op);
+	p = tr_based(t, op, REG_RSP, -8, 8, true);
 	if (op_kind(o, 0) == KIND_MEM) {
-		e_store(&t->b, &c->jx.temp, T1);
-		e_load(&t->b, T1, &c->jx.target_rip);
-		e_mem(&t->b, true, OP_STORE, T1, T0, NO_REG, 0, 0);
-		e_load(&t->b, T1, &c->jx.temp);
+		e_load(&t->b, T0, &t->c->jx.target_rip);
+		tr_emit(t, true, OP_STORE, T0, &p);
 	} else if (op_kind(o, 0) == KIND_IMM) {
-		e_mem(&t->b, true, 0xc7, 0, T0, NO_REG, 0, 0);
+		tr_emit(t, true, 0xc7, 0, &p);
 		e32(&t->b, (u32)o->imm);
-	} else if (jit_displaced(o->r[0] >> 3)) {
-		e_store(&t->b, &c->jx.temp, T1);
-		e_load(&t->b, T1, &c->regs[o->r[0] >> 3]);
-		e_mem(&t->b, true, OP_STORE, T1, T0, NO_REG, 0, 0);
-		e_load(&t->b, T1, &c->jx.temp);
 	} else {
-		e_mem(&t->b, true, OP_STORE, o->r[0] >> 3, T0, NO_REG, 0, 0);
+		if (jit_displaced(reg)) {
+			e_load(&t->b, T0, &t->c->regs[reg]);
+			reg = T0;
+		}
+		tr_emit(t, true, OP_STORE, reg, &p);
 	}
 	tr_move_rsp(t, -8);
-	tr_check_written(t, op, false);
+	tr_written(t, op, &p, false);
 }
 
 void tr_pop(struct tr *t, unsigned op, const struct op *o, u8 before)
 {
 	unsigned reg = o->r[0] >> 3;
+	struct place p;
 
 	tr_save_flags(t, before);
-	e_mov(&t->b, T0, REG_RSP);
-	tr_check(t, op, 8, false, false);
-	tr_move_rsp(t, 8);
+	p = tr_based(t, op, REG_RSP, 0, 8, false);
 	if (jit_displaced(reg)) {
-		e_mem(&t->b, true, OP_LOAD, T1, T0, NO_REG, 0, 0);
-		e_store(&t->b, &t->c->regs[reg], T1);
+		tr_emit(t, true, OP_LOAD, T0, &p);
+		e_store(&t->b, &t->c->regs[reg], T0);
 	} else {
-		e_mem(&t->b, true, OP_LOAD, reg, T0, NO_REG, 0, 0);
+		tr_emit(t, true, OP_LOAD, reg, &p);
 	}
+	if (reg != REG_RSP)
+		tr_move_rsp(t, 8);
 }
 
 void tr_leave(struct tr *t, unsigned op, u8 before)
 {
+	struct place p;
+
 	tr_save_flags(t, before);
-	e_mov(&t->b, T0, REG_RBP);
-	tr_check(t, op, 8, false, false);
+	p = tr_based(t, op, REG_RBP, 0, 8, false);
 	e_mem(&t->b, true, OP_LEA, REG_RSP, REG_RBP, NO_REG, 0, 8);
-	e_mem(&t->b, true, OP_LOAD, REG_RBP, T0, NO_REG, 0, 0);
+	tr_emit(t, true, OP_LOAD, REG_RBP, &p);
 }

@@ -45,17 +45,12 @@ enum {
 	OP_TEST = 0x85
 };
 
-/* opcode reg, [base + index << scale + disp], REX.W if wide. */
-static inline void e_mem(struct jit_buf *b, bool wide, unsigned opcode, unsigned reg, int base, int index,
-                         unsigned scale, s64 disp)
+/* ModRM, SIB and displacement of reg, [base + index << scale + disp]. */
+static inline void e_modrm(struct jit_buf *b, unsigned reg, int base, int index, unsigned scale, s64 disp)
 {
-	unsigned rex = (wide ? 8u : 0) | (reg >> 3) << 2 | (index >= 8 ? 2u : 0) | (base >= 8 ? 1u : 0);
 	bool sib = index >= 0 || base < 0 || (base & 7) == 4;
 	unsigned mod = base < 0 ? 0 : disp == 0 && (base & 7) != 5 ? 0 : disp == (s8)disp ? 1 : 2;
 
-	if (rex)
-		e8(b, 0x40 | rex);
-	e8(b, opcode);
 	e8(b, mod << 6 | (reg & 7) << 3 | (sib ? 4u : (unsigned)base & 7));
 	if (sib)
 		e8(b, scale << 6 | (index >= 0 ? (unsigned)index & 7 : 4u) << 3 |
@@ -64,6 +59,17 @@ static inline void e_mem(struct jit_buf *b, bool wide, unsigned opcode, unsigned
 		e8(b, (u8)disp);
 	else if (mod == 2 || base < 0)
 		e32(b, (u32)disp);
+}
+/* opcode reg, [base + index << scale + disp], REX.W if wide. */
+static inline void e_mem(struct jit_buf *b, bool wide, unsigned opcode, unsigned reg, int base, int index,
+                         unsigned scale, s64 disp)
+{
+	unsigned rex = (wide ? 8u : 0) | (reg >> 3) << 2 | (index >= 8 ? 2u : 0) | (base >= 8 ? 1u : 0);
+
+	if (rex)
+		e8(b, 0x40 | rex);
+	e8(b, opcode);
+	e_modrm(b, reg, base, index, scale, disp);
 }
 static inline void e_abs(struct jit_buf *b, bool wide, unsigned opcode, unsigned reg, const volatile void *at)
 {
@@ -156,4 +162,4 @@ static inline void e_fix(struct jit_buf *b, u8 *site, u32 to)
 	if (!b->full)
 		*(u32 *)site = rel;
 }
-enum { CC_E = 4, CC_NE = 5, CC_A = 7 };
+enum { CC_AE = 3, CC_E = 4, CC_NE = 5, CC_A = 7 };

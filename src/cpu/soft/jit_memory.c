@@ -4,6 +4,11 @@
 
 /* ---- registers and addresses ---- */
 
+static bool is_displaced(unsigned reg)
+{
+	return reg < REG_COUNT && jit_displaced(reg);
+}
+
 void tr_address(struct tr *t, const struct op *o)
 {
 	struct soft_cpu *c = t->c;
@@ -12,10 +17,10 @@ void tr_address(struct tr *t, const struct op *o)
 	if (o->base == SREG_PAGE_RIP) {
 		base = T0;
 		e_load(&t->b, T0, &c->regs[SREG_PAGE_RIP]);
-	} else if (o->base < REG_COUNT && jit_displaced(o->base)) {
+	} else if (is_displaced(o->base)) {
 		e_load(&t->b, o->base, &c->regs[o->base]);
 	}
-	if (o->index < REG_COUNT && jit_displaced(o->index) && o->index != o->base)
+	if (is_displaced(o->index) && o->index != o->base)
 		e_load(&t->b, o->index, &c->regs[o->index]);
 	if (base >= 0 && index < 0 && !o->disp) {
 		if (base != T0)
@@ -27,39 +32,229 @@ void tr_address(struct tr *t, const struct op *o)
 		e_abs(&t->b, true, OP_ADD, T0, &c->segbase[o->seg]);
 }
 
-void tr_check(struct tr *t, unsigned op, unsigned size, bool write, bool page)
+/* ---- checks ---- */
+
+static void bytes(struct jit_buf *b, const u8 *p, size_t n)
 {
-	struct soft_tlb_entry *tlb = t->c->tlbs[t->mode];
+	for (size_t i = 0; i < n; i++)
+		e8(b, p[i]);
+}
+
+static void tlb_index(struct jit_buf *b)
+{
 	static const u8 rorx7[] = {0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x07}; /* rorx $7, %r10, %r11 */
 	static const u8 and_index[] = {0x41, 0x81, 0xe3};               /* and $…, %r11d */
 
-	for (unsigned i = 0; i < sizeof(rorx7); i++)
-		e8(&t->b, rorx7[i]);
-	for (unsigned i = 0; i < sizeof(and_index); i++)
-		e8(&t->b, and_index[i]);
-	e32(&t->b, (SOFT_TLB_ENTRIES - 1) * sizeof(*tlb));
-	e_abs(&t->b, true, OP_ADD, T0, &t->c->tlb_key);
-	e_mem(&t->b, true, OP_SUB, T0, T1, NO_REG, 0, low(write ? &tlb->tag_write : &tlb->tag_read));
-	e_group1(&t->b, true, 7, T0, (s32)(PAGE_SIZE - size));
-	tr_cold(t, COLD_INTERPRET, op, e_jcc(&t->b, CC_A));
-	e_mem(&t->b, true, OP_ADD, T0, T1, NO_REG, 0, low(&tlb->host));
-	if (page)
-		e_mem(&t->b, true, OP_LOAD, T1, T1, NO_REG, 0, low(&tlb->page));
-	t->host = false;
+	bytes(b, rorx7, sizeof(rorx7));
+	bytes(b, and_index, sizeof(and_index));
+	e32(b, (SOFT_TLB_ENTRIES - 1) * sizeof(struct soft_tlb_entry));
 }
 
-void tr_check_written(struct tr *t, unsigned op, bool last)
+u8 *soft_cell_emit_tlb(struct soft_cpu *c, struct jit_buf *b, struct soft_cell *cell,
+                       const struct soft_cell_info *i, const u8 *address, const u8 *address_end)
+{
+	struct soft_tlb_entry *tlb = c->tlbs[i->mode];
+	bool page = i->write && !c->base.config.board->mem->single_vcpu;
+	u8 *slow;
+
+	_Static_assert(sizeof(*tlb) == 32, "by rorx");
+	tlb_index(b);
+	e_abs(b, true, OP_ADD, T0, &c->tlb_key);
+	e_mem(b, true, OP_SUB, T0, T1, NO_REG, 0, low(i->write ? &tlb->tag_write : &tlb->tag_read));
+	e_group1(b, true, 7, T0, (s32)(PAGE_SIZE - i->span));
+	slow = e_jcc(b, CC_A);
+	if (i->form == CELL_ADDRESS && !address) {
+		e_mem(b, true, OP_ADD, T0, T1, NO_REG, 0, low(i->write ? &tlb->tag_write : &tlb->tag_read));
+		e_abs(b, true, OP_SUB, T0, &c->tlb_key);
+		if (page) {
+			e_mem(b, true, OP_LOAD, T1, T1, NO_REG, 0, low(&tlb->page));
+			e_store(b, &cell->page, T1);
+			tlb_index(b);
+		}
+		e_mem(b, true, OP_LOAD, T1, T1, NO_REG, 0, low(&tlb->addend));
+		return slow;
+	}
+	if (page) {
+		e_mem(b, true, OP_LOAD, T0, T1, NO_REG, 0, low(&tlb->page));
+		e_store(b, &cell->page, T0);
+	}
+	e_mem(b, true, OP_LOAD, T1, T1, NO_REG, 0, low(&tlb->addend));
+	if (i->form == CELL_ADDRESS)
+		bytes(b, address, (size_t)(address_end - address));
+	return slow;
+}
+
+/* The cell of the access, for the check that is written from here on. */
+static u32 cell_new(struct tr *t, enum cell_form form, unsigned size, bool write)
+{
+	u32 n = soft_cell_new(t->c);
+
+	if (!n) { /* like a cache that is full */
+		t->b.p = t->b.end;
+		t->b.full = true;
+	}
+	struct soft_cell_info *i = soft_cell_info(t->c, n);
+	i->form = (u8)form;
+	i->mode = (u8)t->mode;
+	i->span = (u16)size;
+	i->write = write;
+	i->start = here(&t->b);
+	return n;
+}
+
+static void miss(struct tr *t, unsigned op, u32 n, u8 *from)
+{
+	tr_cold(t, COLD_CELL, op, from)->disp = n;
+}
+
+/* T0 has the address: T1 = what to add to it (or to what it was computed from). */
+static void check(struct tr *t, unsigned op, u32 n, const u8 *start)
+{
+	struct soft_cell *cell = soft_cell(t->c, n);
+	struct soft_cell_info *i = soft_cell_info(t->c, n);
+	bool moved = i->form == CELL_ADDRESS;
+
+	i->patch = here(&t->b);
+	i->again = start != NULL;
+	if (t->block->ops[op].flags & OPF_TLB) {
+		const u8 *end = t->b.p;
+
+		tr_cold(t, COLD_INTERPRET, op,
+		        soft_cell_emit_tlb(t->c, &t->b, cell, i, t->b.full ? NULL : start, end));
+		return;
+	}
+	if (moved)
+		e_mov(&t->b, T1, T0);
+	e_abs(&t->b, true, OP_SUB, moved ? T1 : T0, &cell->tag);
+	e_abs(&t->b, true, OP_CMP, moved ? T1 : T0, &cell->limit);
+	miss(t, op, n, e_jcc(&t->b, CC_AE));
+	e_load(&t->b, T1, &cell->addend);
+	i->back = here(&t->b);
+}
+
+static void check_align(struct tr *t, unsigned op, u8 align)
+{
+	static const u8 test[] = {0x41, 0xf6, 0xc2}; /* test $…, %r10b */
+
+	if (!align)
+		return;
+	bytes(&t->b, test, sizeof(test));
+	e8(&t->b, align);
+	tr_cold(t, COLD_INTERPRET, op, e_jcc(&t->b, CC_NE));
+}
+
+/* The base is the word at `at`, the same for a long time: T0 = host address. */
+static struct place constant(struct tr *t, unsigned op, const u64 *at, s32 disp, unsigned size, bool write)
+{
+	u32 n = cell_new(t, CELL_CONSTANT, size, write);
+	struct soft_cell *cell = soft_cell(t->c, n);
+
+	soft_cell_info(t->c, n)->disp = disp;
+	e_load(&t->b, T0, at);
+	e_abs(&t->b, true, OP_CMP, T0, &cell->tag);
+	miss(t, op, n, e_jcc(&t->b, CC_NE));
+	e_load(&t->b, T0, &cell->addend);
+	t->host = false;
+	return (struct place){T0, NO_REG, 0, n};
+}
+
+struct place tr_based(struct tr *t, unsigned op, unsigned reg, s32 disp, unsigned size, bool write)
+{
+	struct op o = {.base = (u8)reg, .index = SREG_ZERO, .disp = disp, .seg = SEG_DS};
+
+	return tr_operand(t, op, &o, size, write, 0);
+}
+
+struct place tr_operand(struct tr *t, unsigned op, const struct op *o, unsigned size, bool write, u8 align)
+{
+	bool displaced = is_displaced(o->base) || is_displaced(o->index), segment = o->seg >= SEG_FS;
+	const u8 *start = t->b.p;
+	u32 n;
+
+	t->host = false;
+	if (!align && o->index >= REG_COUNT) {
+		if (o->base == SREG_PAGE_RIP && !segment)
+			return constant(t, op, &t->c->regs[SREG_PAGE_RIP], (s32)o->disp, size, write);
+		if (o->base == SREG_ZERO && segment)
+			return constant(t, op, &t->c->segbase[o->seg], (s32)o->disp, size, write);
+	}
+	if (o->base < REG_COUNT && o->index >= REG_COUNT && !displaced && !segment) {
+		n = cell_new(t, CELL_BASE, size, write);
+		e_mem(&t->b, true, OP_LEA, T0, o->base, NO_REG, 0, o->disp);
+		check_align(t, op, align);
+		check(t, op, n, NULL);
+		return (struct place){(s8)o->base, T1, (s32)o->disp, n};
+	}
+	n = cell_new(t, CELL_ADDRESS, size, write);
+	tr_address(t, o);
+	check_align(t, op, align);
+	check(t, op, n, displaced || align ? NULL : start);
+	return (struct place){T0, T1, 0, n};
+}
+
+unsigned tr_spare(struct tr *t, struct place *p)
+{
+	if (p->base != T0)
+		return T0;
+	if (p->index == T1) {
+		e_mem(&t->b, true, OP_LEA, T0, T0, T1, 0, p->disp);
+		p->index = NO_REG;
+		p->disp = 0;
+	}
+	return T1;
+}
+
+void tr_emit(struct tr *t, bool wide, unsigned opcode, unsigned reg, const struct place *p)
+{
+	e_mem(&t->b, wide, opcode, reg, p->base, p->index, 0, p->disp);
+}
+
+/* ---- stores to code ---- */
+
+bool tr_asks_written(const struct tr *t)
+{
+	return !t->c->base.config.board->mem->single_vcpu;
+}
+
+static void test_written(struct tr *t, unsigned op, bool last)
 {
 	static const u8 test[] = {0x41, 0xf6, 0x03, PHYSMEM_PAGE_CODE}; /* testb $1, (%r11) */
 	struct cold *k;
 
-	for (unsigned i = 0; i < sizeof(test); i++)
-		e8(&t->b, test[i]);
+	bytes(&t->b, test, sizeof(test));
 	k = tr_cold(t, COLD_WRITTEN, op, e_jcc(&t->b, CC_NE));
 	k->resume = here(&t->b);
 	k->load = last;
 	t->host = false;
 }
+
+void tr_check_written(struct tr *t, unsigned op, bool last)
+{
+	if (tr_asks_written(t))
+		test_written(t, op, last);
+}
+
+void tr_written(struct tr *t, unsigned op, const struct place *p, bool last)
+{
+	if (!tr_asks_written(t))
+		return;
+	e_load(&t->b, T1, &soft_cell(t->c, p->cell)->page);
+	test_written(t, op, last);
+}
+
+/* ---- with the host address in T0 ---- */
+
+void tr_check(struct tr *t, unsigned op, unsigned size, bool write, bool page)
+{
+	u32 n = cell_new(t, CELL_ADDRESS, size, write);
+
+	t->host = false;
+	check(t, op, n, NULL);
+	e_rr(&t->b, true, OP_ADD, T0, T1);
+	if (page && tr_asks_written(t))
+		e_load(&t->b, T1, &soft_cell(t->c, n)->page);
+}
+
 void tr_push_check(struct tr *t, unsigned op)
 {
 	e_mem(&t->b, true, OP_LEA, T0, REG_RSP, NO_REG, 0, -8);

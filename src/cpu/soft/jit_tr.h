@@ -6,11 +6,21 @@
  */
 #pragma once
 
+#include "cpu/soft/jit_cell.h"
 #include "cpu/soft/jit_emit.h"
 #include "cpu/soft/jit_insn.h"
 
 /* Code off the main line, written behind it. */
-enum cold_kind { COLD_INTERPRET, COLD_WRITTEN, COLD_CHAIN, COLD_FAR, COLD_FAR_JCC, COLD_EVENT, COLD_STOP };
+enum cold_kind {
+	COLD_INTERPRET,
+	COLD_CELL,
+	COLD_WRITTEN,
+	COLD_CHAIN,
+	COLD_FAR,
+	COLD_FAR_JCC,
+	COLD_EVENT,
+	COLD_STOP
+};
 struct cold {
 	u8 kind;
 	bool vectors; /* interpret: they must be live behind it as they are in front of it */
@@ -18,7 +28,7 @@ struct cold {
 	u16 op;
 	u8 *site;   /* the rel32 that goes there */
 	u32 resume; /* far: the link's rel32 */
-	s64 disp;   /* chain, far, far jcc, stop: where to */
+	s64 disp;   /* chain, far, far jcc, stop: where to; cell: its number */
 };
 enum { COLDS = 4 * JIT_INSNS };
 
@@ -61,10 +71,30 @@ void tr_interpret(struct tr *t, unsigned op, u8 before);
 
 /* ---- jit_memory.c ---- */
 
+/* Where an operand is for an instruction of the host: [base + index + disp]. */
+struct place {
+	s8 base, index; /* registers or NO_REG; T0 and T1 are busy if they are among them */
+	s32 disp;
+	u32 cell; /* for tr_written() */
+};
+
 /* Effective address of o's memory operand to T0; clobbers T1. */
 void tr_address(struct tr *t, const struct op *o);
-/* Linear address in T0 to host address in T0; page: its page word's address to T1, else T1 is free. Flags are
- * lost: the caller has saved live ones. */
+/* Checks an access of size bytes to o's memory operand, or to [reg + disp]; align: bits of the address that
+ * must be 0, else the op is interpreted. Flags are lost: the caller has saved live ones. */
+struct place tr_operand(struct tr *t, unsigned op, const struct op *o, unsigned size, bool write, u8 align);
+struct place tr_based(struct tr *t, unsigned op, unsigned reg, s32 disp, unsigned size, bool write);
+/* Which of T0 and T1 can hold something else while the place is used. Before flags are loaded. */
+unsigned tr_spare(struct tr *t, struct place *p);
+/* opcode reg, place */
+void tr_emit(struct tr *t, bool wide, unsigned opcode, unsigned reg, const struct place *p);
+/* Behind a store: it may have been one to code (jit_cell.h). Clobbers T1 and flags if it asks; last: a call's
+ * push. */
+bool tr_asks_written(const struct tr *t);
+void tr_written(struct tr *t, unsigned op, const struct place *p, bool last);
+
+/* The same with the host address in T0: from the linear address in T0; page: its page word's address to T1,
+ * else T1 is free. */
 void tr_check(struct tr *t, unsigned op, unsigned size, bool write, bool page);
 /* After a store: T1 has the page word's address. T0 is free. last: a call's push. */
 void tr_check_written(struct tr *t, unsigned op, bool last);

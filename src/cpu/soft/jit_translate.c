@@ -61,7 +61,7 @@ static void resume_here(struct tr *t)
 	for (; t->open < t->colds; t->open++) {
 		struct cold *k = &t->cold[t->open];
 
-		if (k->kind == COLD_INTERPRET) {
+		if (k->kind == COLD_INTERPRET || k->kind == COLD_CELL) {
 			k->load = t->host;
 			k->resume = here(&t->b);
 		}
@@ -206,10 +206,17 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 			*s = (struct jit_site){.block = low(t->block)};
 		switch ((enum cold_kind)k->kind) {
 		case COLD_INTERPRET:
+		case COLD_CELL:
 			s->op = low(&t->block->ops[k->op]);
 			s->off = k->vectors;
-			e_imm32(&t->b, T1, site(t, sites));
-			e_jmp(&t->b, j->interpret);
+			if (k->kind == COLD_CELL) {
+				soft_cell_info(t->c, (u32)k->disp)->site = site(t, sites);
+				e_imm32(&t->b, T1, (u32)k->disp);
+				e_jmp(&t->b, j->refill);
+			} else {
+				e_imm32(&t->b, T1, site(t, sites));
+				e_jmp(&t->b, j->interpret);
+			}
 			s->resume = k->resume;
 			if (k->load) {
 				s->resume = here(&t->b);

@@ -21,15 +21,17 @@
 #include "cpu/soft/block.h"
 #include "cpu/soft/jit.h"
 #include "cpu/soft/lockstep.h"
+#include "cpu/soft/jit_cell.h"
 #include "cpu/soft/walk.h"
 
 #include <stdlib.h>
 
-#define PAGE_MASK  (~(PAGE_SIZE - 1))
-#define TAG_LIMIT  SOFT_TLB_ENTRIES
-#define ITLB_NONE  (~0ULL)
-#define LARGE_BITS 512
-#define HUGE_BITS  512
+#define PAGE_MASK    (~(PAGE_SIZE - 1))
+#define TAG_LIMIT    SOFT_TLB_ENTRIES
+#define ITLB_NONE    (~0ULL)
+#define LARGE_BITS   512
+#define HUGE_BITS    512
+#define WRITTEN_BITS 16384
 
 /* Where a byte of guest memory is. host NULL: not to be touched directly (MMIO, or a store to ROM), gpa says
  * where. */
@@ -55,6 +57,7 @@ struct soft_mmu {
 	bool pcids;         /* another than that of PCID 0 may be set */
 	u64 global[SOFT_TLB_MODES][SOFT_TLB_ENTRIES / 64];
 	u64 large[LARGE_BITS / 64], huge[HUGE_BITS / 64];
+	u64 written[WRITTEN_BITS / 64]; /* by hash: pages with write entries; never too few */
 	struct fragments fragments[LARGE_BITS];
 	u64 pdptes[4];
 	u64 signature; /* what translations depend on besides CR3 */
@@ -114,6 +117,7 @@ static void forget_globals(struct soft_cpu *c)
 	zero_words(&m->global[0][0], sizeof(m->global) / sizeof(u64));
 	zero_words(m->large, ARRAY_SIZE(m->large));
 	zero_words(m->huge, ARRAY_SIZE(m->huge));
+	soft_cells_drop_all(c);
 	for (unsigned k = 0; k < 2; k++)
 		for (unsigned i = 0; i < SOFT_ITLB_ENTRIES; i++)
 			c->itlb[k][i].tag = ITLB_NONE;
@@ -125,6 +129,7 @@ static void wipe(struct soft_cpu *c)
 	for (unsigned k = 0; k < SOFT_TLB_MODES; k++)
 		for (unsigned i = 0; i < SOFT_TLB_ENTRIES; i++)
 			c->tlbs[k][i].tag_read = c->tlbs[k][i].tag_write = soft_tlb_none(i);
+	zero_words(c->mmu->written, ARRAY_SIZE(c->mmu->written));
 	forget_tags(c->mmu);
 	c->mmu->next_tag = 1;
 	forget_globals(c);
@@ -151,6 +156,8 @@ static void choose_tag(struct soft_cpu *c)
 		c->jx.own_pages = false;
 		soft_cache_remapped(c);
 	}
+	if (c->tlb_tag != *tag)
+		soft_cells_drop_space(c);
 	c->tlb_tag = *tag;
 	c->tlb_key = c->tlb_tag << PAGE_SHIFT;
 	soft_jit_space(c);
@@ -179,6 +186,10 @@ static void bit_set(u64 *map, u64 n)
 static u64 large_bit(u64 linear)
 {
 	return (linear >> 21 ^ linear >> 30 ^ linear >> 39) % LARGE_BITS;
+}
+static u64 written_bit(const _Atomic u32 *page)
+{
+	return ((u64)page / sizeof(*page)) % WRITTEN_BITS;
 }
 static u64 huge_bit(u64 linear)
 {
@@ -213,6 +224,7 @@ static void drop_entry(struct soft_cpu *c, u64 linear)
 static void drop_page(struct soft_cpu *c, u64 linear)
 {
 	drop_entry(c, linear);
+	soft_cells_drop_page(c, linear);
 	soft_cache_invlpg(c, linear);
 }
 
@@ -228,6 +240,7 @@ static void drop_fragments(struct soft_cpu *c, u64 start)
 	if (f->count == FRAGMENTS_MANY) {
 		for (u64 p = start; p != start + 2 * MiB; p += PAGE_SIZE)
 			drop_entry(c, p);
+		soft_cells_drop_all(c);
 		soft_cache_remapped(c);
 	} else {
 		for (unsigned i = 0; i < f->count; i++)
@@ -347,6 +360,38 @@ static void note_size(struct soft_mmu *m, u64 linear, const struct soft_walk *w)
 		note_fragment(m, linear);
 }
 
+/* A write entry to the page may be made; notes that it is. */
+static bool may_write_to(struct soft_cpu *c, const _Atomic u32 *page)
+{
+	if (c->base.config.board->mem->single_vcpu &&
+	    (atomic_load_explicit(page, memory_order_relaxed) & PHYSMEM_PAGE_CODE))
+		return false;
+	bit_set(c->mmu->written, written_bit(page));
+	return true;
+}
+
+void soft_mmu_code_marked(struct soft_cpu *c, const _Atomic u32 *page)
+{
+	struct soft_mmu *m = c->mmu;
+
+	soft_cells_drop_writes(c, page);
+	if (!bit_test(m->written, written_bit(page)))
+		return;
+	/* While all entries are looked at, the map becomes exact. */
+	zero_words(m->written, ARRAY_SIZE(m->written));
+	for (unsigned k = 0; k < SOFT_TLB_MODES; k++)
+		for (unsigned i = 0; i < SOFT_TLB_ENTRIES; i++) {
+			struct soft_tlb_entry *e = &c->tlbs[k][i];
+
+			if (e->tag_write == soft_tlb_none(i))
+				continue;
+			if (e->page == page)
+				e->tag_write = soft_tlb_none(i);
+			else
+				bit_set(m->written, written_bit(e->page));
+		}
+}
+
 static __attribute__((noinline)) void fill(struct soft_cpu *c, u64 linear, bool write, unsigned mode,
                                            unsigned seg, struct place *p)
 {
@@ -374,8 +419,8 @@ static __attribute__((noinline)) void fill(struct soft_cpu *c, u64 linear, bool 
 
 	u64 tag = (linear & PAGE_MASK) + c->tlb_key;
 	e->tag_read = tag;
-	e->tag_write = w.write && !slot->readonly ? tag : soft_tlb_none(index);
-	e->host = p->host - (linear & (PAGE_SIZE - 1));
+	e->tag_write = w.write && !slot->readonly && may_write_to(c, p->page) ? tag : soft_tlb_none(index);
+	e->addend = (u64)p->host - linear;
 	e->page = p->page;
 	if (w.global)
 		bit_set(m->global[mode], index);
@@ -384,24 +429,44 @@ static __attribute__((noinline)) void fill(struct soft_cpu *c, u64 linear, bool 
 	note_size(m, linear, &w);
 }
 
-static inline void translate(struct soft_cpu *c, u64 linear, bool write, unsigned mode, unsigned seg,
-                             struct place *p)
+/* Is tag, of an entry, one of this page that may be used now? */
+static inline bool is_current(struct soft_cpu *c, struct soft_tlb_entry *e, u64 tag, u64 page, unsigned mode)
+{
+	unsigned index = page >> PAGE_SHIFT & (SOFT_TLB_ENTRIES - 1);
+
+	if (tag == page + c->tlb_key)
+		return true;
+	if (!tag_is_page(tag, page) || tag == soft_tlb_none(index) || !bit_test(c->mmu->global[mode], index))
+		return false;
+	e->tag_read = page + c->tlb_key;
+	if (e->tag_write != soft_tlb_none(index))
+		e->tag_write = page + c->tlb_key;
+	return true;
+}
+
+const struct soft_tlb_entry *soft_mmu_cached(struct soft_cpu *c, u64 linear, bool write, unsigned mode,
+                                             bool *global)
 {
 	unsigned index = linear >> PAGE_SHIFT & (SOFT_TLB_ENTRIES - 1);
 	struct soft_tlb_entry *e = &c->tlbs[mode][index];
+
+	if (!is_current(c, e, write ? e->tag_write : e->tag_read, linear & PAGE_MASK, mode))
+		return NULL;
+	*global = bit_test(c->mmu->global[mode], index);
+	return e;
+}
+
+static inline void translate(struct soft_cpu *c, u64 linear, bool write, unsigned mode, unsigned seg,
+                             struct place *p)
+{
+	struct soft_tlb_entry *e = &c->tlbs[mode][linear >> PAGE_SHIFT & (SOFT_TLB_ENTRIES - 1)];
 	u64 page = linear & PAGE_MASK, tag = write ? e->tag_write : e->tag_read;
 
-	if (tag != page + c->tlb_key) {
-		if (!tag_is_page(tag, page) || tag == soft_tlb_none(index) ||
-		    !bit_test(c->mmu->global[mode], index)) {
-			fill(c, linear, write, mode, seg, p);
-			if (unlikely(c->rehearsing))
-				p->host = soft_lockstep_host(c, p->host, SOFT_LOCKSTEP_ACCESS, write);
-			return;
-		}
-		e->tag_read = page + c->tlb_key;
-		if (e->tag_write != soft_tlb_none(index))
-			e->tag_write = page + c->tlb_key;
+	if (!is_current(c, e, tag, page, mode)) {
+		fill(c, linear, write, mode, seg, p);
+		if (unlikely(c->rehearsing))
+			p->host = soft_lockstep_host(c, p->host, SOFT_LOCKSTEP_ACCESS, write);
+		return;
 	}
 	p->host = soft_tlb_host(e, linear);
 	p->page = e->page;

@@ -34,6 +34,12 @@ u8 *soft_mmu_mode(struct soft_cpu *c);
 u64 soft_load_slow(struct soft_cpu *c, u64 linear, unsigned size, unsigned seg);
 void soft_store_slow(struct soft_cpu *c, u64 linear, unsigned size, u64 value, unsigned seg);
 
+/* The TLB entry of an access, if there is one: without a walk. */
+const struct soft_tlb_entry *soft_mmu_cached(struct soft_cpu *c, u64 linear, bool write, unsigned mode,
+                                             bool *global);
+/* The page is about to be marked as code (physmem.h), by the only vCPU: see jit_cell.h. */
+void soft_mmu_code_marked(struct soft_cpu *c, const _Atomic u32 *page);
+
 /* A store hit a page that holds decoded code: its blocks die; the rest of the current one too. */
 void soft_code_written(struct soft_cpu *c, _Atomic u32 *page);
 
@@ -47,7 +53,7 @@ static inline bool soft_tlb_hit(const struct soft_cpu *c, u64 tag, u64 linear, u
 }
 static inline void *soft_tlb_host(const struct soft_tlb_entry *e, u64 linear)
 {
-	return e->host + (linear & (PAGE_SIZE - 1));
+	return (void *)(linear + e->addend);
 }
 
 #define SOFT_ACCESSORS(bits, type)                                                                    \

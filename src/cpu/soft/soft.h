@@ -37,7 +37,8 @@ enum {
 	OPF_REPNE = 4,
 	OPF_LONG = 8 /* decoded in 64-bit mode */,
 	OPF_CPL0 = 16 /* see block.h */,
-	OPF_ONCE = 32 /* under the lock-step check: see lockstep.h */
+	OPF_ONCE = 32 /* under the lock-step check: see lockstep.h */,
+	OPF_TLB = 64 /* translated: its access looks into the TLB, see jit_cell.h */
 };
 enum { KIND_NONE, KIND_REG, KIND_MEM, KIND_IMM };
 
@@ -83,7 +84,7 @@ static inline unsigned op_kind(const struct op *o, unsigned n)
  * offset in the page on a hit, at least PAGE_SIZE on a miss. */
 struct soft_tlb_entry {
 	u64 tag_read, tag_write;
-	u8 *host;          /* the page */
+	u64 addend;        /* host address - linear address */
 	_Atomic u32 *page; /* the page's word in physmem */
 };
 
@@ -203,12 +204,15 @@ struct soft_cpu {
 	u32 pauses_per_yield; /* a power of two; few if vCPUs have to share the host's CPUs */
 
 	struct soft_block *block; /* being executed */
+	struct soft_cells *cells; /* the translator's, see jit_cell.h; NULL: none */
 	struct soft_jit *jit;     /* the translator's own; NULL: only interpret. And what its code uses: */
 	struct {
 		u64 host_rsp, resume;
 		u64 key[2], table; /* of links: of the user, of the supervisor; the user's jump table */
 		u64 target_rip, target_code, temp, temp2;
-		u64 interpret, written, single, fault; /* functions */
+		u64 interpret, written, single, fault, refill; /* functions */
+		u64 site;
+		u32 flushes;    /* of translations; counts */
 		bool own_pages; /* the supervisor's tables may have supervisor code of this address space
 		                   alone */
 		u32 link;       /* the site that was left by, to be linked */

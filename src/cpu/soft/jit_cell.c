@@ -1,0 +1,342 @@
+#include "cpu/soft/jit_cell.h"
+#include "cpu/soft/jit_emit.h"
+#include "cpu/soft/mmu.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+enum { HEADS = 1024, FILTER = 1 << 14, STUB = 256 };
+/* Not canonical: no base of anything. */
+#define NO_TAG (1ULL << 63)
+
+/* Cells that were filled since the list was last cleared, and the valid ones by page. */
+struct list {
+	u32 epoch, count;
+	u32 *items;
+	u32 heads[HEADS];
+};
+
+struct soft_cells {
+	struct soft_cell *cells; /* below 2 GiB */
+	struct soft_cell_info *info;
+	u32 used, size;
+	struct list lists[2];     /* not global, global */
+	u64 written[FILTER / 64]; /* by hash: pages that valid cells may write to; never too few */
+};
+
+/* ---- life ---- */
+
+bool soft_cells_init(struct soft_cpu *c)
+{
+	struct soft_cells *k = calloc(1, sizeof(*k));
+
+	if (!k)
+		return false;
+	k->size = c->base.config.count > 16 ? 1 << 15 : 1 << 18;
+	k->cells = soft_map(&c->base.config, k->size * sizeof(*k->cells), PROT_READ | PROT_WRITE, -1);
+	k->info = calloc(k->size, sizeof(*k->info));
+	for (unsigned i = 0; i < 2; i++)
+		k->lists[i].items = calloc(k->size, sizeof(u32));
+	c->cells = k;
+	if (k->cells == MAP_FAILED || !k->info || !k->lists[0].items || !k->lists[1].items ||
+	    (u64)(k->cells + k->size) >> 31) {
+		soft_cells_release(c);
+		return false;
+	}
+	soft_cells_reset(c);
+	return true;
+}
+
+void soft_cells_release(struct soft_cpu *c)
+{
+	struct soft_cells *k = c->cells;
+
+	if (!k)
+		return;
+	if (k->cells != MAP_FAILED)
+		munmap(k->cells, k->size * sizeof(*k->cells));
+	free(k->info);
+	free(k->lists[0].items);
+	free(k->lists[1].items);
+	free(k);
+	c->cells = NULL;
+}
+
+void soft_cells_reset(struct soft_cpu *c)
+{
+	if (!c->cells)
+		return;
+	soft_cells_drop_all(c);
+	c->cells->used = 1;
+}
+
+u32 soft_cell_new(struct soft_cpu *c)
+{
+	struct soft_cells *k = c->cells;
+	u32 n = k->used;
+
+	if (n == k->size)
+		return 0;
+	k->used++;
+	k->cells[n] = (struct soft_cell){.tag = NO_TAG};
+	k->info[n] = (struct soft_cell_info){0};
+	return n;
+}
+
+struct soft_cell *soft_cell(struct soft_cpu *c, u32 number)
+{
+	return &c->cells->cells[number];
+}
+struct soft_cell_info *soft_cell_info(struct soft_cpu *c, u32 number)
+{
+	return &c->cells->info[number];
+}
+
+/* ---- lists ---- */
+
+static u32 head_of(u64 page)
+{
+	return (page >> PAGE_SHIFT ^ page >> 22) % HEADS;
+}
+
+static u32 filter_of(const _Atomic u32 *page)
+{
+	return ((u64)page / sizeof(*page)) % FILTER;
+}
+
+static void invalidate(struct soft_cell *cell)
+{
+	cell->limit = 0;
+	cell->tag = NO_TAG;
+}
+
+static void unlink_cell(struct soft_cells *k, u32 n)
+{
+	struct soft_cell_info *i = &k->info[n];
+
+	if (i->prev)
+		k->info[i->prev].next = i->next;
+	else
+		k->lists[i->global].heads[i->head] = i->next;
+	if (i->next)
+		k->info[i->next].prev = i->prev;
+}
+
+static bool is_valid(const struct soft_cell *cell)
+{
+	return cell->tag != NO_TAG;
+}
+
+static void validate(struct soft_cells *k, u32 n, u64 page, bool global)
+{
+	struct soft_cell_info *i = &k->info[n];
+	struct list *l = &k->lists[global];
+
+	i->page = page;
+	i->global = global;
+	i->head = head_of(page);
+	i->prev = 0;
+	i->next = l->heads[i->head];
+	if (i->next)
+		k->info[i->next].prev = n;
+	l->heads[i->head] = n;
+	if (i->listed[global] != l->epoch) {
+		i->listed[global] = l->epoch;
+		l->items[l->count++] = n;
+	}
+}
+
+static void clear(struct soft_cells *k, bool global)
+{
+	struct list *l = &k->lists[global];
+
+	for (u32 i = 0; i < l->count; i++)
+		if (k->info[l->items[i]].global == global)
+			invalidate(&k->cells[l->items[i]]);
+	l->count = 0;
+	if (++l->epoch == 0) {
+		for (u32 i = 0; i < k->size; i++)
+			((volatile struct soft_cell_info *)k->info)[i].listed[global] = 0;
+		l->epoch = 1;
+	}
+	for (u32 i = 0; i < HEADS; i++)
+		((volatile u32 *)l->heads)[i] = 0;
+}
+
+void soft_cells_drop_space(struct soft_cpu *c)
+{
+	c->jx.flushes++;
+	if (c->cells)
+		clear(c->cells, false);
+}
+
+void soft_cells_drop_all(struct soft_cpu *c)
+{
+	soft_cells_drop_space(c);
+	if (!c->cells)
+		return;
+	clear(c->cells, true);
+	for (u32 i = 0; i < FILTER / 64; i++)
+		((volatile u64 *)c->cells->written)[i] = 0;
+}
+
+void soft_cells_drop_page(struct soft_cpu *c, u64 linear)
+{
+	struct soft_cells *k = c->cells;
+	u64 page = align_down(linear, PAGE_SIZE);
+
+	c->jx.flushes++;
+	if (!k)
+		return;
+	for (unsigned global = 0; global < 2; global++) {
+		u32 next;
+
+		for (u32 n = k->lists[global].heads[head_of(page)]; n; n = next) {
+			next = k->info[n].next;
+			if (k->info[n].page != page)
+				continue;
+			unlink_cell(k, n);
+			invalidate(&k->cells[n]);
+		}
+	}
+}
+
+void soft_cells_drop_writes(struct soft_cpu *c, const _Atomic u32 *page)
+{
+	struct soft_cells *k = c->cells;
+	u32 bit = filter_of(page);
+
+	if (!k || !(k->written[bit / 64] >> (bit % 64) & 1))
+		return;
+	c->jx.flushes++;
+	for (u32 i = 0; i < FILTER / 64; i++)
+		((volatile u64 *)k->written)[i] = 0;
+	for (unsigned global = 0; global < 2; global++) {
+		struct list *l = &k->lists[global];
+
+		for (u32 i = 0; i < l->count; i++) {
+			u32 n = l->items[i];
+			struct soft_cell *cell = &k->cells[n];
+
+			if (!is_valid(cell) || !k->info[n].write)
+				continue;
+			if (cell->page == page) {
+				unlink_cell(k, n);
+				invalidate(cell);
+			} else {
+				u32 b = filter_of(cell->page);
+
+				k->written[b / 64] |= BIT(b % 64);
+			}
+		}
+	}
+}
+
+/* ---- a cell gives up ---- */
+
+/* Its check becomes a look into the TLB: the same results, in T0 and T1 and in the cell. */
+static void give_up(struct soft_cpu *c, struct soft_cell *cell, struct soft_cell_info *i)
+{
+	struct soft_jit *j = c->jit;
+	struct jit_buf b = {
+	        .p = j->write + j->used, .end = j->write + j->used + STUB, .to_run = j->run - j->write};
+	struct jit_site *site = (struct jit_site *)(u64)i->site;
+	u8 *patch = j->write + (i->patch - low(j->run)), *slow;
+	const u8 *start = j->write + (i->start - low(j->run));
+	u32 stub = here(&b);
+
+	if (j->used + STUB > j->size)
+		return;
+	((struct op *)(u64)site->op)->flags |= OPF_TLB;
+	slow = soft_cell_emit_tlb(c, &b, cell, i, i->again ? start : NULL, i->again ? patch : NULL);
+	e_jmp(&b, i->back);
+	e_fix(&b, slow, here(&b));
+	e_imm32(&b, T1, i->site);
+	e_jmp(&b, j->interpret);
+	if (b.full)
+		return;
+	j->used = align_up((size_t)(b.p - j->write), (size_t)16);
+	b.p = patch;
+	b.end = patch + 5;
+	e_jmp(&b, stub);
+}
+
+/* The host's time in ticks of some milliseconds; reading the time stamp counter can be very slow. */
+static u32 tick(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return (u32)(t.tv_sec * 1000 + t.tv_nsec / 1000000);
+}
+
+/* The cell is to change to another page. Those who do that often within a short time give up; but walking
+ * through memory is no reason. */
+static bool thrashes(struct soft_cell_info *i, u64 page)
+{
+	enum { OFTEN = 64 };
+	s64 step = (s64)(page - i->page) / (s64)PAGE_SIZE;
+	bool walks = step == i->step && (step == 1 || step == -1);
+	u32 now;
+
+	i->step = step == 1 || step == -1 ? (s8)step : 0;
+	if (walks)
+		return false;
+	now = tick();
+	if (i->tick != now) {
+		i->tick = now;
+		i->score = 0;
+	}
+	return ++i->score == OFTEN;
+}
+
+/* ---- a miss ---- */
+
+struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
+{
+	struct soft_cells *k = c->cells;
+	u32 n = (u32)number;
+	struct soft_cell *cell = &k->cells[n];
+	struct soft_cell_info *i = &k->info[n];
+	u64 linear = t0, off, page;
+	const struct soft_tlb_entry *e;
+	bool global;
+
+	if (i->form == CELL_BASE)
+		linear += cell->tag;
+	else if (i->form == CELL_CONSTANT)
+		linear += (u64)(s64)i->disp;
+	off = linear & (PAGE_SIZE - 1);
+	page = linear - off;
+	e = off + i->span <= PAGE_SIZE ? soft_mmu_cached(c, linear, i->write, i->mode, &global) : NULL;
+	if (!e) {
+		c->jx.site = i->site;
+		return (struct soft_cell_answer){c->jit->interpret_site, linear};
+	}
+	if (is_valid(cell)) {
+		unlink_cell(k, n);
+		if (i->form != CELL_CONSTANT && thrashes(i, page)) {
+			invalidate(cell);
+			give_up(c, cell, i);
+			return (struct soft_cell_answer){i->patch, linear};
+		}
+	}
+	validate(k, n, page, global);
+	cell->page = e->page;
+	if (i->write) {
+		u32 bit = filter_of(e->page);
+
+		k->written[bit / 64] |= BIT(bit % 64);
+	}
+	if (i->form == CELL_CONSTANT) {
+		cell->tag = t0;
+		cell->addend = (u64)soft_tlb_host(e, linear);
+		return (struct soft_cell_answer){i->start, linear};
+	}
+	cell->tag = page;
+	cell->addend = e->addend;
+	cell->limit = PAGE_SIZE + 1 - i->span;
+	return (struct soft_cell_answer){i->patch, linear};
+}

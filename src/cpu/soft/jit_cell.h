@@ -1,0 +1,90 @@
+/*
+ * Cells: each checked access of translated code has a one-entry TLB of its own, at a fixed address apart from
+ * the code (a store near code would stall the host). A cell covers one linear page:
+ *
+ *   lea ea, T0; sub tag, T0; cmp limit, T0; jae miss; mov addend, T1; op disp(base, T1)
+ *
+ * limit is PAGE_SIZE + 1 - the bytes accessed while the cell is valid, and 0 while it is not, so that an
+ * invalid cell hits for no address whatever its tag is. A constant base (rip's page, a segment's base) is
+ * compared for equality with the tag instead, and an invalid tag is not canonical, which no such base is.
+ *
+ * There is no address-space key in the hit path: valid cells are on lists, and are cleared. Those of global
+ * pages are on one, all others on the other: a change of the address space clears the second, a flush of
+ * global pages both, INVLPG the cells that a hash of their pages finds. So a flush costs no more than the
+ * fills since the last one.
+ *
+ * A cell is filled from the TLB alone (cell_refill(), called by code on a miss). If the TLB does not have it
+ * either, or the access crosses the page, the interpreter does the op, and fills the TLB. A cell that keeps
+ * changing between pages far apart gives up: its check becomes a look into the TLB, in code of its own.
+ *
+ * Stores and code. With one vCPU a write entry (TLB's write tag, cell) exists only for pages that are not
+ * marked as code (physmem.h): fill() in mmu.c and cell_refill() look at the mark, which only this thread
+ * sets, and whoever sets it drops the write entries of the page (soft_mmu_code_marked()). So a store that
+ * hits is no store to code. With more vCPUs another one may set the mark at any time: each translated store
+ * then looks at the word of the page behind itself (physmem.h says why that is enough), by a pointer in the
+ * cell; a cell stays right for as long as its translation does, marked or not.
+ *
+ * Owner: struct soft_jit; vCPU thread only.
+ */
+#pragma once
+
+#include "cpu/soft/jit.h"
+
+struct soft_cell {
+	u64 tag, addend, limit; /* addend: host address - linear address */
+	_Atomic u32 *page;      /* the page's word */
+};
+
+enum cell_form {
+	CELL_BASE,    /* T0 = address; T0 -= tag */
+	CELL_ADDRESS, /* T1 = T0 = address; T1 -= tag */
+	CELL_CONSTANT /* T0 = base, compared with tag; addend is the operand's host address */
+};
+
+/* What C knows of a cell. */
+struct soft_cell_info {
+	u64 page;               /* linear, of a valid cell */
+	u32 next, prev, head;   /* valid: in its hash chain; cell numbers, 0: none */
+	u32 listed[2];          /* is on the list if equal to the list's epoch */
+	u32 site;               /* address of its struct jit_site */
+	u32 start, patch, back; /* addresses: the check, its part to replace by a jump, what follows it */
+	s32 disp;               /* CELL_CONSTANT: of the operand */
+	u16 span;               /* bytes */
+	u8 form, mode, global;
+	bool write;
+	bool again; /* the address can be computed anew by the bytes from start to patch */
+	s8 step;    /* of the last change of its page, if to a neighbour */
+	u8 score;   /* changes within this tick: */
+	u32 tick;
+};
+
+struct soft_cells;
+
+/* false: no memory, or not below 2 GiB. */
+bool soft_cells_init(struct soft_cpu *c);
+void soft_cells_release(struct soft_cpu *c);
+/* All code is forgotten, and all cells. */
+void soft_cells_reset(struct soft_cpu *c);
+
+/* A new cell's number; 0: there is none left. */
+u32 soft_cell_new(struct soft_cpu *c);
+struct soft_cell *soft_cell(struct soft_cpu *c, u32 number);
+struct soft_cell_info *soft_cell_info(struct soft_cpu *c, u32 number);
+
+/* Translations change. These may be called without a translator. */
+void soft_cells_drop_page(struct soft_cpu *c, u64 linear);
+void soft_cells_drop_space(struct soft_cpu *c); /* all that are not global */
+void soft_cells_drop_all(struct soft_cpu *c);
+/* The page is about to be marked as code. */
+void soft_cells_drop_writes(struct soft_cpu *c, const _Atomic u32 *page);
+
+/* Called by code: cell `number` does not hit. Returns where to go on, and the linear address. */
+struct soft_cell_answer {
+	u64 to, linear;
+};
+struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0);
+
+/* The check of a cell that gave up; address: code that computes it anew (NULL: none), up to address_end.
+ * Returns the rel32 of the jump for a miss. jit_memory.c */
+u8 *soft_cell_emit_tlb(struct soft_cpu *c, struct jit_buf *b, struct soft_cell *cell,
+                       const struct soft_cell_info *i, const u8 *address, const u8 *address_end);
