@@ -233,6 +233,9 @@ static void flags_of(const ZydisDecodedInstruction *z, u8 *read, u8 *write, u8 *
 	}
 	if (m == ZYDIS_MNEMONIC_BSF || m == ZYDIS_MNEMONIC_BSR)
 		*write = JIT_ALL;
+	/* Undefined: the host leaves them as they were. */
+	if (m == ZYDIS_MNEMONIC_DIV || m == ZYDIS_MNEMONIC_IDIV)
+		*kill = 0;
 }
 
 bool jit_is_general(const ZydisDecodedOperand *d)
