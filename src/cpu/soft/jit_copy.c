@@ -117,7 +117,7 @@ void tr_copy_memory(struct tr *t, unsigned op, const struct op *o, const struct 
 
 	tr_save_flags(t, n->live);
 	p = tr_operand(t, op, o, m->size / 8, write,
-	               vector                                             ? (u8)vec_info(o)->align
+	               vector                                         ? (u8)vec_info(o)->align
 	               : n->i.z.mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B ? 15
 	                                                              : 0);
 	if (displaced) {
