@@ -76,6 +76,8 @@ static bool interpret(struct soft_cpu *c, const struct jit_site *s)
 
 	c->block = (struct soft_block *)(u64)s->block;
 	c->op = o;
+	if (o->vclass)
+		soft_jit_x87_before(c, o);
 	if (unlikely(c->lockstep != NULL))
 		soft_lockstep_call(c, o, false);
 	next = o->fn(c, o);
@@ -132,6 +134,7 @@ static _Noreturn void fault(struct soft_cpu *c, u64 pc, unsigned trap)
 	c->op = (const struct op *)(u64)j->faults[from].op;
 	if (j->faults[from].host)
 		c->af = (u16)c->jx.temp;
+	soft_jit_x87_before(c, c->op);
 	if (unlikely(c->lockstep != NULL))
 		soft_lockstep_call(c, c->op, true);
 	if (trap == EXC_DE)

@@ -189,5 +189,9 @@ void jit_pages_forget(struct soft_jit *j);
 bool jit_pages_announce(struct soft_jit *j, const struct soft_block *b);
 void jit_pages_add(struct soft_jit *j, const struct soft_block *b, struct jit_code *code);
 
+/* jit_x87.c: op o of c->block is interpreted, or faults, in the middle of code: the x87 pointers become what the
+ * op before it left. */
+void soft_jit_x87_before(struct soft_cpu *c, const struct op *o);
+
 /* Code of b for the TLB now in use, at the check entry; 0: cannot be. */
 u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode);

@@ -269,14 +269,14 @@ static u8 kind_of(struct jit_insn *n, const struct op *o)
 		return JIT_INTERPRET;
 	if (o->vclass) {
 		bool registers =
-		        o->fn == vec_plain || ((o->fn == vec_gpr || o->fn == vec_flags) && n->mem < 0);
+		        o->fn == vec_plain || o->fn == x87_plain_op ||
+		        ((o->fn == vec_gpr || o->fn == vec_flags) && n->mem < 0);
 		bool memory =
 		        n->mem >= 0 && o->asize == 8 && o->disp == (s32)o->disp &&
-		        (o->fn == vec_load || o->fn == vec_store || o->fn == vec_gpr || o->fn == vec_flags);
+		        (o->fn == vec_load || o->fn == vec_store || o->fn == x87_load_op ||
+		         o->fn == x87_store_op || o->fn == vec_gpr || o->fn == vec_flags);
 
-		return (registers || memory) && !VEC_PARK_ALWAYS && !(vec_info(o)->how & VEC_WAITS)
-		               ? JIT_VECTOR
-		               : JIT_INTERPRET;
+		return (registers || memory) && !VEC_PARK_ALWAYS ? JIT_VECTOR : JIT_INTERPRET;
 	}
 	if (is_nothing(z->mnemonic))
 		return JIT_NOTHING;

@@ -136,6 +136,11 @@ void tr_ret(struct tr *t, unsigned op, const struct op *o);
 /* Does op if it is one of those that this file knows; else false, and nothing was written. */
 bool tr_system(struct tr *t, unsigned op, const struct op *o, const struct jit_insn *n);
 
+/* ---- jit_x87.c ---- */
+
+/* Behind an x87 instruction: where it was, and its operand; clobbers T0 and T1. */
+void tr_x87_pointers(struct tr *t, unsigned op, const struct op *o, const struct jit_insn *n);
+
 /* ---- jit_string.c: likewise ---- */
 
 bool tr_string(struct tr *t, unsigned op, const struct op *o, const struct jit_insn *n);

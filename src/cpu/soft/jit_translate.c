@@ -107,6 +107,7 @@ static void one(struct tr *t, unsigned op)
 			tr_copy_memory(t, op, o, n, after);
 		else
 			tr_copy_registers(t, o, n, after);
+		tr_x87_pointers(t, op, o, n);
 		break;
 	case JIT_LEA:
 		tr_lea(t, o, n);
