@@ -25,11 +25,11 @@ static _Noreturn void leave(struct soft_cpu *c)
 
 	if (c->cpl != cpl)
 		soft_set_cpl(c, cpl);
-	if (c->vec_live)
+	if (c->vec_live && (VEC_PARK_ALWAYS || c->lockstep))
 		soft_vec_park(c);
 	c->op = NULL;
 	c->delivering.kind = SOFT_EVENT_NONE;
-	longjmp(c->jmp, 1);
+	soft_longjmp(c->jmp);
 }
 
 static u64 current_rip(const struct soft_cpu *c)

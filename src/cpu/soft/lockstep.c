@@ -109,7 +109,7 @@ static _Noreturn void stop(struct soft_cpu *c)
 {
 	if (c->vec_live)
 		soft_vec_park(c);
-	longjmp(c->jmp, 1);
+	soft_longjmp(c->jmp);
 }
 
 u8 *soft_lockstep_host(struct soft_cpu *c, u8 *host, size_t len, bool write)
@@ -132,7 +132,7 @@ static bool rehearse_once(struct soft_cpu *c, struct lockstep_run *r, const stru
 	c->events_enabled = 0; /* a repeated instruction is done at once */
 	r->at = r->from;
 	r->ended = false;
-	if (!setjmp(c->jmp)) {
+	if (!soft_setjmp(c->jmp)) {
 		for (;;) {
 			const struct op *o = r->at, *next;
 
@@ -164,7 +164,7 @@ static bool rehearse_once(struct soft_cpu *c, struct lockstep_run *r, const stru
  * then, but what it came to is run->after. */
 static void rehearse(struct soft_cpu *c, struct lockstep_run *r, const struct op *until)
 {
-	jmp_buf home;
+	soft_jmp_buf home;
 
 	vec_copy(home, c->jmp, sizeof(home));
 	if (rehearse_once(c, r, until)) {
@@ -270,7 +270,7 @@ static _Noreturn void differs(struct soft_cpu *c, struct soft_lockstep *l, const
 	c->check_failed = true;
 	l->active = false;
 	c->op = NULL;
-	longjmp(c->jmp, 1);
+	soft_longjmp(c->jmp);
 }
 
 /* Is what code came to (c) what the rehearsal came to? */

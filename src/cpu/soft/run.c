@@ -151,7 +151,7 @@ static enum cpu_exit soft_run(struct cpu *cpu)
 
 	soft_jit_thread(c, true);
 	/* A raise comes back here, with the event to deliver in c->event. */
-	setjmp(c->jmp);
+	soft_setjmp(c->jmp);
 	c->op = NULL;
 	if (unlikely(c->lockstep != NULL))
 		soft_lockstep_fault(c);

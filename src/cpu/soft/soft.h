@@ -11,8 +11,8 @@
  *
  * Vector state. Guest x87/SSE/AVX registers live in the host's own while `vec_live`; this room is compiled
  * for general registers only, so its code leaves them alone. Whoever calls out of the room (board, libc,
- * Zydis) or leaves by longjmp parks them first: soft_vec_park(). In sanitizer builds they are parked after
- * each operation.
+ * Zydis) parks them first: soft_vec_park(); faults leave them as they are. In sanitizer builds they are
+ * parked after each operation.
  *
  * Threads: everything here belongs to the vCPU's thread, but for struct cpu's atomics and physmem's page
  * words.
@@ -23,6 +23,30 @@
 #include "cpu/cpu.h"
 
 #include <setjmp.h>
+
+/* Sanitizers' own code uses vector registers everywhere. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define VEC_PARK_ALWAYS 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define VEC_PARK_ALWAYS 1
+#endif
+#endif
+#ifndef VEC_PARK_ALWAYS
+#define VEC_PARK_ALWAYS 0
+#endif
+
+/* Faults leave by a jump that keeps vector registers, as libc's does not promise; sanitizers know only
+ * libc's. */
+#if VEC_PARK_ALWAYS
+typedef jmp_buf soft_jmp_buf;
+#define soft_setjmp(buf)  setjmp(buf)
+#define soft_longjmp(buf) longjmp(buf, 1)
+#else
+typedef void *soft_jmp_buf[5];
+#define soft_setjmp(buf)  __builtin_setjmp(buf)
+#define soft_longjmp(buf) __builtin_longjmp(buf, 1)
+#endif
 
 struct soft_cpu;
 struct op;
@@ -223,7 +247,7 @@ struct soft_cpu {
 	bool nmi_blocked, nmi_pending;
 	bool halted;
 	u8 activity; /* enum vcpu_activity */
-	jmp_buf jmp;
+	soft_jmp_buf jmp;
 
 	/* ---- architectural ---- */
 	struct vcpu_segment seg[SEG_COUNT], ldtr, tr;
@@ -388,7 +412,7 @@ static inline const struct op *soft_end(struct soft_cpu *c, const struct op *o)
 
 /* ---- exceptions (exception.c) ---- */
 
-/* Raises a fault of the current instruction (or at c->rip if no op is active). Parks vectors, longjmps. */
+/* Raises a fault of the current instruction (or at c->rip if no op is active), by a jump to run.c. */
 _Noreturn void soft_raise(struct soft_cpu *c, unsigned vector);
 _Noreturn void soft_raise_error(struct soft_cpu *c, unsigned vector, u32 error);
 _Noreturn void soft_raise_pf(struct soft_cpu *c, u64 linear, u32 error);

@@ -176,5 +176,5 @@ void soft_vec_fault(struct soft_cpu *c, unsigned trap)
 	board->ferr(board->ctx, &c->base);
 	c->rip = soft_op_rip(c, c->op);
 	c->op = NULL;
-	longjmp(c->jmp, 1);
+	soft_longjmp(c->jmp);
 }

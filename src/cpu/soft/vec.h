@@ -120,18 +120,6 @@ _Noreturn void soft_vec_fault(struct soft_cpu *c, unsigned trap);
 /* Raises #MF now if an x87 exception is pending. Unparks. */
 void vec_wait(struct soft_cpu *c);
 
-/* Sanitizers' own code uses vector registers everywhere. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define VEC_PARK_ALWAYS 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define VEC_PARK_ALWAYS 1
-#endif
-#endif
-#ifndef VEC_PARK_ALWAYS
-#define VEC_PARK_ALWAYS 0
-#endif
-
 static inline void vec_check(struct soft_cpu *c, const struct op *o)
 {
 	if (unlikely(c->vec_deny & o->vclass))

@@ -323,5 +323,5 @@ const struct op *vec_full(struct soft_cpu *c, const struct op *o)
 	c->op = NULL;
 	vec_stubs_reset(c);
 	soft_cache_flush(c);
-	longjmp(c->jmp, 1);
+	soft_longjmp(c->jmp);
 }
