@@ -323,7 +323,7 @@ void soft_deliver(struct soft_cpu *c)
 		c->dr7 &= ~DR7_GD;
 		c->debugctl &= ~(DEBUGCTL_LBR | DEBUGCTL_BTF);
 	}
-	soft_update(c);
+	soft_update_level(c);
 }
 
 /* ---- between instructions ---- */

@@ -42,6 +42,9 @@ static void update_flags(struct soft_cpu *c)
 {
 	u8 step = 0;
 
+	/* Without breakpoints it makes no difference, and each return from a page fault sets it. */
+	if (!(c->dr7 & 0xff))
+		c->rflags &= ~(u64)FLAG_RF;
 	if (unlikely(c->rflags & (FLAG_TF | FLAG_RF)))
 		step |= (c->rflags & FLAG_TF ? SOFT_STEP_TF : 0) | (c->rflags & FLAG_RF ? SOFT_STEP_RF : 0);
 	if (unlikely(c->shadow))
@@ -75,6 +78,17 @@ void soft_update(struct soft_cpu *c)
 		c->segbase[i] = c->long64 && i < SEG_FS ? 0 : c->seg[i].base;
 	update_flags(c);
 	soft_vec_update(c);
+}
+
+void soft_update_level(struct soft_cpu *c)
+{
+	if (!c->long64 || !(c->seg[SEG_CS].attr & SEG_ATTR_L)) {
+		soft_update(c);
+		return;
+	}
+	c->segbase[SEG_FS] = c->seg[SEG_FS].base;
+	c->segbase[SEG_GS] = c->seg[SEG_GS].base;
+	update_flags(c);
 }
 
 void soft_set_rflags(struct soft_cpu *c, u64 v)

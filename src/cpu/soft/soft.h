@@ -390,6 +390,10 @@ static inline bool soft_real(const struct soft_cpu *c)
  * them. run.c */
 void soft_update(struct soft_cpu *c);
 
+/* The same for what has changed only CPL, segments and RFLAGS: from 64-bit mode to 64-bit mode, which is most
+ * often, little of that follows. */
+void soft_update_level(struct soft_cpu *c);
+
 /* rip of op o, and of the instruction after it (wrapped to the mode's width). */
 static inline u64 soft_op_rip(const struct soft_cpu *c, const struct op *o)
 {

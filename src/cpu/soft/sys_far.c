@@ -7,7 +7,7 @@ const struct op *far_enter(struct soft_cpu *c, struct vcpu_segment cs, unsigned 
 	c->seg[SEG_CS] = cs;
 	c->cpl = (u8)cpl;
 	c->rip = rip;
-	soft_update(c);
+	soft_update_level(c);
 	return NULL;
 }
 
