@@ -9,9 +9,10 @@
  * Global pages. Data entries of global pages are marked in a bitmap; one that is found with an old tag gets
  * the current one ("retag") instead of a walk. A flush of everything clears the bitmaps.
  *
- * Large pages are cached as 4 KiB fragments. The regions of 2 MiB that hold such fragments are recorded, with
- * the fragments while they are few: INVLPG in one of them drops these entries, or all of the region's; pages
- * of 1 GiB likewise, by a full flush.
+ * Large pages are cached as 4 KiB fragments. Behind that, a record of each region of 2 MiB that lies in one
+ * large page and in memory gives fragments without a walk (struct large). The regions of 2 MiB that hold such
+ * fragments are recorded, with the fragments while they are few: INVLPG in one of them drops these entries,
+ * or all of the region's; pages of 1 GiB likewise, by a full flush.
  *
  * Privilege. There is one TLB for user accesses, one for supervisor accesses that SMAP keeps off user pages,
  * one for those that may touch them. tlb_slow never hits: every access then takes the slow path, where
@@ -51,6 +52,17 @@ struct fragments {
 #define FRAGMENTS_SHARED (~0ULL)
 #define FRAGMENTS_MANY   0xffff
 
+/* 2 MiB of a large page, all of it memory. A TLB entry as any other: dropped when the fragments are. */
+struct large {
+	u64 region; /* linear address + address-space tag, 0 if global; LARGE_NONE */
+	u8 *host;
+	_Atomic u32 *page;
+	bool write; /* permitted, and the dirty flag is set */
+};
+#define LARGE_SIZE    (2 * MiB)
+#define LARGE_ENTRIES 128
+#define LARGE_NONE    (~0ULL)
+
 struct soft_mmu {
 	u32 next_tag;
 	u16 pcid_tag[4096]; /* 0: none yet */
@@ -59,6 +71,7 @@ struct soft_mmu {
 	u64 large[LARGE_BITS / 64], huge[HUGE_BITS / 64];
 	u64 written[WRITTEN_BITS / 64]; /* by hash: pages with write entries; never too few */
 	struct fragments fragments[LARGE_BITS];
+	struct large larges[SOFT_TLB_MODES][LARGE_ENTRIES];
 	u64 pdptes[4];
 	u64 signature; /* what translations depend on besides CR3 */
 	u8 mode;       /* enum soft_tlb_mode of data accesses now */
@@ -118,6 +131,9 @@ static void forget_globals(struct soft_cpu *c)
 	zero_words(m->large, ARRAY_SIZE(m->large));
 	zero_words(m->huge, ARRAY_SIZE(m->huge));
 	soft_cells_drop_all(c);
+	for (unsigned k = 0; k < SOFT_TLB_MODES; k++)
+		for (unsigned i = 0; i < LARGE_ENTRIES; i++)
+			m->larges[k][i].region = LARGE_NONE;
 	for (unsigned k = 0; k < 2; k++)
 		for (unsigned i = 0; i < SOFT_ITLB_ENTRIES; i++)
 			c->itlb[k][i].tag = ITLB_NONE;
@@ -228,10 +244,23 @@ static void drop_page(struct soft_cpu *c, u64 linear)
 	soft_cache_invlpg(c, linear);
 }
 
+static struct large *large_entry(struct soft_mmu *m, unsigned mode, u64 linear)
+{
+	return &m->larges[mode][(linear / LARGE_SIZE ^ linear >> 30) % LARGE_ENTRIES];
+}
+
 /* Drops what may be a fragment of a large page in this region of 2 MiB. */
 static void drop_fragments(struct soft_cpu *c, u64 start)
 {
 	struct soft_mmu *m = c->mmu;
+
+	for (unsigned k = 0; k < SOFT_TLB_MODES; k++) {
+		struct large *l = large_entry(m, k, start);
+
+		if ((l->region & ~(LARGE_SIZE - 1)) == start)
+			l->region = LARGE_NONE;
+	}
+
 	u64 bit = large_bit(start);
 	struct fragments *f = &m->fragments[bit];
 
@@ -392,18 +421,67 @@ void soft_mmu_code_marked(struct soft_cpu *c, const _Atomic u32 *page)
 		}
 }
 
-static __attribute__((noinline)) void fill(struct soft_cpu *c, u64 linear, bool write, unsigned mode,
-                                           unsigned seg, struct place *p)
+static void note_large(struct soft_cpu *c, u64 linear, unsigned mode, const struct soft_walk *w,
+                       const struct physmem_slot *slot)
+{
+	u64 gpa = w->gpa & ~(LARGE_SIZE - 1);
+
+	if (w->page_size < LARGE_SIZE || gpa < slot->gpa || gpa + LARGE_SIZE > slot->gpa + slot->size)
+		return;
+	*large_entry(c->mmu, mode, linear) = (struct large){
+	        .region = (linear & ~(LARGE_SIZE - 1)) | (w->global ? 0 : c->tlb_tag),
+	        .host = slot->hva + (gpa - slot->gpa),
+	        .page = physmem_page(c->base.config.board->mem, slot, gpa),
+	        .write = w->write && !slot->readonly,
+	};
+}
+
+/* The entry of a page that is memory. */
+static void enter(struct soft_cpu *c, u64 linear, unsigned mode, const struct place *p, bool write,
+                  bool global)
 {
 	struct soft_mmu *m = c->mmu;
 	unsigned index = linear >> PAGE_SHIFT & (SOFT_TLB_ENTRIES - 1);
 	struct soft_tlb_entry *e = &c->tlbs[mode][index];
+	u64 tag = (linear & PAGE_MASK) + c->tlb_key;
+
+	e->tag_read = tag;
+	e->tag_write = write && may_write_to(c, p->page) ? tag : soft_tlb_none(index);
+	e->addend = (u64)p->host - linear;
+	e->page = p->page;
+	if (global)
+		bit_set(m->global[mode], index);
+	else
+		m->global[mode][index / 64] &= ~BIT(index % 64);
+}
+
+static bool fill_large(struct soft_cpu *c, u64 linear, bool write, unsigned mode, struct place *p)
+{
+	const struct large *l = large_entry(c->mmu, mode, linear);
+	u64 region = linear & ~(LARGE_SIZE - 1), offset = linear & (LARGE_SIZE - 1);
+
+	if ((l->region != region && l->region != (region | c->tlb_tag)) || (write && !l->write))
+		return false;
+	p->host = l->host + offset;
+	p->page = l->page + (offset >> PAGE_SHIFT);
+	if (likely(!c->rehearsing)) {
+		enter(c, linear, mode, p, l->write, l->region == region);
+		note_fragment(c->mmu, linear);
+	}
+	return true;
+}
+
+static __attribute__((noinline)) void fill(struct soft_cpu *c, u64 linear, bool write, unsigned mode,
+                                           unsigned seg, struct place *p)
+{
 	const struct physmem *pm = c->base.config.board->mem;
 	struct soft_walk w;
 	u32 error;
 
+	if (fill_large(c, linear, write, mode, p))
+		return;
 	check_canonical(c, linear, seg);
-	if (!soft_walk(c, linear, write ? SOFT_WRITE : SOFT_READ, mode, m->pdptes, &w, &error))
+	if (!soft_walk(c, linear, write ? SOFT_WRITE : SOFT_READ, mode, c->mmu->pdptes, &w, &error))
 		soft_raise_pf(c, linear, error);
 
 	const struct physmem_slot *slot = physmem_find(pm, w.gpa);
@@ -416,17 +494,9 @@ static __attribute__((noinline)) void fill(struct soft_cpu *c, u64 linear, bool 
 	p->page = physmem_page(pm, slot, w.gpa);
 	if (unlikely(c->rehearsing))
 		return;
-
-	u64 tag = (linear & PAGE_MASK) + c->tlb_key;
-	e->tag_read = tag;
-	e->tag_write = w.write && !slot->readonly && may_write_to(c, p->page) ? tag : soft_tlb_none(index);
-	e->addend = (u64)p->host - linear;
-	e->page = p->page;
-	if (w.global)
-		bit_set(m->global[mode], index);
-	else
-		m->global[mode][index / 64] &= ~BIT(index % 64);
-	note_size(m, linear, &w);
+	enter(c, linear, mode, p, w.write && !slot->readonly, w.global);
+	note_size(c->mmu, linear, &w);
+	note_large(c, linear, mode, &w, slot);
 }
 
 /* Is tag, of an entry, one of this page that may be used now? */
