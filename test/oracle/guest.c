@@ -27,8 +27,10 @@
 #define OFF_TSS     0x6000u
 #define OFF_STACK   0x9000u /* end */
 #define CODE_GPA    0x40000u
-/* Not side by side, so that an access that runs over a page's end does not find the next. */
-#define DATA_PAGE(at) (0x58000u - 2 * (at))
+/* Where the data pages may be; not side by side, so that what runs over a page's end does not find the next.
+ */
+#define DATA_GPA(n) (0x50000u + (n)*0x2000u)
+enum { DATA_PLACES = 8, DATA_PAGES = DATA_SIZE / 0x1000 };
 
 extern const u8 kernel_start[], kernel_resume[], kernel_vectors[], kernel_end[];
 
@@ -49,6 +51,13 @@ __asm__(".section .rodata\n"
         "	xsave64 S+256\n"
         "	out %al, $0x10\n"
         "kernel_resume:\n"
+        "	cmpb $1, S+200\n"
+        "	jb 2f\n"
+        "	ja 1f\n"
+        "	mov %cr3, %rax; mov %rax, %cr3\n"
+        "	jmp 2f\n"
+        "1:	invlpg 0x20000000; invlpg 0x20001000; invlpg 0x20002000\n"
+        "2:\n"
         "	mov $7, %eax; xor %edx, %edx\n"
         "	xrstor64 S+256\n"
         "	push S+192; push S+32; push S+136; push S+184; push S+128\n"
@@ -81,7 +90,9 @@ struct guest {
 	const struct guest_calls *calls;
 	const struct sample *sample; /* whose result is awaited */
 	struct sample placed;        /* whose code is in memory */
-	bool parked;                 /* behind an OUT: the next case can follow */
+	u64 *data_entry[DATA_PAGES]; /* page-table entries of the data pages, and where these are: */
+	u32 data_gpa[DATA_PAGES];
+	bool parked; /* behind an OUT: the next case can follow */
 	bool done;
 };
 
@@ -101,6 +112,27 @@ static void write_code(struct guest *g, const struct sample *s, bool clear)
 	physmem_written(&g->mem, gpa, s->len);
 }
 
+/* The data pages go elsewhere, as a kernel would do it: what the engine remembers of them is wrong then. */
+static void remap(struct guest *g, struct rng *r)
+{
+	u8 data[DATA_SIZE];
+	u32 taken = 0;
+
+	guest_data_get(g, data);
+	for (unsigned n = 0; n < DATA_PAGES; n++) {
+		unsigned to;
+
+		do
+			to = (unsigned)rng_below(r, DATA_PLACES);
+		while (taken >> to & 1);
+		taken |= 1u << to;
+		g->data_gpa[n] = DATA_GPA(to);
+		*g->data_entry[n] = (*g->data_entry[n] & ~0xfffff000ULL) | DATA_GPA(to);
+	}
+	guest_data_set(g, data);
+	state(g)->remapped = rng_one_in(r, 2) ? 1 : 2;
+}
+
 /* The next case; false: there is none. */
 static bool place(struct guest *g)
 {
@@ -116,6 +148,9 @@ static bool place(struct guest *g)
 		g->placed = *g->sample;
 	}
 	*state(g) = g->sample->in;
+	struct rng r = {.state = g->sample->number * 0x94d049bb133111ebULL};
+	if (rng_one_in(&r, 4))
+		remap(g, &r);
 	return true;
 }
 
@@ -177,7 +212,7 @@ enum { PTE_P = 1, PTE_W = 2, PTE_U = 4 };
 #define PTE_NX BIT(63)
 
 /* Maps linear, one 4 KiB page; tables are taken one after the other from 0x1000 on. */
-static void map_page(struct guest *g, unsigned *tables, u64 linear, u64 gpa, u64 flags)
+static u64 *map_page(struct guest *g, unsigned *tables, u64 linear, u64 gpa, u64 flags)
 {
 	u64 table = 0x1000;
 
@@ -188,7 +223,9 @@ static void map_page(struct guest *g, unsigned *tables, u64 linear, u64 gpa, u64
 			*entry = (0x1000u + 0x1000u * ++*tables) | PTE_P | PTE_W | PTE_U;
 		table = *entry & 0xfffff000;
 	}
-	((u64 *)(g->ram + table))[linear >> 12 & 511] = gpa | PTE_P | flags;
+	u64 *entry = (u64 *)(g->ram + table) + (linear >> 12 & 511);
+	*entry = gpa | PTE_P | flags;
+	return entry;
 }
 
 static void gate(struct guest *g, unsigned vector, u64 handler, unsigned dpl)
@@ -232,9 +269,11 @@ static void fill_memory(struct guest *g)
 		map_page(g, &tables, KERNEL + at, KERNEL_GPA + at, PTE_W);
 	for (unsigned at = 0; at < CODE_SIZE; at += 0x1000)
 		map_page(g, &tables, CODE_BASE + at, CODE_GPA + at, PTE_U);
-	for (unsigned at = 0; at < DATA_SIZE; at += 0x1000)
-		map_page(g, &tables, DATA_BASE + at, DATA_PAGE(at),
-		         PTE_U | PTE_NX | (at < DATA_WRITE ? PTE_W : 0));
+	for (unsigned n = 0; n < DATA_PAGES; n++) {
+		g->data_gpa[n] = DATA_GPA(n);
+		g->data_entry[n] = map_page(g, &tables, DATA_BASE + n * 0x1000, DATA_GPA(n),
+		                            PTE_U | PTE_NX | (n < DATA_WRITE / 0x1000 ? PTE_W : 0));
+	}
 }
 
 static void set_state(struct guest *g)
@@ -318,13 +357,13 @@ void guest_free(struct guest *g)
 void guest_data_set(struct guest *g, const u8 *data)
 {
 	for (unsigned at = 0; at < DATA_SIZE; at += 0x1000)
-		memcpy(g->ram + DATA_PAGE(at), data + at, 0x1000);
+		memcpy(g->ram + g->data_gpa[at / 0x1000], data + at, 0x1000);
 }
 
 void guest_data_get(const struct guest *g, u8 *data)
 {
 	for (unsigned at = 0; at < DATA_SIZE; at += 0x1000)
-		memcpy(data + at, g->ram + DATA_PAGE(at), 0x1000);
+		memcpy(data + at, g->ram + g->data_gpa[at / 0x1000], 0x1000);
 }
 
 int guest_run(struct guest *g, const struct guest_calls *calls)

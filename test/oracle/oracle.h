@@ -47,10 +47,12 @@ struct image {
 	u64 error, cr2;
 	u64 host_rsp;
 	u64 cs, ss;
-	u8 pad1[56];
+	u8 remapped; /* guest: the data pages are elsewhere now: 1: CR3 is to be loaded, 2: INVLPG */
+	u8 pad1[55];
 	u8 xsave[1088] __attribute__((aligned(64)));
 };
-_Static_assert(offsetof(struct image, far_rip) == 144 && offsetof(struct image, host_rsp) == 176,
+_Static_assert(offsetof(struct image, far_rip) == 144 && offsetof(struct image, host_rsp) == 176 &&
+                       offsetof(struct image, remapped) == 200,
                "for assembly");
 _Static_assert(offsetof(struct image, xsave) == 256, "for assembly");
 
