@@ -1,5 +1,6 @@
 #include "cpu/soft/jit_cell.h"
 #include "cpu/soft/jit_emit.h"
+#include "cpu/soft/jit_map.h"
 #include "cpu/soft/mmu.h"
 
 #include <stdlib.h>
@@ -258,6 +259,7 @@ static void give_up(struct soft_cpu *c, struct soft_cell *cell, struct soft_cell
 	if (b.full)
 		return;
 	j->used = align_up((size_t)(b.p - j->write), (size_t)16);
+	jit_map_name(j->map, stub, here(&b), "tlb");
 	b.p = patch;
 	b.end = patch + 5;
 	e_jmp(&b, stub);
