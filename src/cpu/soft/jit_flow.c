@@ -107,7 +107,7 @@ u8 tr_live_after_jump(struct tr *t, const struct op *o)
 {
 	if (op_kind(o, 0) != KIND_IMM || !jit_in_page(o->disp))
 		return JIT_ALL;
-	return jit_live_at(t->c->jit->page, (unsigned)o->disp, 3);
+	return jit_live_at(t->c->jit->page, (unsigned)o->disp, 3, t->c->lockstep);
 }
 
 static void jump(struct tr *t, const struct op *o)

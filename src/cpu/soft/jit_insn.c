@@ -195,7 +195,7 @@ static bool keeps_flags(unsigned mnemonic)
 }
 
 /* Flags of any instruction by mnemonic and first immediate (without operands decoded). */
-static void flags_of(const ZydisDecodedInstruction *z, u8 *read, u8 *write, u8 *kill)
+static void flags_of(const ZydisDecodedInstruction *z, bool exact, u8 *read, u8 *write, u8 *kill)
 {
 	const ZydisAccessedFlags *f = z->cpu_flags;
 	unsigned m = z->mnemonic;
@@ -236,6 +236,8 @@ static void flags_of(const ZydisDecodedInstruction *z, u8 *read, u8 *write, u8 *
 	/* Undefined: the host leaves them as they were. */
 	if (m == ZYDIS_MNEMONIC_DIV || m == ZYDIS_MNEMONIC_IDIV)
 		*kill = 0;
+	if (exact)
+		*kill &= (u8)~arith(f->undefined);
 }
 
 bool jit_is_general(const ZydisDecodedOperand *d)
@@ -268,13 +270,11 @@ static u8 kind_of(struct jit_insn *n, const struct op *o)
 	if (o->fn == op_undefined || o->flags & OPF_ONCE)
 		return JIT_INTERPRET;
 	if (o->vclass) {
-		bool registers =
-		        o->fn == vec_plain || o->fn == x87_plain_op ||
-		        ((o->fn == vec_gpr || o->fn == vec_flags) && n->mem < 0);
-		bool memory =
-		        n->mem >= 0 && o->asize == 8 && o->disp == (s32)o->disp &&
-		        (o->fn == vec_load || o->fn == vec_store || o->fn == x87_load_op ||
-		         o->fn == x87_store_op || o->fn == vec_gpr || o->fn == vec_flags);
+		bool registers = o->fn == vec_plain || o->fn == x87_plain_op ||
+		                 ((o->fn == vec_gpr || o->fn == vec_flags) && n->mem < 0);
+		bool memory = n->mem >= 0 && o->asize == 8 && o->disp == (s32)o->disp &&
+		              (o->fn == vec_load || o->fn == vec_store || o->fn == x87_load_op ||
+		               o->fn == x87_store_op || o->fn == vec_gpr || o->fn == vec_flags);
 
 		return (registers || memory) && !VEC_PARK_ALWAYS ? JIT_VECTOR : JIT_INTERPRET;
 	}
@@ -340,7 +340,7 @@ static u8 kind_of(struct jit_insn *n, const struct op *o)
 	return JIT_COPY;
 }
 
-void jit_classify(struct jit_insn *n, const struct op *o, const u8 *bytes)
+void jit_classify(struct jit_insn *n, const struct op *o, const u8 *bytes, bool exact)
 {
 	pthread_once(&once, init);
 	n->read = n->write = JIT_ALL;
@@ -357,7 +357,7 @@ void jit_classify(struct jit_insn *n, const struct op *o, const u8 *bytes)
 	for (unsigned k = 0; k < o->len; k++)
 		n->i.bytes[k] = bytes[k];
 	n->kind = kind_of(n, o);
-	flags_of(&n->i.z, &n->read, &n->write, &n->kill);
+	flags_of(&n->i.z, exact, &n->read, &n->write, &n->kill);
 	if (o->vclass && n->i.z.cpu_flags) {
 		const ZydisAccessedFlags *f = n->i.z.cpu_flags;
 
@@ -373,7 +373,7 @@ void jit_classify(struct jit_insn *n, const struct op *o, const u8 *bytes)
 	}
 }
 
-u8 jit_live_at(const u8 *page, unsigned off, unsigned depth)
+u8 jit_live_at(const u8 *page, unsigned off, unsigned depth, bool exact)
 {
 	u8 killed = 0, live = 0;
 
@@ -392,10 +392,11 @@ u8 jit_live_at(const u8 *page, unsigned off, unsigned depth)
 			bool in_page = z.raw.imm[0].is_relative && target >= 0 && target < (s64)PAGE_SIZE;
 
 			if (z.meta.category == ZYDIS_CATEGORY_COND_BR) {
-				flags_of(&z, &read, &write, &kill);
+				flags_of(&z, exact, &read, &write, &kill);
 				live |= read & ~killed;
-				live |= (in_page && depth ? jit_live_at(page, (unsigned)target, depth - 1)
-				                          : JIT_ALL) &
+				live |= (in_page && depth
+				                 ? jit_live_at(page, (unsigned)target, depth - 1, exact)
+				                 : JIT_ALL) &
 				        ~killed;
 			} else if (in_page &&
 			           (z.mnemonic == ZYDIS_MNEMONIC_JMP || z.mnemonic == ZYDIS_MNEMONIC_CALL)) {
@@ -405,7 +406,7 @@ u8 jit_live_at(const u8 *page, unsigned off, unsigned depth)
 				break;
 			}
 		} else {
-			flags_of(&z, &read, &write, &kill);
+			flags_of(&z, exact, &read, &write, &kill);
 			live |= read & ~killed;
 			killed |= kill;
 		}

@@ -285,7 +285,7 @@ static void liveness(struct tr *t)
 
 	n[count].kind = JIT_END;
 	n[count].live = soft_op_is_next(&ops[count])
-	                        ? jit_live_at(t->c->jit->page, (unsigned)ops[count].disp, 3)
+	                        ? jit_live_at(t->c->jit->page, (unsigned)ops[count].disp, 3, t->c->lockstep)
 	                        : JIT_ALL;
 	for (unsigned i = count; i-- > 0;) {
 		u8 after = n[i + 1].live;
@@ -336,7 +336,7 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	        .p = j->write + j->used, .end = j->write + j->size, .to_run = j->run - j->write};
 
 	for (unsigned i = 0; i < b->count; i++)
-		jit_classify(&j->insns[i], &b->ops[i], bytes + (b->ops[i].off - b->off));
+		jit_classify(&j->insns[i], &b->ops[i], bytes + (b->ops[i].off - b->off), c->lockstep);
 	liveness(&t);
 	code = (struct jit_code *)t.b.p;
 	t.b.p += sizeof(*code);
