@@ -302,7 +302,7 @@ static void set_state(struct guest *g)
 	cpu_set_state(g->cpu, &s);
 }
 
-struct guest *guest_new(bool translated)
+struct guest *guest_new(bool translated, bool several)
 {
 	struct guest *g = calloc(1, sizeof(*g));
 	struct cpu_config config = {.count = 1, .tsc_hz = 1000000000, .interpret = !translated};
@@ -316,7 +316,7 @@ struct guest *guest_new(bool translated)
 		abort();
 	g->mem.slots[0] = (struct physmem_slot){.size = RAM_SIZE, .hva = g->ram};
 	g->mem.count = 1;
-	g->mem.single_vcpu = true;
+	g->mem.single_vcpu = !several;
 	g->board = (struct cpu_board){.ctx = g,
 	                              .mem = &g->mem,
 	                              .mmio_read = mmio_read,

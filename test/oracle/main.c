@@ -2,6 +2,8 @@
  * oracle [--seed N] [--sets N] [--first N] [--form PATTERN] [--compat] [--list] [--show N]
  * oracle --blocks N [--seed N] [--first N] [--show N] [--list]
  *
+ * With --several the engine does as if there were other vCPUs, too.
+ *
  * Sets are the cases of each form; --blocks makes so many blocks of random instructions instead. A mismatch
  * is printed with the words that bring it again: --first is its number, then --sets 1 or --blocks 1 is
  * enough. Of a block that comes out differently translated and interpreted, what is not needed for that is
@@ -28,6 +30,7 @@ struct run {
 	const char *pattern;
 	u64 seed, sets, first, blocks;
 	unsigned show;
+	bool several;
 
 	struct guest *guest[ENGINES];
 	unsigned engine;
@@ -235,7 +238,7 @@ static void run_engine(struct run *r, unsigned engine, struct task *from, struct
 	while (r->task < r->end && guest_run(r->guest[engine], &calls) < 0) {
 		printf("BROKEN %s %s\n", engine_names[engine], current);
 		guest_free(r->guest[engine]);
-		r->guest[engine] = guest_new(engine == TRANSLATED);
+		r->guest[engine] = guest_new(engine == TRANSLATED, r->several);
 		r->mismatches++;
 		r->task++;
 	}
@@ -283,7 +286,7 @@ static void try_engine(struct run *r, unsigned engine, struct outcome *o)
 		r->end = (void *)o;
 		if (guest_run(r->guest[engine], &calls) < 0) {
 			guest_free(r->guest[engine]);
-			r->guest[engine] = guest_new(engine == TRANSLATED);
+			r->guest[engine] = guest_new(engine == TRANSLATED, r->several);
 			o->known = false;
 			return;
 		}
@@ -443,16 +446,17 @@ static void list_blocks(struct run *r, struct stream *stream)
 static void usage(void)
 {
 	fprintf(stderr, "usage: oracle [--seed N] [--sets N] [--first N] [--form PATTERN] [--compat] "
-	                "[--list] [--show N] [--blocks N]\n");
+	                "[--list] [--show N] [--blocks N] [--several]\n");
 	exit(2);
 }
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-	        {"seed", 1, NULL, 's'},  {"sets", 1, NULL, 'n'},   {"form", 1, NULL, 'f'},
-	        {"list", 0, NULL, 'l'},  {"compat", 0, NULL, 'c'}, {"show", 1, NULL, 'w'},
-	        {"first", 1, NULL, 'i'}, {"blocks", 1, NULL, 'b'}, {NULL, 0, NULL, 0}};
+	static const struct option options[] = {{"seed", 1, NULL, 's'},    {"sets", 1, NULL, 'n'},
+	                                        {"form", 1, NULL, 'f'},    {"list", 0, NULL, 'l'},
+	                                        {"compat", 0, NULL, 'c'},  {"show", 1, NULL, 'w'},
+	                                        {"first", 1, NULL, 'i'},   {"blocks", 1, NULL, 'b'},
+	                                        {"several", 0, NULL, 'm'}, {NULL, 0, NULL, 0}};
 	static struct run r = {.seed = 1, .sets = 100, .show = 1};
 	bool list = false, compat = false;
 	struct stream *stream;
@@ -478,6 +482,9 @@ int main(int argc, char **argv)
 			break;
 		case 'b':
 			r.blocks = strtoull(optarg, NULL, 0);
+			break;
+		case 'm':
+			r.several = true;
 			break;
 		case 'l':
 			list = true;
@@ -507,9 +514,9 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	stream = stream_new(make_cases, &r);
-	r.guest[INTERPRETED] = guest_new(false);
+	r.guest[INTERPRETED] = guest_new(false, r.several);
 	if (!compat) /* 32-bit code is never translated */
-		r.guest[TRANSLATED] = guest_new(true);
+		r.guest[TRANSLATED] = guest_new(true, r.several);
 	run_all(&r, stream);
 	if (r.blocks)
 		printf("%llu blocks, %llu cases, ", (unsigned long long)r.blocks,

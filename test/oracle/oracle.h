@@ -163,8 +163,9 @@ unsigned stream_receive(struct stream *t, struct task **tasks);
 void stream_done(struct stream *t, unsigned count);
 
 struct guest;
-/* translated: each block is, when it is first executed. NULL: the engine cannot. */
-struct guest *guest_new(bool translated);
+/* translated: each block is, when it is first executed. several: the engine takes it that there are other
+ * vCPUs. NULL: the engine cannot. */
+struct guest *guest_new(bool translated, bool several);
 void guest_free(struct guest *g);
 /* The data pages, DATA_SIZE bytes. */
 void guest_data_set(struct guest *g, const u8 *data);
