@@ -519,7 +519,7 @@ void block_make(struct sample *s, const struct form_list *l, u64 seed, u64 numbe
 	rng_next(&m.r);
 	*s = (struct sample){.number = number, .code = block + 1};
 	s->rip = CODE_BASE + 0x800 + (u32)below(&m, 64);
-	if (one_in(&m, 8))
+	if (one_in(&m, 4))
 		s->rip = CODE_BASE + 0x1000 - (u32)below(&m, 300);
 	m.down = one_in(&m, 8);
 	choose_registers(&m);

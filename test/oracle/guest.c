@@ -26,11 +26,10 @@
 #define OFF_IDT     0x5000u
 #define OFF_TSS     0x6000u
 #define OFF_STACK   0x9000u /* end */
-#define CODE_GPA    0x40000u
-/* Where the data pages may be; not side by side, so that what runs over a page's end does not find the next.
- */
-#define DATA_GPA(n) (0x50000u + (n)*0x2000u)
-enum { DATA_PLACES = 8, DATA_PAGES = DATA_SIZE / 0x1000 };
+/* Where code and data pages may be; not side by side, so that what runs over a page's end does not find the
+ * next. */
+#define PLACE_GPA(n) (0x40000u + (n)*0x2000u)
+enum { PLACES = 16, CODE_PAGES = CODE_SIZE / 0x1000, PAGES = CODE_PAGES + DATA_SIZE / 0x1000 };
 
 extern const u8 kernel_start[], kernel_resume[], kernel_vectors[], kernel_end[];
 
@@ -57,6 +56,7 @@ __asm__(".section .rodata\n"
         "	mov %cr3, %rax; mov %rax, %cr3\n"
         "	jmp 2f\n"
         "1:	invlpg 0x20000000; invlpg 0x20001000; invlpg 0x20002000\n"
+        "	invlpg 0x12345000; invlpg 0x12346000\n"
         "2:\n"
         "	mov $7, %eax; xor %edx, %edx\n"
         "	xrstor64 S+256\n"
@@ -90,8 +90,8 @@ struct guest {
 	const struct guest_calls *calls;
 	const struct sample *sample; /* whose result is awaited */
 	struct sample placed;        /* whose code is in memory */
-	u64 *data_entry[DATA_PAGES]; /* page-table entries of the data pages, and where these are: */
-	u32 data_gpa[DATA_PAGES];
+	u64 *entry[PAGES];           /* page-table entries of code and data pages, and where these are: */
+	u32 gpa[PAGES];
 	bool parked; /* behind an OUT: the next case can follow */
 	bool done;
 };
@@ -103,33 +103,50 @@ static struct image *state(struct guest *g)
 
 static void write_code(struct guest *g, const struct sample *s, bool clear)
 {
-	u64 gpa = CODE_GPA + (s->rip - CODE_BASE);
+	for (unsigned at = 0; at < s->len;) {
+		unsigned off = s->rip - CODE_BASE + at, n = min(s->len - at, 0x1000 - off % 0x1000);
+		u64 gpa = g->gpa[off / 0x1000] + off % 0x1000;
 
-	if (clear)
-		memset(g->ram + gpa, 0xcc, s->len);
-	else
-		memcpy(g->ram + gpa, s->bytes, s->len);
-	physmem_written(&g->mem, gpa, s->len);
+		if (clear)
+			memset(g->ram + gpa, 0xcc, n);
+		else
+			memcpy(g->ram + gpa, s->bytes + at, n);
+		physmem_written(&g->mem, gpa, n);
+		at += n;
+	}
 }
 
-/* The data pages go elsewhere, as a kernel would do it: what the engine remembers of them is wrong then. */
-static void remap(struct guest *g, struct rng *r)
+/* Pages go elsewhere, as a kernel would do it: what the engine remembers of them is wrong then. */
+static void remap(struct guest *g, struct rng *r, bool code)
 {
-	u8 data[DATA_SIZE];
+	u8 copies[PAGES][0x1000];
 	u32 taken = 0;
 
-	guest_data_get(g, data);
-	for (unsigned n = 0; n < DATA_PAGES; n++) {
+	for (unsigned n = 0; n < PAGES; n++) {
+		memcpy(copies[n], g->ram + g->gpa[n], 0x1000);
+		if (n < CODE_PAGES && !code)
+			taken |= 1u << (g->gpa[n] - PLACE_GPA(0)) / 0x2000;
+	}
+	for (unsigned n = 0; n < PAGES; n++) {
 		unsigned to;
 
+		if (n < CODE_PAGES && !code)
+			continue;
+		if (n < CODE_PAGES) { /* what was there is nothing to be run */
+			memset(g->ram + g->gpa[n], 0xf4, 0x1000);
+			physmem_written(&g->mem, g->gpa[n], 0x1000);
+		}
 		do
-			to = (unsigned)rng_below(r, DATA_PLACES);
+			to = (unsigned)rng_below(r, PLACES);
 		while (taken >> to & 1);
 		taken |= 1u << to;
-		g->data_gpa[n] = DATA_GPA(to);
-		*g->data_entry[n] = (*g->data_entry[n] & ~0xfffff000ULL) | DATA_GPA(to);
+		g->gpa[n] = PLACE_GPA(to);
+		*g->entry[n] = (*g->entry[n] & ~0xfffff000ULL) | PLACE_GPA(to);
 	}
-	guest_data_set(g, data);
+	for (unsigned n = 0; n < PAGES; n++) {
+		memcpy(g->ram + g->gpa[n], copies[n], 0x1000);
+		physmem_written(&g->mem, g->gpa[n], 0x1000);
+	}
 	state(g)->remapped = rng_one_in(r, 2) ? 1 : 2;
 }
 
@@ -150,7 +167,7 @@ static bool place(struct guest *g)
 	*state(g) = g->sample->in;
 	struct rng r = {.state = g->sample->number * 0x94d049bb133111ebULL};
 	if (rng_one_in(&r, 4))
-		remap(g, &r);
+		remap(g, &r, rng_one_in(&r, 4));
 	return true;
 }
 
@@ -264,15 +281,18 @@ static void fill_memory(struct guest *g)
 	for (unsigned v = 0; v < 32; v++)
 		gate(g, v, KERNEL + OFF_CODE + (u64)(kernel_vectors - kernel_start) + 16 * v,
 		     v == 3 || v == 4 ? 3 : 0);
-	memset(g->ram + CODE_GPA, 0xcc, CODE_SIZE);
 	for (unsigned at = 0; at < KERNEL_SIZE; at += 0x1000)
 		map_page(g, &tables, KERNEL + at, KERNEL_GPA + at, PTE_W);
-	for (unsigned at = 0; at < CODE_SIZE; at += 0x1000)
-		map_page(g, &tables, CODE_BASE + at, CODE_GPA + at, PTE_U);
-	for (unsigned n = 0; n < DATA_PAGES; n++) {
-		g->data_gpa[n] = DATA_GPA(n);
-		g->data_entry[n] = map_page(g, &tables, DATA_BASE + n * 0x1000, DATA_GPA(n),
-		                            PTE_U | PTE_NX | (n < DATA_WRITE / 0x1000 ? PTE_W : 0));
+	for (unsigned n = 0; n < PAGES; n++) {
+		unsigned at = (n - CODE_PAGES) * 0x1000;
+		bool code = n < CODE_PAGES;
+
+		g->gpa[n] = PLACE_GPA(n);
+		g->entry[n] =
+		        map_page(g, &tables, code ? CODE_BASE + n * 0x1000 : DATA_BASE + at, PLACE_GPA(n),
+		                 PTE_U | (code ? 0 : PTE_NX) | (!code && at < DATA_WRITE ? PTE_W : 0));
+		if (code)
+			memset(g->ram + g->gpa[n], 0xcc, 0x1000);
 	}
 }
 
@@ -357,13 +377,13 @@ void guest_free(struct guest *g)
 void guest_data_set(struct guest *g, const u8 *data)
 {
 	for (unsigned at = 0; at < DATA_SIZE; at += 0x1000)
-		memcpy(g->ram + g->data_gpa[at / 0x1000], data + at, 0x1000);
+		memcpy(g->ram + g->gpa[CODE_PAGES + at / 0x1000], data + at, 0x1000);
 }
 
 void guest_data_get(const struct guest *g, u8 *data)
 {
 	for (unsigned at = 0; at < DATA_SIZE; at += 0x1000)
-		memcpy(data + at, g->ram + g->data_gpa[at / 0x1000], 0x1000);
+		memcpy(data + at, g->ram + g->gpa[CODE_PAGES + at / 0x1000], 0x1000);
 }
 
 int guest_run(struct guest *g, const struct guest_calls *calls)
