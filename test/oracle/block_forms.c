@@ -285,6 +285,9 @@ static bool fits(struct maker *m, const struct form *f, const ZydisDecodedInstru
 	for (unsigned i = 0; i < z->operand_count; i++) {
 		if (o[i].type == ZYDIS_OPERAND_TYPE_MEMORY && i >= z->operand_count_visible)
 			return false;
+		if (o[i].type == ZYDIS_OPERAND_TYPE_REGISTER && /* CS and SS tell the privilege */
+		    ZydisRegisterGetClass(o[i].reg.value) == ZYDIS_REGCLASS_SEGMENT)
+			return false;
 		if (o[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
 		    o[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE && general(o[i].reg.value) >= 0)
 			*written |= 1u << general(o[i].reg.value);

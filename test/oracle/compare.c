@@ -192,6 +192,8 @@ static void compare_fault(const struct sample *s, const struct image *native, co
 		/* There may be a page of the host's kernel, or of the guest's. */
 		if (native->cr2 >> 63 || native->cr2 - STATE_BASE < 0x10000)
 			error = ~1ULL;
+		if (sample_is_kernel(s))
+			error &= ~4ULL;
 		say_number(d, "cr2", native->cr2, soft->cr2);
 	}
 	say_number(d, "error code", native->error & error, soft->error & error);

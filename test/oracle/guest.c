@@ -165,6 +165,10 @@ static bool place(struct guest *g)
 		g->placed = *g->sample;
 	}
 	*state(g) = g->sample->in;
+	if (sample_is_kernel(g->sample)) {
+		state(g)->cs = 0x08;
+		state(g)->ss = 0x10;
+	}
 	struct rng r = {.state = g->sample->number * 0x94d049bb133111ebULL};
 	if (rng_one_in(&r, 4))
 		remap(g, &r, rng_one_in(&r, 4));
@@ -249,7 +253,8 @@ static void gate(struct guest *g, unsigned vector, u64 handler, unsigned dpl)
 {
 	u64 *d = (u64 *)(g->ram + KERNEL_GPA + OFF_IDT) + 2 * vector;
 
-	d[0] = (handler & 0xffff) | 0x08ULL << 16 | (0x8e00ULL | dpl << 13) << 32 |
+	/* On a stack of its own, whatever is interrupted. */
+	d[0] = (handler & 0xffff) | 0x08ULL << 16 | 1ULL << 32 | (0x8e00ULL | dpl << 13) << 32 |
 	       (handler >> 16 & 0xffff) << 48;
 	d[1] = handler >> 32;
 }
@@ -275,8 +280,8 @@ static void fill_memory(struct guest *g)
 	memcpy(g64, gdt, sizeof(gdt));
 	g64[8] = 0x67 | (tss & 0xffffff) << 16 | 0x8bULL << 40 | (tss >> 24 & 0xff) << 56;
 	g64[9] = tss >> 32;
-	memcpy(g->ram + KERNEL_GPA + OFF_TSS + 4, &stack, sizeof(stack));
-	*(u16 *)(g->ram + KERNEL_GPA + OFF_TSS + 0x66) = 0x68; /* no I/O bitmap */
+	memcpy(g->ram + KERNEL_GPA + OFF_TSS + 0x24, &stack, sizeof(stack)); /* IST1 */
+	*(u16 *)(g->ram + KERNEL_GPA + OFF_TSS + 0x66) = 0x68;               /* no I/O bitmap */
 	memcpy(g->ram + KERNEL_GPA + OFF_CODE, kernel_start, (size_t)(kernel_end - kernel_start));
 	for (unsigned v = 0; v < 32; v++)
 		gate(g, v, KERNEL + OFF_CODE + (u64)(kernel_vectors - kernel_start) + 16 * v,

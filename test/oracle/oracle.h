@@ -8,9 +8,9 @@
  * vector state, memory operands that lie in the data pages, at times across a page end or into pages that are
  * not there; blocks.c makes blocks. native.c loads that state into the host CPU, at the same linear addresses
  * that the guest has, and takes faults as signals. guest.c is a machine with a small kernel that does the
- * same at CPL 3 under the engine and asks for the next case by an OUT; compare.c compares. Code, data and the
- * state block are at fixed low addresses, so that absolute and rip-relative operands mean the same on both
- * sides.
+ * same under the engine, at CPL 3 mostly, and asks for the next case by an OUT; compare.c compares. Code,
+ * data and the state block are at fixed low addresses, so that absolute and rip-relative operands mean the
+ * same on both sides.
  *
  * Processes. A child makes the cases and runs them natively, since the engine's memory is at low addresses,
  * too, where instructions may not find any; what it makes goes to the parent, which has the guests, through
@@ -141,6 +141,11 @@ void native_run(const struct sample *s, struct image *out);
 /* Cases of one block: same code, other states. */
 #define BLOCK_CASES 6
 /* Makes case `number`, of block number / BLOCK_CASES, with the forms of l. data: as for sample_make(). */
+/* The guest runs every other block at CPL 0. */
+static inline bool sample_is_kernel(const struct sample *s)
+{
+	return s->code && s->number / BLOCK_CASES & 1;
+}
 void block_make(struct sample *s, const struct form_list *l, u64 seed, u64 number, u8 *data);
 
 /* ---- from the child to the parent ---- */
