@@ -66,12 +66,34 @@ static bool single(struct soft_cpu *c)
 	return go_on(c);
 }
 
+/* Interprets from o on, to the end of a block. */
+static void rest(struct soft_cpu *c, const struct op *o)
+{
+	while (o) {
+		const struct op *next;
+
+		if (unlikely(c->lockstep != NULL)) {
+			soft_lockstep_return(c, o);
+			soft_lockstep_call(c, o, false);
+		}
+		c->op = o;
+		next = o->fn(c, o);
+		if (VEC_PARK_ALWAYS && c->vec_live)
+			soft_vec_park(c);
+		if (unlikely(c->lockstep != NULL) && next != o + 1) {
+			leave(c, next);
+			return;
+		}
+		o = next;
+	}
+}
+
 /* Does one op; true if code must be left, with c->rip set. */
 static bool interpret(struct soft_cpu *c, const struct jit_site *s)
 {
 	const struct op *o = (const struct op *)(u64)s->op, *next;
 	const struct soft_tlb_entry *tlb = c->tlb;
-	bool live = s->off && c->vec_live;
+	bool live = (s->off & JIT_SITE_VECTORS) && c->vec_live;
 	u32 flushes = c->jx.flushes;
 
 	c->block = (struct soft_block *)(u64)s->block;
@@ -91,6 +113,10 @@ static bool interpret(struct soft_cpu *c, const struct jit_site *s)
 	}
 	if (unlikely(c->tlb != tlb || c->jx.flushes != flushes) || unlikely(!soft_jit_may_return(c)))
 		return leave(c, next);
+	if (s->off & JIT_SITE_REST) {
+		rest(c, next);
+		return true;
+	}
 	if (unlikely(c->lockstep != NULL))
 		soft_lockstep_return(c, next);
 	if (live && !c->vec_live && !VEC_PARK_ALWAYS)

@@ -67,8 +67,12 @@ struct jit_site {
 	u32 op;     /* address of the op (interpret, written); link: JIT_LINK_* */
 	u32 block;  /* address of its block */
 	u32 resume; /* where code goes on; link: address of the rel32 to patch */
-	u32 off;    /* page offset to go to; interpret: 1 if vectors must stay live; written: 1 for a call's
+	u32 off;    /* page offset to go to; interpret: JIT_SITE_*; written: 1 for a call's
 	               push; far link: address of its probe */
+};
+enum {
+	JIT_SITE_VECTORS = 1, /* they must stay live */
+	JIT_SITE_REST = 2     /* the rest of the block is interpreted, too */
 };
 enum {
 	JIT_LINK_FAST = 1, /* to the fast entry */
@@ -187,10 +191,12 @@ void jit_pages_unwatch(struct soft_jit *j);
 void jit_pages_forget(struct soft_jit *j);
 /* There is going to be code of b's page. Is the block still current? */
 bool jit_pages_announce(struct soft_jit *j, const struct soft_block *b);
+/* This version of b's code is not to be used again. */
+void jit_pages_retire(struct soft_jit *j, struct soft_block *b, unsigned mode);
 void jit_pages_add(struct soft_jit *j, const struct soft_block *b, struct jit_code *code);
 
-/* jit_x87.c: op o of c->block is interpreted, or faults, in the middle of code: the x87 pointers become what the
- * op before it left. */
+/* jit_x87.c: op o of c->block is interpreted, or faults, in the middle of code: the x87 pointers become what
+ * the op before it left. */
 void soft_jit_x87_before(struct soft_cpu *c, const struct op *o);
 
 /* Code of b for the TLB now in use, at the check entry; 0: cannot be. */

@@ -294,6 +294,27 @@ static bool thrashes(struct soft_cell_info *i, u64 page)
 	return ++i->score == OFTEN;
 }
 
+/* Likewise for a group's check that fails for good reason. */
+static bool fails_often(struct soft_cell_info *i)
+{
+	enum { OFTEN = 16 };
+	u32 now = tick();
+
+	if (i->tick != now) {
+		i->tick = now;
+		i->score = 0;
+	}
+	return ++i->score == OFTEN;
+}
+
+static void ungroup(struct soft_cpu *c, const struct soft_cell_info *i)
+{
+	struct jit_site *site = (struct jit_site *)(u64)i->site;
+
+	((struct op *)(u64)site->op)->flags |= OPF_ALONE;
+	jit_pages_retire(c->jit, (struct soft_block *)(u64)site->block, i->entry_mode);
+}
+
 /* ---- a miss ---- */
 
 struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
@@ -315,6 +336,8 @@ struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 	e = off + i->span <= PAGE_SIZE ? soft_mmu_cached(c, linear, i->write, i->mode, &global) : NULL;
 	if (!e) {
 		c->jx.site = i->site;
+		if (i->group && fails_often(i))
+			ungroup(c, i);
 		return (struct soft_cell_answer){c->jit->interpret_site, linear};
 	}
 	if (is_valid(cell)) {

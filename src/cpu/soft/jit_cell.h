@@ -50,8 +50,8 @@ struct soft_cell_info {
 	u32 start, patch, back; /* addresses: the check, its part to replace by a jump, what follows it */
 	s32 disp;               /* CELL_CONSTANT: of the operand */
 	u16 span;               /* bytes */
-	u8 form, mode, global;
-	bool write;
+	u8 form, mode, entry_mode, global;
+	bool write, group;
 	bool again; /* the address can be computed anew by the bytes from start to patch */
 	s8 step;    /* of the last change of its page, if to a neighbour */
 	u8 score;   /* changes within this tick: */

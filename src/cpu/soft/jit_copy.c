@@ -115,11 +115,11 @@ void tr_copy_memory(struct tr *t, unsigned op, const struct op *o, const struct 
 	unsigned real = reg;
 	struct place p;
 
-	tr_save_flags(t, n->live);
 	p = tr_operand(t, op, o, m->size / 8, write,
 	               vector                                         ? (u8)vec_info(o)->align
 	               : n->i.z.mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B ? 15
-	                                                              : 0);
+	                                                              : 0,
+	               n->live);
 	if (displaced) {
 		real = tr_spare(t, &p);
 		e_load(&t->b, real, &t->c->regs[reg]);
@@ -152,6 +152,8 @@ void tr_copy_registers(struct tr *t, const struct op *o, const struct jit_insn *
 		if (n->i.operands[k].type != ZYDIS_OPERAND_TYPE_REGISTER ||
 		    !jit_is_general(&n->i.operands[k]) || !jit_displaced(reg))
 			continue;
+		if (reg == T1)
+			t->addend = 0;
 		if (!(loaded & 1u << reg))
 			e_load(&t->b, reg, &t->c->regs[reg]);
 		loaded |= 1u << reg;
@@ -176,6 +178,8 @@ void tr_lea(struct tr *t, const struct op *o, const struct jit_insn *n)
 	unsigned reg = o->r[0] >> 3;
 	struct soft_cpu *c = t->c;
 
+	if (reg == T1 || o->base == T1 || o->index == T1)
+		t->addend = 0;
 	if (o->base == SREG_PAGE_RIP) {
 		e_load(&t->b, T0, &c->regs[SREG_PAGE_RIP]);
 		if (o->size == 2)
@@ -206,13 +210,12 @@ void tr_push(struct tr *t, unsigned op, const struct op *o, u8 before)
 	unsigned reg = o->r[0] >> 3;
 	struct place p;
 
-	tr_save_flags(t, before);
 	if (op_kind(o, 0) == KIND_MEM) {
-		p = tr_operand(t, op, o, 8, false, 0);
+		p = tr_operand(t, op, o, 8, false, 0, before);
 		tr_emit(t, true, OP_LOAD, T0, &p);
 		e_store(&t->b, &t->c->jx.target_rip, T0);
 	}
-	p = tr_based(t, op, REG_RSP, -8, 8, true);
+	p = tr_stack(t, op, REG_RSP, -8, true, before);
 	if (op_kind(o, 0) == KIND_MEM) {
 		e_load(&t->b, T0, &t->c->jx.target_rip);
 		tr_emit(t, true, OP_STORE, T0, &p);
@@ -227,6 +230,8 @@ void tr_push(struct tr *t, unsigned op, const struct op *o, u8 before)
 		tr_emit(t, true, OP_STORE, reg, &p);
 	}
 	tr_move_rsp(t, -8);
+	if (tr_asks_written(t))
+		tr_save_flags(t, before);
 	tr_written(t, op, &p, false);
 }
 
@@ -235,8 +240,7 @@ void tr_pop(struct tr *t, unsigned op, const struct op *o, u8 before)
 	unsigned reg = o->r[0] >> 3;
 	struct place p;
 
-	tr_save_flags(t, before);
-	p = tr_based(t, op, REG_RSP, 0, 8, false);
+	p = tr_stack(t, op, REG_RSP, 0, false, before);
 	if (jit_displaced(reg)) {
 		tr_emit(t, true, OP_LOAD, T0, &p);
 		e_store(&t->b, &t->c->regs[reg], T0);
@@ -251,8 +255,7 @@ void tr_leave(struct tr *t, unsigned op, u8 before)
 {
 	struct place p;
 
-	tr_save_flags(t, before);
-	p = tr_based(t, op, REG_RBP, 0, 8, false);
+	p = tr_stack(t, op, REG_RBP, 0, false, before);
 	e_mem(&t->b, true, OP_LEA, REG_RSP, REG_RBP, NO_REG, 0, 8);
 	tr_emit(t, true, OP_LOAD, REG_RBP, &p);
 }

@@ -23,6 +23,7 @@ static u8 *probe(struct tr *t)
 		e_group1(&t->b, false, 0, T1, (s32)table);
 	e_mem(&t->b, true, OP_CMP, T0, T1, NO_REG, 0, 0);
 	t->host = false;
+	t->addend = 0;
 	return e_jcc(&t->b, CC_NE);
 }
 
@@ -134,6 +135,8 @@ void tr_jcc(struct tr *t, const struct op *o, const struct jit_insn *n)
 /* Target of an indirect jump or call to T0. */
 static void target(struct tr *t, unsigned op, const struct op *o)
 {
+	struct place p;
+
 	if (op_kind(o, 0) == KIND_REG) {
 		unsigned reg = o->r[0] >> 3;
 
@@ -143,32 +146,28 @@ static void target(struct tr *t, unsigned op, const struct op *o)
 			e_mov(&t->b, T0, reg);
 		return;
 	}
-	tr_address(t, o);
-	tr_check(t, op, 8, false, false);
-	e_mem(&t->b, true, OP_LOAD, T0, T0, NO_REG, 0, 0);
+	p = tr_operand(t, op, o, 8, false, 0, 0);
+	tr_emit(t, true, OP_LOAD, T0, &p);
 }
 
-/* Pushes the address behind o; flags are saved. The way out, when this changes code, goes to the target. */
+/* Pushes the address behind o; live flags are saved. The way out, when this changes code, goes to the target.
+ */
 static void push_return(struct tr *t, unsigned op, const struct op *o)
 {
-	struct soft_cpu *c = t->c;
+	struct place p = tr_stack(t, op, REG_RSP, -8, true, 0);
 
-	tr_push_check(t, op);
-	e_store(&t->b, &c->jx.temp, T1);
-	e_load(&t->b, T1, &c->regs[SREG_PAGE_RIP]);
-	e_mem(&t->b, true, OP_LEA, T1, T1, NO_REG, 0, o->off + o->len);
-	e_mem(&t->b, true, OP_STORE, T1, T0, NO_REG, 0, 0);
+	tr_rip_to_t0(t, o->off + o->len);
+	tr_emit(t, true, OP_STORE, T0, &p);
 	tr_move_rsp(t, -8);
-	e_load(&t->b, T1, &c->jx.temp);
-	tr_check_written(t, op, true);
+	tr_written(t, op, &p, true);
 }
 
 /* Loads the return address to T0; rsp does not change yet. */
 static void load_return(struct tr *t, unsigned op)
 {
-	e_mov(&t->b, T0, REG_RSP);
-	tr_check(t, op, 8, false, false);
-	e_mem(&t->b, true, OP_LOAD, T0, T0, NO_REG, 0, 0);
+	struct place p = tr_stack(t, op, REG_RSP, 0, false, 0);
+
+	tr_emit(t, true, OP_LOAD, T0, &p);
 }
 
 void tr_call(struct tr *t, unsigned op, const struct op *o)

@@ -22,6 +22,8 @@ void tr_address(struct tr *t, const struct op *o)
 	}
 	if (is_displaced(o->index) && o->index != o->base)
 		e_load(&t->b, o->index, &c->regs[o->index]);
+	if (o->base == T1 || o->index == T1)
+		t->addend = 0;
 	if (base >= 0 && index < 0 && !o->disp) {
 		if (base != T0)
 			e_mov(&t->b, T0, (unsigned)base);
@@ -34,19 +36,13 @@ void tr_address(struct tr *t, const struct op *o)
 
 /* ---- checks ---- */
 
-static void bytes(struct jit_buf *b, const u8 *p, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		e8(b, p[i]);
-}
-
 static void tlb_index(struct jit_buf *b)
 {
 	static const u8 rorx7[] = {0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x07}; /* rorx $7, %r10, %r11 */
 	static const u8 and_index[] = {0x41, 0x81, 0xe3};               /* and $…, %r11d */
 
-	bytes(b, rorx7, sizeof(rorx7));
-	bytes(b, and_index, sizeof(and_index));
+	e_bytes(b, rorx7, sizeof(rorx7));
+	e_bytes(b, and_index, sizeof(and_index));
 	e32(b, (SOFT_TLB_ENTRIES - 1) * sizeof(struct soft_tlb_entry));
 }
 
@@ -79,8 +75,10 @@ u8 *soft_cell_emit_tlb(struct soft_cpu *c, struct jit_buf *b, struct soft_cell *
 		e_store(b, &cell->page, T0);
 	}
 	e_mem(b, true, OP_LOAD, T1, T1, NO_REG, 0, low(&tlb->addend));
+	if (i->group)
+		e_store(b, &cell->addend, T1);
 	if (i->form == CELL_ADDRESS)
-		bytes(b, address, (size_t)(address_end - address));
+		e_bytes(b, address, (size_t)(address_end - address));
 	return slow;
 }
 
@@ -96,6 +94,7 @@ static u32 cell_new(struct tr *t, enum cell_form form, unsigned size, bool write
 	struct soft_cell_info *i = soft_cell_info(t->c, n);
 	i->form = (u8)form;
 	i->mode = (u8)t->mode;
+	i->entry_mode = (u8)t->entry_mode;
 	i->span = (u16)size;
 	i->write = write;
 	i->start = here(&t->b);
@@ -104,7 +103,10 @@ static u32 cell_new(struct tr *t, enum cell_form form, unsigned size, bool write
 
 static void miss(struct tr *t, unsigned op, u32 n, u8 *from)
 {
-	tr_cold(t, COLD_CELL, op, from)->disp = n;
+	struct cold *k = tr_cold(t, COLD_CELL, op, from);
+
+	k->disp = n;
+	k->addend_again = soft_cell_info(t->c, n)->form == CELL_CONSTANT ? t->addend : 0;
 }
 
 /* T0 has the address: T1 = what to add to it (or to what it was computed from). */
@@ -114,6 +116,7 @@ static void check(struct tr *t, unsigned op, u32 n, const u8 *start)
 	struct soft_cell_info *i = soft_cell_info(t->c, n);
 	bool moved = i->form == CELL_ADDRESS;
 
+	t->addend = 0;
 	i->patch = here(&t->b);
 	i->again = start != NULL;
 	if (t->block->ops[op].flags & OPF_TLB) {
@@ -138,7 +141,7 @@ static void check_align(struct tr *t, unsigned op, u8 align)
 
 	if (!align)
 		return;
-	bytes(&t->b, test, sizeof(test));
+	e_bytes(&t->b, test, sizeof(test));
 	e8(&t->b, align);
 	tr_cold(t, COLD_INTERPRET, op, e_jcc(&t->b, CC_NE));
 }
@@ -158,20 +161,17 @@ static struct place constant(struct tr *t, unsigned op, const u64 *at, s32 disp,
 	return (struct place){T0, NO_REG, 0, n};
 }
 
-struct place tr_based(struct tr *t, unsigned op, unsigned reg, s32 disp, unsigned size, bool write)
-{
-	struct op o = {.base = (u8)reg, .index = SREG_ZERO, .disp = disp, .seg = SEG_DS};
-
-	return tr_operand(t, op, &o, size, write, 0);
-}
-
-struct place tr_operand(struct tr *t, unsigned op, const struct op *o, unsigned size, bool write, u8 align)
+/* A check for one access alone. */
+static struct place single(struct tr *t, unsigned op, const struct op *o, unsigned size, bool write, u8 align,
+                           u8 before)
 {
 	bool displaced = is_displaced(o->base) || is_displaced(o->index), segment = o->seg >= SEG_FS;
-	const u8 *start = t->b.p;
+	const u8 *start;
 	u32 n;
 
+	tr_save_flags(t, before);
 	t->host = false;
+	start = t->b.p;
 	if (!align && o->index >= REG_COUNT) {
 		if (o->base == SREG_PAGE_RIP && !segment)
 			return constant(t, op, &t->c->regs[SREG_PAGE_RIP], (s32)o->disp, size, write);
@@ -192,6 +192,50 @@ struct place tr_operand(struct tr *t, unsigned op, const struct op *o, unsigned 
 	return (struct place){T0, T1, 0, n};
 }
 
+/* A member of a group: [reg + disp]. */
+static struct place member(struct tr *t, unsigned op, unsigned which, unsigned reg, s32 disp, u8 align,
+                           u8 before)
+{
+	struct jit_group *g = &t->groups.group[t->groups.member[op].group[which]];
+
+	if (align) {
+		tr_save_flags(t, before);
+		e_mem(&t->b, true, OP_LEA, T0, (int)reg, NO_REG, 0, disp);
+		check_align(t, op, align);
+		t->host = false;
+	}
+	if (!g->cell) {
+		tr_save_flags(t, before);
+		t->host = false;
+		g->cell = cell_new(t, CELL_BASE, (unsigned)(g->high - g->low), g->write);
+		soft_cell_info(t->c, g->cell)->group = true;
+		e_mem(&t->b, true, OP_LEA, T0, (int)reg, NO_REG, 0,
+		      disp + g->low - t->groups.member[op].at[which]);
+		check(t, op, g->cell, NULL);
+	} else if (t->addend != g->cell) {
+		e_load(&t->b, T1, &soft_cell(t->c, g->cell)->addend);
+	}
+	t->addend = g->cell;
+	return (struct place){(s8)reg, T1, disp, g->cell};
+}
+
+struct place tr_stack(struct tr *t, unsigned op, unsigned reg, s32 disp, bool write, u8 before)
+{
+	struct op o = {.base = (u8)reg, .index = SREG_ZERO, .disp = disp, .seg = SEG_DS};
+
+	if (t->groups.member[op].group[JIT_STACK] != JIT_NO_GROUP)
+		return member(t, op, JIT_STACK, reg, disp, 0, before);
+	return single(t, op, &o, 8, write, 0, before);
+}
+
+struct place tr_operand(struct tr *t, unsigned op, const struct op *o, unsigned size, bool write, u8 align,
+                        u8 before)
+{
+	if (t->groups.member[op].group[JIT_OPERAND] != JIT_NO_GROUP)
+		return member(t, op, JIT_OPERAND, o->base, (s32)o->disp, align, before);
+	return single(t, op, o, size, write, align, before);
+}
+
 unsigned tr_spare(struct tr *t, struct place *p)
 {
 	if (p->base != T0)
@@ -201,6 +245,7 @@ unsigned tr_spare(struct tr *t, struct place *p)
 		p->index = NO_REG;
 		p->disp = 0;
 	}
+	t->addend = 0;
 	return T1;
 }
 
@@ -221,7 +266,7 @@ static void test_written(struct tr *t, unsigned op, bool last)
 	static const u8 test[] = {0x41, 0xf6, 0x03, PHYSMEM_PAGE_CODE}; /* testb $1, (%r11) */
 	struct cold *k;
 
-	bytes(&t->b, test, sizeof(test));
+	e_bytes(&t->b, test, sizeof(test));
 	k = tr_cold(t, COLD_WRITTEN, op, e_jcc(&t->b, CC_NE));
 	k->resume = here(&t->b);
 	k->load = last;
@@ -239,6 +284,7 @@ void tr_written(struct tr *t, unsigned op, const struct place *p, bool last)
 	if (!tr_asks_written(t))
 		return;
 	e_load(&t->b, T1, &soft_cell(t->c, p->cell)->page);
+	t->addend = 0;
 	test_written(t, op, last);
 }
 

@@ -103,6 +103,25 @@ void jit_pages_add(struct soft_jit *j, const struct soft_block *b, struct jit_co
 	atomic_store_explicit(head, (u32)(u64)code + (u32)(u64)(j->run - j->write), memory_order_relaxed);
 }
 
+/* Jumps to this code go out. */
+static void shut(struct soft_jit *j, struct jit_code *k)
+{
+	u8 *p = (u8 *)(k + 1) + JIT_FAR_SIZE + JIT_CHECK_SIZE;
+
+	p[0] = 0xe9;
+	*(u32 *)(p + 1) = k->stale - ((u32)(u64)p + (u32)(u64)(j->run - j->write) + 5);
+}
+
+void jit_pages_retire(struct soft_jit *j, struct soft_block *b, unsigned mode)
+{
+	u8 *check = j->write + (b->code[mode] - (u32)(u64)j->run);
+
+	if (!b->code[mode])
+		return;
+	shut(j, (struct jit_code *)(check - JIT_FAR_SIZE) - 1);
+	b->code[mode] = 0;
+}
+
 /* Whatever is stale of one hash chain. */
 static void sweep(struct soft_jit *j, unsigned h)
 {
@@ -119,11 +138,7 @@ static void sweep(struct soft_jit *j, unsigned h)
 				*from = at;
 			from = &k->next;
 		} else {
-			u32 entry = at + sizeof(*k) + JIT_FAR_SIZE + JIT_CHECK_SIZE;
-			u8 *p = (u8 *)(k + 1) + JIT_FAR_SIZE + JIT_CHECK_SIZE;
-
-			p[0] = 0xe9;
-			*(u32 *)(p + 1) = k->stale - (entry + 5);
+			shut(j, k);
 			for (unsigned m = 0; m < SOFT_TLB_MODES; m++)
 				if (b->code[m] == at + sizeof(*k) + JIT_FAR_SIZE)
 					b->code[m] = 0;

@@ -8,6 +8,7 @@
 
 #include "cpu/soft/jit_cell.h"
 #include "cpu/soft/jit_emit.h"
+#include "cpu/soft/jit_group.h"
 #include "cpu/soft/jit_insn.h"
 
 /* Code off the main line, written behind it. */
@@ -26,9 +27,10 @@ struct cold {
 	bool vectors; /* interpret: they must be live behind it as they are in front of it */
 	bool load;    /* interpret: the main line goes on with the flags in the host's */
 	u16 op;
-	u8 *site;   /* the rel32 that goes there */
-	u32 resume; /* far: the link's rel32 */
-	s64 disp;   /* chain, far, far jcc, stop: where to; cell: its number */
+	u8 *site;                 /* the rel32 that goes there */
+	u32 resume;               /* far: the link's rel32 */
+	s64 disp;                 /* chain, far, far jcc, stop: where to; cell: its number */
+	u32 addend, addend_again; /* cells whose addend must be in T1 behind it, and for another try */
 };
 enum { COLDS = 4 * JIT_INSNS };
 
@@ -41,7 +43,9 @@ struct tr {
 	unsigned check_after; /* events are looked at behind this op */
 	u32 check, stale;     /* this code's own check entry; where it leaves when it is stale */
 	bool host, saved;     /* where the flags are: in the host's, in c->af */
-	u8 vec; /* classes of vector instructions that are known to be allowed, vectors being live */
+	u8 vec;     /* classes of vector instructions that are known to be allowed, vectors being live */
+	u32 addend; /* the cell whose addend is in T1; 0: of none */
+	struct jit_groups groups;
 	unsigned colds, open; /* open: the first whose resume is not known yet */
 	struct cold cold[COLDS];
 };
@@ -78,12 +82,15 @@ struct place {
 	u32 cell; /* for tr_written() */
 };
 
-/* Effective address of o's memory operand to T0; clobbers T1. */
+/* Effective address of o's memory operand to T0; clobbers T1 if R11 is in it. */
 void tr_address(struct tr *t, const struct op *o);
 /* Checks an access of size bytes to o's memory operand, or to [reg + disp]; align: bits of the address that
- * must be 0, else the op is interpreted. Flags are lost: the caller has saved live ones. */
-struct place tr_operand(struct tr *t, unsigned op, const struct op *o, unsigned size, bool write, u8 align);
-struct place tr_based(struct tr *t, unsigned op, unsigned reg, s32 disp, unsigned size, bool write);
+ * must be 0, else the op is interpreted. Where that loses flags it saves those that are live, which `before`
+ * tells. */
+struct place tr_operand(struct tr *t, unsigned op, const struct op *o, unsigned size, bool write, u8 align,
+                        u8 before);
+/* The op's access to the stack. */
+struct place tr_stack(struct tr *t, unsigned op, unsigned reg, s32 disp, bool write, u8 before);
 /* Which of T0 and T1 can hold something else while the place is used. Before flags are loaded. */
 unsigned tr_spare(struct tr *t, struct place *p);
 /* opcode reg, place */

@@ -63,6 +63,7 @@ static void resume_here(struct tr *t)
 
 		if (k->kind == COLD_INTERPRET || k->kind == COLD_CELL) {
 			k->load = t->host;
+			k->addend = t->addend;
 			k->resume = here(&t->b);
 		}
 	}
@@ -92,6 +93,8 @@ static void one(struct tr *t, unsigned op)
 	const struct jit_insn *n = &t->c->jit->insns[op];
 	u8 after = t->c->jit->insns[op + 1].live;
 
+	if (n->kind == JIT_INTERPRET || n->kind == JIT_GUARD)
+		t->addend = 0;
 	switch ((enum jit_kind)n->kind) {
 	case JIT_NOTHING:
 		break;
@@ -160,6 +163,7 @@ static void check_events(struct tr *t, unsigned op)
 	e_abs(&t->b, false, OP_TEST, T1, &t->c->events_enabled);
 	tr_cold(t, COLD_STOP, op, e_jcc(&t->b, CC_NE))->disp = t->block->ops[op].off;
 	t->host = false;
+	t->addend = 0;
 	t->open = t->colds;
 }
 
@@ -193,6 +197,24 @@ static void prologue(struct tr *t)
 	t->open = t->colds;
 }
 
+/* Does a group's check belong to the op? Then what comes behind cannot do without it. */
+static bool leads(const struct tr *t, unsigned op)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		unsigned g = t->groups.member[op].group[i];
+
+		if (g != JIT_NO_GROUP && t->groups.group[g].first == op)
+			return true;
+	}
+	return false;
+}
+
+static void load_addend(struct tr *t, u32 cell)
+{
+	if (cell)
+		e_load(&t->b, T1, &soft_cell(t->c, cell)->addend);
+}
+
 static void write_cold(struct tr *t, struct jit_site **sites)
 {
 	const struct soft_jit *j = t->c->jit;
@@ -209,19 +231,28 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 		case COLD_INTERPRET:
 		case COLD_CELL:
 			s->op = low(&t->block->ops[k->op]);
-			s->off = k->vectors;
+			s->off = (k->vectors ? JIT_SITE_VECTORS : 0) | (leads(t, k->op) ? JIT_SITE_REST : 0);
 			if (k->kind == COLD_CELL) {
 				soft_cell_info(t->c, (u32)k->disp)->site = site(t, sites);
 				e_imm32(&t->b, T1, (u32)k->disp);
 				e_jmp(&t->b, j->refill);
+				if (k->addend_again) {
+					u32 start = soft_cell_info(t->c, (u32)k->disp)->start;
+
+					soft_cell_info(t->c, (u32)k->disp)->start = here(&t->b);
+					load_addend(t, k->addend_again);
+					e_jmp(&t->b, start);
+				}
 			} else {
 				e_imm32(&t->b, T1, site(t, sites));
 				e_jmp(&t->b, j->interpret);
 			}
 			s->resume = k->resume;
-			if (k->load) {
+			if (k->load || k->addend) {
 				s->resume = here(&t->b);
-				tr_load_flags(t);
+				if (k->load)
+					tr_load_flags(t);
+				load_addend(t, k->addend);
 				e_jmp(&t->b, k->resume);
 			}
 			break;
@@ -338,6 +369,8 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	for (unsigned i = 0; i < b->count; i++)
 		jit_classify(&j->insns[i], &b->ops[i], bytes + (b->ops[i].off - b->off), c->lockstep);
 	liveness(&t);
+	jit_groups_find(&t.groups, b, j->insns);
+	t.addend = 0;
 	code = (struct jit_code *)t.b.p;
 	t.b.p += sizeof(*code);
 	prologue(&t);

@@ -62,7 +62,8 @@ enum {
 	OPF_LONG = 8 /* decoded in 64-bit mode */,
 	OPF_CPL0 = 16 /* see block.h */,
 	OPF_ONCE = 32 /* under the lock-step check: see lockstep.h */,
-	OPF_TLB = 64 /* translated: its access looks into the TLB, see jit_cell.h */
+	OPF_TLB = 64 /* translated: its access looks into the TLB, see jit_cell.h */,
+	OPF_ALONE = 128 /* translated: its base has no group, see jit_group.h */
 };
 enum { KIND_NONE, KIND_REG, KIND_MEM, KIND_IMM };
 
