@@ -316,6 +316,15 @@ static bool host_has_bmi2(void)
 	return ebx & BIT(8);
 }
 
+static size_t tables_bytes(const struct soft_jit *j)
+{
+	size_t count = 0;
+
+	for (unsigned i = 0; i < j->table_count; i++)
+		count += j->tables[i].size;
+	return count * sizeof(*j->jumps);
+}
+
 void soft_jit_init(struct soft_cpu *c)
 {
 	const char *text = getenv("INSULA_TRANSLATE"); /* for tests: 1 translates everything, 0 nothing */
@@ -337,7 +346,9 @@ void soft_jit_init(struct soft_cpu *c)
 	j->faults = calloc(JIT_FAULTS, sizeof(*j->faults));
 	j->seen = calloc(JIT_SEEN, sizeof(*j->seen));
 	j->table_count = c->base.config.count > 16 ? 4 : JIT_TABLES;
-	tables_size = j->table_count * JIT_JUMPS * sizeof(*j->jumps);
+	for (unsigned i = 0; i < j->table_count; i++)
+		j->tables[i].size = i < JIT_USER_TABLE && c->base.config.count <= 16 ? JIT_SUPER_JUMPS : JIT_JUMPS;
+	tables_size = tables_bytes(j);
 	j->jumps = soft_map(&c->base.config, tables_size, PROT_READ | PROT_WRITE, -1);
 	fd = memfd_create("translated-code", MFD_CLOEXEC);
 	if (fd >= 0 && ftruncate(fd, (off_t)j->size) == 0) {
@@ -364,8 +375,8 @@ void soft_jit_init(struct soft_cpu *c)
 	jit_map_name(j->map, (u64)j->run, (u64)j->run + j->fixed, "trampolines");
 	jit_map_name(j->map, (u64)&c->rip, (u64)(&c->rip + 1), "rip");
 	jit_map_name(j->map, (u64)&c->op, (u64)(&c->op + 1), "op");
-	for (unsigned i = 0; i < j->table_count; i++)
-		j->tables[i] = (struct jit_table){.jumps = j->jumps + i * JIT_JUMPS};
+	for (unsigned i = 0, at = 0; i < j->table_count; at += j->tables[i++].size)
+		j->tables[i].jumps = j->jumps + at;
 	j->table = j->oldest = JIT_USER_TABLE;
 	soft_jit_remapped(c);
 	soft_jit_space(c);
@@ -380,7 +391,7 @@ void soft_jit_release(struct soft_cpu *c)
 		return;
 	jit_pages_unwatch(j);
 	if (j->jumps != MAP_FAILED)
-		munmap(j->jumps, j->table_count * JIT_JUMPS * sizeof(*j->jumps));
+		munmap(j->jumps, tables_bytes(j));
 	if (j->write != MAP_FAILED)
 		munmap(j->write, j->size);
 	if (j->run != MAP_FAILED)

@@ -100,10 +100,12 @@ struct jit_table {
 	struct jit_jump *jumps;
 	u32 key;
 	u16 tag, count;
+	u32 size;       /* of jumps; a power of two */
 	u16 slots[256]; /* that are in use, if count is not more */
 };
 enum {
-	JIT_JUMPS = 4096,
+	JIT_JUMPS = 4096,        /* of a user's table */
+	JIT_SUPER_JUMPS = 32768, /* of a supervisor's: kernels are large */
 	JIT_USER_TABLE = 2, /* the first of users */
 	JIT_TABLES = 8,
 	JIT_HEADS = 1024,

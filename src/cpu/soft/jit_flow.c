@@ -16,7 +16,7 @@ static u8 *probe(struct tr *t)
 	_Static_assert(sizeof(struct jit_jump) == 16, "slot: rip without its lowest bit, times 16");
 	e_bytes(&t->b, lea_8, sizeof(lea_8));
 	e_bytes(&t->b, and_slot, sizeof(and_slot));
-	e32(&t->b, (JIT_JUMPS - 1) * sizeof(struct jit_jump));
+	e32(&t->b, ((user ? JIT_JUMPS : j->tables[t->mode - 1].size) - 1) * (u32)sizeof(struct jit_jump));
 	if (user)
 		e_abs(&t->b, true, OP_ADD, T1, &t->c->jx.table);
 	else

@@ -25,7 +25,7 @@ static void empty(struct soft_jit *j, unsigned n)
 	struct jit_table *t = &j->tables[n];
 
 	if (t->count > ARRAY_SIZE(t->slots)) {
-		zero(t->jumps, JIT_JUMPS * sizeof(*t->jumps) / 8);
+		zero(t->jumps, t->size * sizeof(*t->jumps) / 8);
 		t->count = 0;
 	}
 	while (t->count)
@@ -88,9 +88,9 @@ u32 jit_key(const struct soft_cpu *c, unsigned mode)
 	return (u32)c->jx.key[mode != SOFT_TLB_USER];
 }
 
-static unsigned slot_of(u64 rip)
+static unsigned slot_of(const struct jit_table *t, u64 rip)
 {
-	return rip >> 1 & (JIT_JUMPS - 1);
+	return rip >> 1 & (t->size - 1);
 }
 
 static struct jit_table *table_of(const struct soft_cpu *c, unsigned mode)
@@ -100,13 +100,15 @@ static struct jit_table *table_of(const struct soft_cpu *c, unsigned mode)
 
 const struct jit_jump *jit_jump_at(const struct soft_cpu *c, u64 rip, unsigned mode)
 {
-	return &table_of(c, mode)->jumps[slot_of(rip)];
+	const struct jit_table *t = table_of(c, mode);
+
+	return &t->jumps[slot_of(t, rip)];
 }
 
 void jit_note_jump(struct soft_cpu *c, u64 rip, u32 far_entry, unsigned mode)
 {
 	struct jit_table *t = table_of(c, mode);
-	unsigned slot = slot_of(rip);
+	unsigned slot = slot_of(t, rip);
 
 	t->jumps[slot] = (struct jit_jump){.rip = rip, .code = far_entry};
 	if (t->count < ARRAY_SIZE(t->slots))
