@@ -104,6 +104,42 @@ void tr_check_vector(struct tr *t, unsigned op, const struct op *o, u8 before)
 	t->vec |= o->vclass;
 }
 
+/* BMI: up to three registers, of which memory's is the last to be needed; what is written is not read. */
+static void copy_vex(struct tr *t, unsigned op, const struct op *o, const struct jit_insn *n, u8 after)
+{
+	unsigned reads = 0, writes = 0;
+	struct place p;
+
+	for (unsigned k = 0; k < n->i.z.operand_count_visible && k < 3; k++) {
+		const ZydisDecodedOperand *d = &n->i.operands[k];
+		unsigned reg = o->r[k] >> 3;
+
+		if (d->type != ZYDIS_OPERAND_TYPE_REGISTER || !jit_displaced(reg))
+			continue;
+		reads |= d->actions & ZYDIS_OPERAND_ACTION_MASK_READ ? 1u << reg : 0;
+		writes |= d->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE ? 1u << reg : 0;
+	}
+	p = tr_operand(t, op, o, n->i.operands[n->mem].size / 8, false, 0, n->live);
+	if (reads || writes & 1u << T1)
+		t->addend = 0;
+	if (reads) {
+		unsigned from = reads & 1u << T0 ? T0 : T1, to = from == T0 ? T1 : T0;
+
+		e_mem(&t->b, true, OP_LEA, to, p.base, p.index, 0, p.disp);
+		p = (struct place){.base = (s8)to, .index = NO_REG};
+		e_load(&t->b, from, &t->c->regs[from]);
+	}
+	tr_need_flags(t, n->read | (n->write ? after & (u8)~n->kill : 0));
+	emit_at(t, n, n->reg >= 0 ? o->r[n->reg] >> 3 : n->i.z.raw.modrm.reg, &p);
+	for (unsigned reg = T0; reg <= T1; reg++)
+		if (writes & 1u << reg)
+			e_store(&t->b, &t->c->regs[reg], reg);
+	if (n->write) {
+		t->host = true;
+		t->saved = false;
+	}
+}
+
 void tr_copy_memory(struct tr *t, unsigned op, const struct op *o, const struct jit_insn *n, u8 after)
 {
 	const ZydisDecodedOperand *m = &n->i.operands[n->mem];
@@ -115,6 +151,10 @@ void tr_copy_memory(struct tr *t, unsigned op, const struct op *o, const struct 
 	unsigned real = reg;
 	struct place p;
 
+	if (!vector && n->i.z.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
+		copy_vex(t, op, o, n, after);
+		return;
+	}
 	p = tr_operand(t, op, o, m->size / 8, write,
 	               vector                                         ? (u8)vec_info(o)->align
 	               : n->i.z.mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B ? 15

@@ -332,11 +332,6 @@ static u8 kind_of(struct jit_insn *n, const struct op *o)
 	/* AH, CH, DH, BH do not go with a REX prefix, which T0 needs. */
 	if (n->reg >= 0 && (o->r[n->reg] & 1))
 		return JIT_INTERPRET;
-	if (z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX)
-		for (unsigned k = 0; k < z->operand_count_visible; k++)
-			if (i->operands[k].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-			    (o->r[k] >> 3 == 10 || o->r[k] >> 3 == 11))
-				return JIT_INTERPRET;
 	return JIT_COPY;
 }
 

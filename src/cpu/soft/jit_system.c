@@ -202,6 +202,73 @@ static bool mov(struct tr *t, const struct op *o, const struct jit_insn *n)
 	}
 }
 
+/* ---- bit strings in memory ---- */
+
+static bool bit(struct tr *t, unsigned op, const struct op *o, const struct jit_insn *n)
+{
+	unsigned reg = o->r[1] >> 3, shift = o->size == 8 ? 6 : 5;
+	bool write = n->i.z.mnemonic != ZYDIS_MNEMONIC_BT, ask = write && tr_asks_written(t);
+	u8 after = n[1].live;
+
+	if (n->mem != 0 || op_kind(o, 1) != KIND_REG || o->asize != 8 || o->size < 4 || o->disp != (s32)o->disp)
+		return false;
+	lose_flags(t, n);
+	tr_address(t, o);
+	if (jit_displaced(reg))
+		e_load(&t->b, T1, &t->c->regs[reg]);
+	else
+		e_mov(&t->b, T1, reg);
+	if (o->size == 4)
+		e_rr(&t->b, true, 0x63, T1, T1); /* movslq */
+	e_rr(&t->b, true, 0xc1, 7, T1);          /* sar */
+	e8(&t->b, shift);
+	e_mem(&t->b, true, OP_LEA, T0, T0, T1, o->size == 8 ? 3 : 2, 0);
+	tr_check(t, op, o->size, write, write);
+	if (ask)
+		e_store(&t->b, &t->c->jx.temp, T1);
+	if (jit_displaced(reg))
+		e_load(&t->b, T1, &t->c->regs[reg]);
+	else
+		e_mov(&t->b, T1, reg);
+	e_group1(&t->b, false, 4, T1, o->size * 8 - 1);
+	tr_need_flags(t, n->read | (n->write ? after & (u8)~n->kill : 0));
+	if (o->flags & OPF_LOCK)
+		e8(&t->b, 0xf0);
+	e8(&t->b, o->size == 8 ? 0x4d : 0x45);
+	e8(&t->b, 0x0f);
+	e8(&t->b, n->i.z.opcode);
+	e8(&t->b, (T1 & 7) << 3 | (T0 & 7));
+	t->host = true;
+	t->saved = false;
+	if (ask) {
+		tr_save_flags(t, after);
+		e_load(&t->b, T1, &t->c->jx.temp);
+		tr_check_written(t, op, false);
+	}
+	return true;
+}
+
+/* ---- jumps by rcx ---- */
+
+static bool jump_rcx(struct tr *t, const struct op *o, const struct jit_insn *n)
+{
+	static const u8 if_zero[] = {0xe3, 0x02, 0xeb, 0x05}; /* jrcxz over the jmp over the jump */
+	static const u8 if_not[] = {0xe3, 0x05};              /* jrcxz over the jump */
+	bool loop = n->i.z.mnemonic == ZYDIS_MNEMONIC_LOOP;
+
+	if (o->asize != 8 || !jit_in_page(o->disp))
+		return false;
+	tr_save_flags(t, JIT_ALL);
+	if (loop) {
+		e_mem(&t->b, true, OP_LEA, REG_RCX, REG_RCX, NO_REG, 0, -1);
+		bytes(t, if_not, sizeof(if_not));
+	} else {
+		bytes(t, if_zero, sizeof(if_zero));
+	}
+	tr_link(t, e_jmp_later(&t->b), (unsigned)o->disp, o->disp > o->off);
+	return true;
+}
+
 /* ---- time ---- */
 
 static bool rdtsc(struct tr *t, unsigned op, const struct jit_insn *n, bool aux)
@@ -267,6 +334,14 @@ bool tr_system(struct tr *t, unsigned op, const struct op *o, const struct jit_i
 		return swapgs(t);
 	case ZYDIS_MNEMONIC_MOV:
 		return mov(t, o, n);
+	case ZYDIS_MNEMONIC_BT:
+	case ZYDIS_MNEMONIC_BTS:
+	case ZYDIS_MNEMONIC_BTR:
+	case ZYDIS_MNEMONIC_BTC:
+		return bit(t, op, o, n);
+	case ZYDIS_MNEMONIC_JRCXZ:
+	case ZYDIS_MNEMONIC_LOOP:
+		return jump_rcx(t, o, n);
 	case ZYDIS_MNEMONIC_RDTSC:
 		return rdtsc(t, op, n, false);
 	case ZYDIS_MNEMONIC_RDTSCP:
