@@ -347,7 +347,8 @@ void soft_jit_init(struct soft_cpu *c)
 	j->seen = calloc(JIT_SEEN, sizeof(*j->seen));
 	j->table_count = c->base.config.count > 16 ? 4 : JIT_TABLES;
 	for (unsigned i = 0; i < j->table_count; i++)
-		j->tables[i].size = i < JIT_USER_TABLE && c->base.config.count <= 16 ? JIT_SUPER_JUMPS : JIT_JUMPS;
+		j->tables[i].size =
+		        i < JIT_USER_TABLE && c->base.config.count <= 16 ? JIT_SUPER_JUMPS : JIT_JUMPS;
 	tables_size = tables_bytes(j);
 	j->jumps = soft_map(&c->base.config, tables_size, PROT_READ | PROT_WRITE, -1);
 	fd = memfd_create("translated-code", MFD_CLOEXEC);

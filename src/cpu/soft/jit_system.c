@@ -210,7 +210,8 @@ static bool bit(struct tr *t, unsigned op, const struct op *o, const struct jit_
 	bool write = n->i.z.mnemonic != ZYDIS_MNEMONIC_BT, ask = write && tr_asks_written(t);
 	u8 after = n[1].live;
 
-	if (n->mem != 0 || op_kind(o, 1) != KIND_REG || o->asize != 8 || o->size < 4 || o->disp != (s32)o->disp)
+	if (n->mem != 0 || op_kind(o, 1) != KIND_REG || o->asize != 8 || o->size < 4 ||
+	    o->disp != (s32)o->disp)
 		return false;
 	lose_flags(t, n);
 	tr_address(t, o);

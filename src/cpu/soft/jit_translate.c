@@ -27,7 +27,9 @@ void tr_load_flags(struct tr *t)
 	static const u8 add_sahf[] = {0x04, 0x7f, 0x9e};
 
 	e_store(&t->b, &t->c->jx.temp2, REG_RAX);
-	e_abs(&t->b, false, OP_LOAD, REG_RAX, &t->c->af);
+	/* 16 bits, as tr_save_flags() stores: a wider load would wait for the store to reach the cache. */
+	e8(&t->b, 0x0f);
+	e_abs(&t->b, false, 0xb7, REG_RAX, &t->c->af);
 	for (unsigned i = 0; i < sizeof(add_sahf); i++)
 		e8(&t->b, add_sahf[i]);
 	e_load(&t->b, REG_RAX, &t->c->jx.temp2);
