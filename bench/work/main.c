@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,6 +107,7 @@ static void measure(const struct row *r, u64 count)
 	if (ready != r) {
 		if (ready && ready->release)
 			ready->release();
+		malloc_trim(0);
 		if (r->setup)
 			r->setup();
 		ready = r;
