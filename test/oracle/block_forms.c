@@ -58,6 +58,7 @@ static bool usable(const struct form *f)
 	case ZYDIS_MNEMONIC_CLD:
 	case ZYDIS_MNEMONIC_UD1:
 	case ZYDIS_MNEMONIC_UD2:
+	case ZYDIS_MNEMONIC_INVPCID:
 	case ZYDIS_MNEMONIC_ENTER:
 	case ZYDIS_MNEMONIC_LEAVE:
 	case ZYDIS_MNEMONIC_XLAT:
@@ -271,6 +272,19 @@ static u64 undefined_behind(const ZydisDecodedInstruction *z, const ZydisDecoded
 	return FLAG_AF | (count > 1 ? FLAG_OF : 0) | (count >= size ? FLAG_CF : 0);
 }
 
+/* CPL 0 is not like the native side's. */
+static bool tells_privilege(ZydisRegister reg)
+{
+	switch (ZydisRegisterGetClass(reg)) {
+	case ZYDIS_REGCLASS_SEGMENT:
+	case ZYDIS_REGCLASS_CONTROL:
+	case ZYDIS_REGCLASS_DEBUG:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Is it fit to stand here? written: general registers that it writes. */
 static bool fits(struct maker *m, const struct form *f, const ZydisDecodedInstruction *z,
                  const ZydisDecodedOperand *o, u32 *written)
@@ -285,8 +299,7 @@ static bool fits(struct maker *m, const struct form *f, const ZydisDecodedInstru
 	for (unsigned i = 0; i < z->operand_count; i++) {
 		if (o[i].type == ZYDIS_OPERAND_TYPE_MEMORY && i >= z->operand_count_visible)
 			return false;
-		if (o[i].type == ZYDIS_OPERAND_TYPE_REGISTER && /* CS and SS tell the privilege */
-		    ZydisRegisterGetClass(o[i].reg.value) == ZYDIS_REGCLASS_SEGMENT)
+		if (o[i].type == ZYDIS_OPERAND_TYPE_REGISTER && tells_privilege(o[i].reg.value))
 			return false;
 		if (o[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
 		    o[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE && general(o[i].reg.value) >= 0)
