@@ -272,6 +272,17 @@ static u64 undefined_behind(const ZydisDecodedInstruction *z, const ZydisDecoded
 	return FLAG_AF | (count > 1 ? FLAG_OF : 0) | (count >= size ? FLAG_CF : 0);
 }
 
+static bool is_bit_string(ZydisMnemonic n)
+{
+	return n == ZYDIS_MNEMONIC_BT || n == ZYDIS_MNEMONIC_BTS || n == ZYDIS_MNEMONIC_BTR ||
+	       n == ZYDIS_MNEMONIC_BTC;
+}
+
+static bool is_number(const struct maker *m, unsigned reg)
+{
+	return is_known(m, reg) && m->value[reg] < 0x400;
+}
+
 /* CPL 0 is not like the native side's. */
 static bool tells_privilege(ZydisRegister reg)
 {
@@ -306,9 +317,8 @@ static bool fits(struct maker *m, const struct form *f, const ZydisDecodedInstru
 			*written |= 1u << general(o[i].reg.value);
 		/* A bit string that begins there. */
 		if (i == 1 && o[0].type == ZYDIS_OPERAND_TYPE_MEMORY &&
-		    o[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-		    (z->mnemonic == ZYDIS_MNEMONIC_BT || z->mnemonic == ZYDIS_MNEMONIC_BTS ||
-		     z->mnemonic == ZYDIS_MNEMONIC_BTR || z->mnemonic == ZYDIS_MNEMONIC_BTC))
+		    o[1].type == ZYDIS_OPERAND_TYPE_REGISTER && is_bit_string(z->mnemonic) &&
+		    !is_number(m, (unsigned)general(o[1].reg.value)))
 			return false;
 	}
 	if (*written & (m->keep | 1u << REG_RSP))
@@ -411,6 +421,8 @@ static bool form_at(struct maker *m, const struct form *f, int base, u64 near)
 		unsigned len;
 		u32 written;
 
+		for (unsigned n = 0; is_bit_string(f->mnemonic) && !is_number(m, e.reg) && n < 32; n++)
+			e.reg = f->reg_fixed ? f->reg : (u8)below(m, 16);
 		m->s->len = start;
 		if (f->memory) {
 			choose_address(m, &e.a, base);

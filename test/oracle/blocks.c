@@ -272,14 +272,28 @@ static void forward(struct maker *m)
 {
 	unsigned cc = (unsigned)below(m, 16), at;
 	u64 before;
-	bool wide = one_in(m, 3);
+	bool wide = one_in(m, 3), by_rcx = one_in(m, 8);
 
-	if (m->undef)
+	if (m->undef && !by_rcx)
 		define_flags(m);
 	before = m->undef;
-	if (wide)
-		byte(m, 0x0f);
-	byte(m, (wide ? 0x80 : 0x70) | cc);
+	if (by_rcx) { /* jrcxz, jecxz, loops */
+		static const u8 opcodes[] = {0xe3, 0xe3, 0xe0, 0xe1, 0xe2};
+		unsigned which = (unsigned)below(m, ARRAY_SIZE(opcodes));
+
+		if (which > 1 && (m->keep >> REG_RCX & 1 || m->undef & FLAG_ZF))
+			which = 0;
+		if (which > 1)
+			lose(m, REG_RCX);
+		wide = false;
+		if (one_in(m, 3))
+			byte(m, 0x67);
+		byte(m, opcodes[which]);
+	} else {
+		if (wide)
+			byte(m, 0x0f);
+		byte(m, (wide ? 0x80 : 0x70) | cc);
+	}
 	bytes(m, 0, wide ? 4 : 1);
 	at = m->s->len;
 	pieces(m, 1 + (unsigned)below(m, 4));
@@ -307,7 +321,7 @@ static void loop(struct maker *m)
 	pieces(m, 1 + (unsigned)below(m, 3));
 	m->keep = keep;
 	if (counter == REG_RCX && at + 126 > m->s->len && one_in(m, 2)) {
-		byte(m, 0xe2); /* loop */
+		byte(m, m->undef & FLAG_ZF ? 0xe2 : 0xe0 + below(m, 3)); /* loop, and by ZF */
 		byte(m, at - (m->s->len + 1));
 		return;
 	}
