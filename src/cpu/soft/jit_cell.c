@@ -275,12 +275,13 @@ static u32 tick(void)
 }
 
 /* The cell is to change to another page. Those who do that often within a short time give up; but walking
- * through memory is no reason. */
-static bool thrashes(struct soft_cell_info *i, u64 page)
+ * through memory by small steps is no reason. */
+static bool thrashes(struct soft_cell_info *i, u64 page, u64 off)
 {
-	enum { OFTEN = 64 };
+	enum { OFTEN = 64, STRIDE = 128 };
 	s64 step = (s64)(page - i->page) / (s64)PAGE_SIZE;
-	bool walks = step == i->step && (step == 1 || step == -1);
+	bool near = step > 0 ? off < STRIDE : off + i->span > PAGE_SIZE - STRIDE;
+	bool walks = near && step == i->step && (step == 1 || step == -1);
 	u32 now;
 
 	i->step = step == 1 || step == -1 ? (s8)step : 0;
@@ -342,7 +343,7 @@ struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 	}
 	if (is_valid(cell)) {
 		unlink_cell(k, n);
-		if (i->form != CELL_CONSTANT && thrashes(i, page)) {
+		if (i->form != CELL_CONSTANT && thrashes(i, page, off)) {
 			invalidate(cell);
 			give_up(c, cell, i);
 			return (struct soft_cell_answer){i->patch, linear};

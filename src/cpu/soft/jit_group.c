@@ -45,20 +45,45 @@ static void move(struct finder *f, unsigned reg, s64 by)
 	set(f, reg, f->reg[reg], by);
 }
 
-static void access(struct finder *f, unsigned op, unsigned which, unsigned reg, s64 disp, unsigned size,
-                   bool write)
+/* base + (index << scale) + plus, of values */
+struct address {
+	u16 base, index;
+	u8 scale;
+	s64 plus;
+};
+
+static struct address at_register(const struct finder *f, unsigned reg, s64 disp)
+{
+	return (struct address){.base = f->reg[reg].id, .plus = f->reg[reg].plus + disp};
+}
+
+static struct address at_operand(const struct finder *f, const struct op *o)
+{
+	struct address a = {.plus = o->disp};
+
+	if (o->base < REG_COUNT)
+		a = at_register(f, o->base, o->disp);
+	if (o->index < REG_COUNT) {
+		a.index = f->reg[o->index].id;
+		a.scale = o->scale;
+		a.plus += (s64)f->reg[o->index].plus * (1 << o->scale);
+	}
+	return a;
+}
+
+static void access(struct finder *f, unsigned op, unsigned which, struct address a, unsigned size, bool write)
 {
 	struct jit_groups *g = f->g;
-	struct value v = f->reg[reg];
-	s64 low = v.plus + disp, high = low + size;
+	s64 low = a.plus, high = low + size;
 	struct jit_group *k;
 
-	if (reg == 10 || reg == 11 || low != (s32)low)
+	if (low != (s32)low)
 		return;
 	g->member[op].at[which] = (s32)low;
 	for (unsigned i = 0; i < g->count; i++) {
 		k = &g->group[i];
-		if (!k->open || k->value != v.id || max(high, k->high) - min(low, k->low) > JIT_GROUP_SPAN)
+		if (!k->open || k->base != a.base || k->index != a.index || k->scale != a.scale ||
+		    max(high, k->high) - min(low, k->low) > JIT_GROUP_SPAN)
 			continue;
 		k->low = min(low, k->low);
 		k->high = max(high, k->high);
@@ -68,26 +93,29 @@ static void access(struct finder *f, unsigned op, unsigned which, unsigned reg, 
 		return;
 	}
 	if (f->b->ops[op].flags & OPF_ALONE && f->alone_count < ARRAY_SIZE(f->alone))
-		f->alone[f->alone_count++] = v.id;
+		f->alone[f->alone_count++] = a.base;
 	for (unsigned i = 0; i < f->alone_count; i++)
-		if (f->alone[i] == v.id)
+		if (f->alone[i] == a.base)
 			return;
 	if (g->count == JIT_GROUPS)
 		return;
 	g->member[op].group[which] = (u8)g->count;
 	g->group[g->count++] = (struct jit_group){.low = low,
 	                                          .high = high,
-	                                          .value = v.id,
+	                                          .base = a.base,
+	                                          .index = a.index,
+	                                          .scale = a.scale,
 	                                          .first = (u16)op,
 	                                          .count = 1,
 	                                          .write = write,
 	                                          .open = true};
 }
 
-static bool is_based(const struct op *o)
+/* What checks of [base + disp] and the like can be moved by a little. */
+static bool is_followed(const struct op *o)
 {
-	return o->base < REG_COUNT && o->index >= REG_COUNT && o->seg < SEG_FS && o->asize == 8 &&
-	       o->disp == (s32)o->disp;
+	return (o->base < REG_COUNT || (o->base == SREG_ZERO && o->index < REG_COUNT)) && o->seg < SEG_FS &&
+	       o->asize == 8 && o->disp < 1 << 30 && o->disp > -(1 << 30);
 }
 
 static void accesses(struct finder *f, unsigned op, const struct jit_insn *n)
@@ -98,24 +126,24 @@ static void accesses(struct finder *f, unsigned op, const struct jit_insn *n)
 	switch ((enum jit_kind)n->kind) {
 	case JIT_COPY:
 	case JIT_VECTOR:
-		if (m && is_based(o))
-			access(f, op, JIT_OPERAND, o->base, o->disp, m->size / 8,
+		if (m && is_followed(o))
+			access(f, op, JIT_OPERAND, at_operand(f, o), m->size / 8,
 			       m->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE);
 		break;
 	case JIT_JMP:
 	case JIT_CALL:
 	case JIT_PUSH:
-		if (m && is_based(o))
-			access(f, op, JIT_OPERAND, o->base, o->disp, 8, false);
+		if (m && is_followed(o))
+			access(f, op, JIT_OPERAND, at_operand(f, o), 8, false);
 		if (n->kind != JIT_JMP)
-			access(f, op, JIT_STACK, REG_RSP, -8, 8, true);
+			access(f, op, JIT_STACK, at_register(f, REG_RSP, -8), 8, true);
 		break;
 	case JIT_POP:
 	case JIT_RET:
-		access(f, op, JIT_STACK, REG_RSP, 0, 8, false);
+		access(f, op, JIT_STACK, at_register(f, REG_RSP, 0), 8, false);
 		break;
 	case JIT_LEAVE:
-		access(f, op, JIT_STACK, REG_RBP, 0, 8, false);
+		access(f, op, JIT_STACK, at_register(f, REG_RBP, 0), 8, false);
 		break;
 	default:
 		break;
@@ -151,7 +179,7 @@ static bool follow(struct finder *f, const struct op *o, const struct jit_insn *
 		set(f, to, f->reg[from], 0);
 		return true;
 	case ZYDIS_MNEMONIC_LEA:
-		if (!is_based(o))
+		if (!is_followed(o) || o->base >= REG_COUNT || o->index < REG_COUNT)
 			return false;
 		set(f, to, f->reg[o->base], o->disp);
 		return true;
@@ -204,7 +232,7 @@ static void effects(struct finder *f, const struct op *o, const struct jit_insn 
 
 void jit_groups_find(struct jit_groups *g, const struct soft_block *b, const struct jit_insn *insns)
 {
-	struct finder f = {.g = g, .b = b};
+	struct finder f = {.g = g, .b = b, .next = 1};
 
 	g->count = 0;
 	forget_all(&f);

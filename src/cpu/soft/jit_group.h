@@ -2,8 +2,8 @@
  * Groups: accesses of a block off the same base share one check.
  *
  * Values. A block is entered at its start alone, so what is in a register can be followed through it: a
- * value that nothing is known of, plus a constant (push, pop, add, lea, mov, leave). Accesses without index
- * whose bases are the same value, and that lie within JIT_GROUP_SPAN bytes, are a group. The first of them
+ * value that nothing is known of, plus a constant (push, pop, add, lea, mov, leave). Accesses whose bases and
+ * indices are the same values, and that lie within JIT_GROUP_SPAN bytes, are a group. The first of them
  * checks all the bytes, for writing if any of them writes; the others are `op disp(base, T1)` with T1 = the
  * cell's addend, from the cell if T1 was used for something else meanwhile.
  *
@@ -22,8 +22,10 @@
 enum { JIT_GROUP_SPAN = 512, JIT_GROUPS = 48, JIT_NO_GROUP = 0xff };
 
 struct jit_group {
-	s64 low, high;    /* bytes, relative to the value */
-	u16 value, first; /* first: op */
+	s64 low, high;   /* bytes, relative to the value */
+	u16 base, index; /* values; 0: none */
+	u8 scale;
+	u16 first; /* op */
 	u16 count;
 	bool write, open;
 	u32 cell; /* once the check is written */

@@ -68,6 +68,8 @@ u8 *soft_cell_emit_tlb(struct soft_cpu *c, struct jit_buf *b, struct soft_cell *
 			tlb_index(b);
 		}
 		e_mem(b, true, OP_LOAD, T1, T1, NO_REG, 0, low(&tlb->addend));
+		if (i->group)
+			e_store(b, &cell->addend, T1);
 		return slow;
 	}
 	if (page) {
@@ -192,31 +194,41 @@ static struct place single(struct tr *t, unsigned op, const struct op *o, unsign
 	return (struct place){T0, T1, 0, n};
 }
 
-/* A member of a group: [reg + disp]. */
-static struct place member(struct tr *t, unsigned op, unsigned which, unsigned reg, s32 disp, u8 align,
-                           u8 before)
+/* A member of a group. */
+static struct place member(struct tr *t, unsigned op, unsigned which, const struct op *o, u8 align, u8 before)
 {
 	struct jit_group *g = &t->groups.group[t->groups.member[op].group[which]];
+	s32 to_low = (s32)(g->low - t->groups.member[op].at[which]);
+	bool direct = o->base < REG_COUNT && o->index >= REG_COUNT && !jit_displaced(o->base),
+	     first = !g->cell;
+	bool displaced = is_displaced(o->base) || is_displaced(o->index);
+	struct place p = {direct ? (s8)o->base : T0, T1, direct ? (s32)o->disp : 0, 0};
 
-	if (align) {
+	if (align || first) {
 		tr_save_flags(t, before);
-		e_mem(&t->b, true, OP_LEA, T0, (int)reg, NO_REG, 0, disp);
-		check_align(t, op, align);
 		t->host = false;
 	}
-	if (!g->cell) {
-		tr_save_flags(t, before);
-		t->host = false;
-		g->cell = cell_new(t, CELL_BASE, (unsigned)(g->high - g->low), g->write);
+	if (align || (!direct && !first)) {
+		tr_address(t, o);
+		check_align(t, op, align);
+	}
+	if (first) {
+		struct op low = *o;
+		const u8 *start = t->b.p;
+
+		low.disp += to_low;
+		g->cell = cell_new(t, direct ? CELL_BASE : CELL_ADDRESS, (unsigned)(g->high - g->low),
+		                   g->write);
 		soft_cell_info(t->c, g->cell)->group = true;
-		e_mem(&t->b, true, OP_LEA, T0, (int)reg, NO_REG, 0,
-		      disp + g->low - t->groups.member[op].at[which]);
-		check(t, op, g->cell, NULL);
+		tr_address(t, &low);
+		check(t, op, g->cell, direct || displaced ? NULL : start);
+		if (!direct)
+			p.disp = -to_low;
 	} else if (t->addend != g->cell) {
 		e_load(&t->b, T1, &soft_cell(t->c, g->cell)->addend);
 	}
-	t->addend = g->cell;
-	return (struct place){(s8)reg, T1, disp, g->cell};
+	t->addend = p.cell = g->cell;
+	return p;
 }
 
 struct place tr_stack(struct tr *t, unsigned op, unsigned reg, s32 disp, bool write, u8 before)
@@ -224,7 +236,7 @@ struct place tr_stack(struct tr *t, unsigned op, unsigned reg, s32 disp, bool wr
 	struct op o = {.base = (u8)reg, .index = SREG_ZERO, .disp = disp, .seg = SEG_DS};
 
 	if (t->groups.member[op].group[JIT_STACK] != JIT_NO_GROUP)
-		return member(t, op, JIT_STACK, reg, disp, 0, before);
+		return member(t, op, JIT_STACK, &o, 0, before);
 	return single(t, op, &o, 8, write, 0, before);
 }
 
@@ -232,7 +244,7 @@ struct place tr_operand(struct tr *t, unsigned op, const struct op *o, unsigned 
                         u8 before)
 {
 	if (t->groups.member[op].group[JIT_OPERAND] != JIT_NO_GROUP)
-		return member(t, op, JIT_OPERAND, o->base, (s32)o->disp, align, before);
+		return member(t, op, JIT_OPERAND, o, align, before);
 	return single(t, op, o, size, write, align, before);
 }
 
