@@ -341,6 +341,7 @@ void soft_jit_init(struct soft_cpu *c)
 	c->jit = j;
 	j->threshold = threshold;
 	j->size = c->base.config.count > 16 ? 6 * MiB : 24 * MiB;
+	j->cold = j->cold_used = j->size / 2;
 	j->write = j->run = j->signal_stack = MAP_FAILED;
 	j->insns = calloc(JIT_INSNS, sizeof(*j->insns));
 	j->faults = calloc(JIT_FAULTS, sizeof(*j->faults));
@@ -414,6 +415,7 @@ void soft_jit_flush(struct soft_cpu *c)
 		return;
 	jit_map_flush(c->jit->map, (u64)c->jit->run + c->jit->fixed, c->jit->size - c->jit->fixed);
 	c->jit->used = c->jit->fixed;
+	c->jit->cold_used = c->jit->cold;
 	c->jit->fault_count = 0;
 	soft_cells_reset(c);
 	c->jx.link = 0;

@@ -248,7 +248,7 @@ static void give_up(struct soft_cpu *c, struct soft_cell *cell, struct soft_cell
 	const u8 *start = j->write + (i->start - low(j->run));
 	u32 stub = here(&b);
 
-	if (j->used + STUB > j->size)
+	if (j->used + STUB > j->cold)
 		return;
 	((struct op *)(u64)site->op)->flags |= OPF_TLB;
 	slow = soft_cell_emit_tlb(c, &b, cell, i, i->again ? start : NULL, i->again ? patch : NULL);

@@ -349,6 +349,7 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	static _Thread_local struct tr t;
 	struct jit_site *sites;
 	struct jit_code *code;
+	u8 *end;
 
 	if (c->vec_live)
 		soft_vec_park(c);
@@ -366,7 +367,7 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	t.saved = true;
 	t.vec = 0;
 	t.b = (struct jit_buf){
-	        .p = j->write + j->used, .end = j->write + j->size, .to_run = j->run - j->write};
+	        .p = j->write + j->used, .end = j->write + j->cold, .to_run = j->run - j->write};
 
 	for (unsigned i = 0; i < b->count; i++)
 		jit_classify(&j->insns[i], &b->ops[i], bytes + (b->ops[i].off - b->off), c->lockstep);
@@ -384,9 +385,14 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 		    j->insns[i].kind == JIT_RET)
 			break;
 	}
-	/* Sites, then the code that names them. */
-	while (t.b.p < t.b.end && (u64)t.b.p % sizeof(*sites))
-		t.b.p++;
+	if (t.b.p >= t.b.end) {
+		j->used = j->size;
+		return 0;
+	}
+	end = t.b.p;
+	/* Elsewhere: sites, then the code that names them. */
+	t.b.p = j->write + j->cold_used;
+	t.b.end = j->write + j->size;
 	sites = (struct jit_site *)t.b.p;
 	t.b.p += t.colds * sizeof(*sites);
 	if (t.b.p < t.b.end)
@@ -401,6 +407,7 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	}
 	*code = (struct jit_code){.block = low(b), .generation = b->generation, .stale = t.stale};
 	jit_pages_add(j, b, code);
-	j->used = align_up((size_t)(t.b.p - j->write), (size_t)16);
+	j->used = align_up((size_t)(end - j->write), (size_t)16);
+	j->cold_used = align_up((size_t)(t.b.p - j->write), sizeof(*sites));
 	return t.check;
 }
