@@ -272,15 +272,15 @@ static u64 undefined_behind(const ZydisDecodedInstruction *z, const ZydisDecoded
 	return FLAG_AF | (count > 1 ? FLAG_OF : 0) | (count >= size ? FLAG_CF : 0);
 }
 
+static bool is_number(const struct maker *m, unsigned reg)
+{
+	return is_known(m, reg) && m->value[reg] < 0x400;
+}
+
 static bool is_bit_string(ZydisMnemonic n)
 {
 	return n == ZYDIS_MNEMONIC_BT || n == ZYDIS_MNEMONIC_BTS || n == ZYDIS_MNEMONIC_BTR ||
 	       n == ZYDIS_MNEMONIC_BTC;
-}
-
-static bool is_number(const struct maker *m, unsigned reg)
-{
-	return is_known(m, reg) && m->value[reg] < 0x400;
 }
 
 /* CPL 0 is not like the native side's. */
@@ -390,7 +390,10 @@ static void choose_address(struct maker *m, struct address *a, int base)
 		return;
 	}
 	a->base = (unsigned)base;
-	if (one_in(m, 5))
+	if (m->indexed && is_number(m, m->index) && !one_in(m, 6)) {
+		a->index = (int)m->index;
+		a->scale = m->scale;
+	} else if (one_in(m, 5))
 		for (unsigned tries = 0; tries < 8; tries++) {
 			unsigned reg = (unsigned)below(m, 16);
 

@@ -84,13 +84,23 @@ static void group(struct maker *m)
 	near = m->value[base] + 8 * below(m, 8);
 	if (one_in(m, 4))
 		near = DATA_BASE + 0x1000 - 8 * below(m, 12);
+	m->indexed = one_in(m, 3);
+	if (m->indexed) {
+		m->index = scratch(m);
+		m->scale = (unsigned)below(m, 4);
+		if (!is_known(m, m->index)) {
+			mov_imm(m, m->index, (u32)below(m, 64));
+			learn(m, m->index, m->s->bytes[m->s->len - 4]);
+		}
+	}
 	for (unsigned n = 2 + (unsigned)below(m, 5); n && !full(m); n--) {
 		if (one_in(m, 4))
 			block_form(m, INTEGER_REGISTER, -1, 0);
 		if (!is_pointer(m, (unsigned)base))
-			return;
+			break;
 		block_form(m, one_in(m, 5) ? VECTOR_MEMORY : INTEGER_MEMORY, base, near);
 	}
+	m->indexed = false;
 }
 
 /* rsp moves by this, if it may. */
@@ -338,6 +348,50 @@ static void loop(struct maker *m)
 	bytes(m, at - (m->s->len + 4), 4);
 }
 
+/* A base that walks over the pages, or from one to the other and back, with accesses off it. */
+static void walk(struct maker *m)
+{
+	int base = block_pointer(m);
+	unsigned counter = scratch(m), at, times = 2 * (1 + (unsigned)below(m, one_in(m, 3) ? 48 : 6));
+	u32 keep = m->keep;
+	bool flip = one_in(m, 2);
+	u64 from;
+	s64 step, room;
+
+	if (base < 0 || base == REG_RSP || m->keep >> base & 1 || counter == (unsigned)base ||
+	    !in_data(m->value[base] - 0x100, 0x200) || m->depth || m->in_function)
+		return;
+	from = m->value[base];
+	room = (s64)(one_in(m, 2) ? DATA_BASE + DATA_WRITE - 0x100 - from : DATA_BASE + 0x100 - from);
+	step = room / (s64)times & ~7;
+	mov_imm(m, counter, times);
+	lose(m, counter);
+	m->keep |= m->known | 1u << counter;
+	m->undef = FLAG_ARITH;
+	at = m->s->len;
+	m->depth++;
+	for (unsigned n = 1 + (unsigned)below(m, 4); n; n--) {
+		block_form(m, one_in(m, 6) ? VECTOR_MEMORY : INTEGER_MEMORY, base, from);
+		if (one_in(m, 3))
+			block_form(m, INTEGER_REGISTER, -1, 0);
+	}
+	m->depth--;
+	m->keep = keep;
+	if (flip) {
+		rr(m, 0x81, 6, (unsigned)base); /* xor */
+		bytes(m, 0x1000, 4);
+	} else {
+		mem(m, 0x8d, (unsigned)base, (unsigned)base, (s32)step); /* lea */
+		learn(m, (unsigned)base, from + (u64)(step * times));
+	}
+	rr(m, 0x83, 5, counter); /* sub $1 */
+	byte(m, 1);
+	m->undef = 0;
+	byte(m, 0x0f);
+	byte(m, 0x85); /* jnz */
+	bytes(m, at - (m->s->len + 4), 4);
+}
+
 static void call(struct maker *m)
 {
 	const struct function *f;
@@ -439,7 +493,7 @@ static void piece(struct maker *m)
 	else if (at < 88 && m->depth < 3)
 		forward(m);
 	else if (at < 91)
-		loop(m);
+		(one_in(m, 2) ? loop : walk)(m);
 	else if (at < 94)
 		call(m);
 	else if (at < 96)

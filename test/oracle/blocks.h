@@ -22,9 +22,11 @@ struct maker {
 	const struct form_list *l;
 	u32 known; /* registers whose value is in value[] */
 	u64 value[16];
-	u32 keep;       /* registers that must not be written */
-	u32 writes;     /* … that were */
-	u64 undef;      /* flags that may be undefined here */
+	u32 keep;     /* registers that must not be written */
+	u32 writes;   /* … that were */
+	u64 undef;    /* flags that may be undefined here */
+	bool indexed; /* by this, mostly: */
+	unsigned index, scale;
 	unsigned depth; /* in how many pieces that may be skipped or repeated */
 	bool down;      /* DF */
 	bool in_function;
