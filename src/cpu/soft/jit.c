@@ -322,7 +322,7 @@ static size_t tables_bytes(const struct soft_jit *j)
 
 	for (unsigned i = 0; i < j->table_count; i++)
 		count += j->tables[i].size;
-	return count * sizeof(*j->jumps);
+	return 2 * count * sizeof(*j->jumps);
 }
 
 void soft_jit_init(struct soft_cpu *c)
@@ -377,7 +377,7 @@ void soft_jit_init(struct soft_cpu *c)
 	jit_map_name(j->map, (u64)j->run, (u64)j->run + j->fixed, "trampolines");
 	jit_map_name(j->map, (u64)&c->rip, (u64)(&c->rip + 1), "rip");
 	jit_map_name(j->map, (u64)&c->op, (u64)(&c->op + 1), "op");
-	for (unsigned i = 0, at = 0; i < j->table_count; at += j->tables[i++].size)
+	for (unsigned i = 0, at = 0; i < j->table_count; at += 2 * j->tables[i++].size)
 		j->tables[i].jumps = j->jumps + at;
 	j->table = j->oldest = JIT_USER_TABLE;
 	soft_jit_remapped(c);
@@ -449,7 +449,7 @@ bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 	if (!usable(c) || !b->page) {
 		/* That looks at the bytes each time, so nothing need tell it of changes. */
 		if (usable(c) && !c->lockstep)
-			jit_note_jump(c, c->rip, c->jit->single, (unsigned)n);
+			jit_note_jump(c, c->rip, c->jit->single, (unsigned)n, true);
 		if (link && !c->lockstep)
 			jit_link_none(c, (const struct jit_site *)(u64)link);
 		return false;
@@ -471,7 +471,8 @@ bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 		c->jx.own_pages = true;
 	jit_note_page(c, b, c->rip, (unsigned)n);
 	/* Under the lock-step check jumps hit, but come back. */
-	jit_note_jump(c, c->rip, c->lockstep ? c->jit->miss : code - JIT_FAR_SIZE, (unsigned)n);
+	jit_note_jump(c, c->rip, c->lockstep ? c->jit->miss : code - JIT_FAR_SIZE, (unsigned)n,
+	              b->needs_flags);
 	soft_cache_note_jump(c, c->rip);
 	if (unlikely(c->lockstep != NULL)) {
 		if (!soft_jit_may_return(c))

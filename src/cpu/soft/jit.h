@@ -77,7 +77,8 @@ enum {
 enum {
 	JIT_LINK_FAST = 1, /* to the fast entry */
 	JIT_LINK_FAR = 2,
-	JIT_LINK_MODE = 4, /* 16 times: TLB mode */
+	JIT_LINK_MODE = 4,      /* 16 times: TLB mode */
+	JIT_LINK_FLAGLESS = 64, /* flags are not saved */
 	JIT_LINK_AGAIN = 8 /* 256 times: how often it was linked; when that is enough, it takes the probe */
 };
 enum { JIT_LINKS = 16 };
@@ -86,8 +87,8 @@ enum { JIT_FAR_GUARD = 1 + 12 + 6 + 4, JIT_FAR_MISS = 1 + 12 + 4 };
 
 /* In front of the entries. */
 struct jit_code {
-	u32 next; /* of the pages of one hash; JIT_NO_CODE ends */
-	u32 block;
+	u32 next;       /* of the pages of one hash; JIT_NO_CODE ends */
+	u32 block;      /* + 1: it needs flags (struct soft_block.needs_flags) */
 	u32 generation; /* of its page */
 	u32 stale;      /* where it leaves when it is stale */
 };
@@ -97,19 +98,20 @@ struct jit_jump {
 	u64 rip, code; /* at the far entry */
 };
 struct jit_table {
-	struct jit_jump *jumps;
+	struct jit_jump *jumps; /* twice size: any code; code that needs no flags */
 	u32 key;
 	u16 tag, count;
-	u32 size;       /* of jumps; a power of two */
-	u16 slots[256]; /* that are in use, if count is not more */
+	u32 size;        /* of jumps; a power of two */
+	u16 slots[2048]; /* that are in use, if count is not more */
 };
 enum {
 	JIT_JUMPS = 4096,        /* of a user's table */
 	JIT_SUPER_JUMPS = 32768, /* of a supervisor's: kernels are large */
-	JIT_USER_TABLE = 2, /* the first of users */
+	JIT_USER_TABLE = 2,      /* the first of users */
 	JIT_TABLES = 8,
 	JIT_HEADS = 1024,
 	JIT_CHANGED = 16,
+	JIT_DEATHS = 8, /* then its code is taken to need flags, as that is cheaper to replace */
 	JIT_SEEN = 4096,
 	JIT_ALIASED = 4096
 };
@@ -165,6 +167,7 @@ struct soft_jit {
 	_Atomic u32 heads[JIT_HEADS]; /* of struct jit_code; 0: there never was code */
 	u16 changed[JIT_CHANGED], changed_count;
 	bool changed_all;
+	u8 deaths[JIT_HEADS]; /* of code that needed no flags */
 };
 
 static inline void soft_jit_site(const struct soft_cpu *c, uintptr_t *start, uintptr_t *end, uintptr_t *entry)
@@ -176,11 +179,17 @@ static inline void soft_jit_site(const struct soft_cpu *c, uintptr_t *start, uin
 
 /* ---- jit_jumps.c ---- */
 
+/* From a jump's entry in its table's first half to that in the second, in bytes. */
+static inline s32 jit_flagless(const struct soft_jit *j, unsigned mode)
+{
+	return (s32)(mode == SOFT_TLB_USER ? JIT_JUMPS : j->tables[mode - 1].size) *
+	       (s32)sizeof(struct jit_jump);
+}
 u32 jit_key(const struct soft_cpu *c, unsigned mode);
 /* Block b is about to run at rip; may start new keys. */
 void jit_note_page(struct soft_cpu *c, const struct soft_block *b, u64 rip, unsigned mode);
 const struct jit_jump *jit_jump_at(const struct soft_cpu *c, u64 rip, unsigned mode);
-void jit_note_jump(struct soft_cpu *c, u64 rip, u32 far_entry, unsigned mode);
+void jit_note_jump(struct soft_cpu *c, u64 rip, u32 far_entry, unsigned mode, bool needs_flags);
 /* Code was left at s for block b, which has code now. */
 void jit_link(struct soft_cpu *c, const struct jit_site *s, const struct soft_block *b, u32 code,
               unsigned mode);
@@ -196,6 +205,8 @@ void jit_pages_forget(struct soft_jit *j);
 bool jit_pages_announce(struct soft_jit *j, const struct soft_block *b);
 /* This version of b's code is not to be used again. */
 void jit_pages_retire(struct soft_jit *j, struct soft_block *b, unsigned mode);
+/* Does code of b's page change again and again? */
+bool jit_pages_change(const struct soft_jit *j, const struct soft_block *b);
 void jit_pages_add(struct soft_jit *j, const struct soft_block *b, struct jit_code *code);
 
 /* jit_x87.c: op o of c->block is interpreted, or faults, in the middle of code: the x87 pointers become what

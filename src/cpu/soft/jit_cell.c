@@ -254,8 +254,9 @@ static void give_up(struct soft_cpu *c, struct soft_cell *cell, struct soft_cell
 	slow = soft_cell_emit_tlb(c, &b, cell, i, i->again ? start : NULL, i->again ? patch : NULL);
 	e_jmp(&b, i->back);
 	e_fix(&b, slow, here(&b));
-	e_imm32(&b, T1, i->site);
-	e_jmp(&b, j->interpret);
+	if (!i->out)
+		e_imm32(&b, T1, i->site);
+	e_jmp(&b, i->out ? i->out : j->interpret);
 	if (b.full)
 		return;
 	j->used = align_up((size_t)(b.p - j->write), (size_t)16);
@@ -339,7 +340,7 @@ struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 		c->jx.site = i->site;
 		if (i->group && fails_often(i))
 			ungroup(c, i);
-		return (struct soft_cell_answer){c->jit->interpret_site, linear};
+		return (struct soft_cell_answer){i->out ? i->out : c->jit->interpret_site, linear};
 	}
 	if (is_valid(cell)) {
 		unlink_cell(k, n);

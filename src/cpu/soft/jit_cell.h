@@ -47,6 +47,7 @@ struct soft_cell_info {
 	u32 next, prev, head;   /* valid: in its hash chain; cell numbers, 0: none */
 	u32 listed[2];          /* is on the list if equal to the list's epoch */
 	u32 site;               /* address of its struct jit_site */
+	u32 out;                /* code that saves flags and has the op interpreted; 0: flags are saved */
 	u32 start, patch, back; /* addresses: the check, its part to replace by a jump, what follows it */
 	s32 disp;               /* CELL_CONSTANT: of the operand */
 	u16 span;               /* bytes */

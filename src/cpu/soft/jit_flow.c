@@ -4,8 +4,9 @@
 
 /* ---- jumps ---- */
 
-/* T0: rip. Leaves the address of its jump table entry in T1 and rip in T0. Returns the rel32 for a miss. */
-static u8 *probe(struct tr *t)
+/* T0: rip. Leaves the address of its jump table entry in T1 and rip in T0. Returns the rel32 for a miss.
+ * flags: are they in c->af? Else only code that needs none is found. */
+static u8 *probe(struct tr *t, bool flags)
 {
 	static const u8 lea_8[] = {0x46, 0x8d, 0x1c, 0xd5, 0, 0, 0, 0}; /* lea 0(,%r10,8), %r11d */
 	static const u8 and_slot[] = {0x41, 0x81, 0xe3};                /* and $…, %r11d */
@@ -21,16 +22,41 @@ static u8 *probe(struct tr *t)
 		e_abs(&t->b, true, OP_ADD, T1, &t->c->jx.table);
 	else
 		e_group1(&t->b, false, 0, T1, (s32)table);
-	e_mem(&t->b, true, OP_CMP, T0, T1, NO_REG, 0, 0);
+	e_mem(&t->b, true, OP_CMP, T0, T1, NO_REG, 0, flags ? 0 : jit_flagless(j, t->mode));
 	t->host = false;
 	t->addend = 0;
 	return e_jcc(&t->b, CC_NE);
 }
 
 /* To where probe() found. */
-static void jump_probed(struct tr *t)
+static void jump_probed(struct tr *t, bool flags)
 {
-	e_mem(&t->b, false, 0xff, 4, T1, NO_REG, 0, offsetof(struct jit_jump, code));
+	e_mem(&t->b, false, 0xff, 4, T1, NO_REG, 0,
+	      (flags ? 0 : jit_flagless(t->c->jit, t->mode)) + (s64)offsetof(struct jit_jump, code));
+}
+
+/* The table entry for the jump that op is; returns whether flags are saved. */
+static bool look_up(struct tr *t, unsigned op, unsigned writer)
+{
+	u8 *miss = probe(t, !writer);
+	struct cold *k = tr_cold(t, writer ? COLD_REDO : COLD_INTERPRET, op, miss);
+
+	k->writer = (u8)writer;
+	k->disp = t->mode;
+	if (writer)
+		k->resume = here(&t->b);
+	return !writer;
+}
+
+void tr_redo_probe(struct tr *t, const struct cold *k)
+{
+	t->mode = (unsigned)k->disp;
+	e_store(&t->b, &t->c->jx.temp, T0);
+	tr_redo_flags(t, k->writer);
+	e_load(&t->b, T0, &t->c->jx.temp);
+	tr_cold(t, COLD_INTERPRET, k->op, probe(t, true));
+	e_mem(&t->b, true, OP_LEA, T1, T1, NO_REG, 0, -jit_flagless(t->c->jit, t->mode));
+	e_jmp(&t->b, k->resume);
 }
 
 void tr_rip_to_t0(struct tr *t, s64 disp)
@@ -40,7 +66,7 @@ void tr_rip_to_t0(struct tr *t, s64 disp)
 		e_mem(&t->b, true, OP_LEA, T0, T0, NO_REG, 0, disp);
 }
 
-void tr_far_jump(struct tr *t, s64 disp)
+void tr_far_jump(struct tr *t, s64 disp, unsigned writer)
 {
 	u8 *from, *start;
 	struct cold *k;
@@ -55,6 +81,7 @@ void tr_far_jump(struct tr *t, s64 disp)
 	e_mem_tail(&t->b, 0, &t->c->regs[SREG_PAGE_RIP]);
 	e32(&t->b, (u32)(disp & ~(s64)(PAGE_SIZE - 1)));
 	k = tr_cold(t, COLD_FAR, t->mode, from);
+	k->writer = (u8)writer;
 	from = e_jmp_later(&t->b);
 	k->disp = disp;
 	k->resume = here(&t->b) - 4;
@@ -68,10 +95,14 @@ u32 tr_far_probe(struct tr *t, const struct cold *k)
 	u32 start = here(&t->b);
 	u8 *miss;
 
+	if (k->writer)
+		tr_redo_flags(t, k->writer);
 	tr_rip_to_t0(t, k->disp);
-	miss = probe(t);
-	jump_probed(t);
+	miss = probe(t, true);
+	jump_probed(t, true);
 	e_fix(&t->b, k->site, here(&t->b));
+	if (k->writer)
+		tr_redo_flags(t, k->writer);
 	tr_rip_to_t0(t, k->disp);
 	e_fix(&t->b, miss, here(&t->b));
 	return start;
@@ -111,25 +142,40 @@ u8 tr_live_after_jump(struct tr *t, const struct op *o)
 	return jit_live_at(t->c->jit->page, (unsigned)o->disp, 3, t->c->lockstep);
 }
 
-static void jump(struct tr *t, const struct op *o)
+static void jump(struct tr *t, const struct op *o, unsigned writer)
 {
 	if (jit_in_page(o->disp))
 		tr_link(t, e_jmp_later(&t->b), (unsigned)o->disp, o->disp > o->off);
 	else
-		tr_far_jump(t, o->disp);
+		tr_far_jump(t, o->disp, writer);
 }
 
 void tr_jcc(struct tr *t, const struct op *o, const struct jit_insn *n)
 {
+	bool near = jit_in_page(o->disp), save = tr_live_after_jump(t, o) && !t->saved;
+	struct cold *k;
 	u8 *from;
 
-	tr_save_flags(t, tr_live_after_jump(t, o));
 	tr_need_flags(t, n->read);
 	from = e_jcc(&t->b, n->i.z.opcode & 15);
-	if (jit_in_page(o->disp))
+	if (near && !save) {
 		tr_link(t, from, (unsigned)o->disp, o->disp > o->off);
+		return;
+	}
+	k = tr_cold(t, COLD_JCC, (near && o->disp > o->off) | t->mode << JIT_LINK_MODE, from);
+	k->disp = o->disp;
+	k->load = save;
+}
+
+void tr_jcc_taken(struct tr *t, const struct cold *k)
+{
+	t->mode = k->op >> JIT_LINK_MODE;
+	if (k->load)
+		tr_save_host_flags(t);
+	if (jit_in_page(k->disp))
+		tr_link(t, e_jmp_later(&t->b), (unsigned)k->disp, k->op & JIT_LINK_FAST);
 	else
-		tr_cold(t, COLD_FAR_JCC, t->mode, from)->disp = o->disp;
+		tr_far_jump(t, k->disp, 0);
 }
 
 /* Target of an indirect jump or call to T0. */
@@ -170,19 +216,31 @@ static void load_return(struct tr *t, unsigned op)
 	tr_emit(t, true, OP_LOAD, T0, &p);
 }
 
+/* Flags in front of jump or call o: returns the writer of those that are not saved, or 0. */
+static unsigned flags_before(struct tr *t, unsigned op, const struct op *o)
+{
+	if (op_kind(o, 0) == KIND_IMM && jit_in_page(o->disp)) {
+		tr_save_flags(t, tr_live_after_jump(t, o));
+		return 0;
+	}
+	return tr_exit_flags(t, op);
+}
+
 void tr_call(struct tr *t, unsigned op, const struct op *o)
 {
+	unsigned writer = flags_before(t, op, o);
 	struct soft_cpu *c = t->c;
+	bool flags;
 
-	tr_save_flags(t, tr_live_after_jump(t, o));
 	if (op_kind(o, 0) == KIND_IMM) {
 		push_return(t, op, o);
-		jump(t, o);
+		jump(t, o, writer);
 		return;
 	}
 	target(t, op, o);
-	tr_cold(t, COLD_INTERPRET, op, probe(t));
-	e_mem(&t->b, true, OP_LOAD, T1, T1, NO_REG, 0, offsetof(struct jit_jump, code));
+	flags = look_up(t, op, writer);
+	e_mem(&t->b, true, OP_LOAD, T1, T1, NO_REG, 0,
+	      (flags ? 0 : jit_flagless(t->c->jit, t->mode)) + (s64)offsetof(struct jit_jump, code));
 	e_store(&t->b, &c->jx.target_rip, T0);
 	e_store(&t->b, &c->jx.target_code, T1);
 	push_return(t, op, o);
@@ -192,21 +250,23 @@ void tr_call(struct tr *t, unsigned op, const struct op *o)
 
 void tr_ret(struct tr *t, unsigned op, const struct op *o)
 {
-	tr_save_flags(t, JIT_ALL);
+	unsigned writer = tr_exit_flags(t, op);
+	bool flags;
+
 	load_return(t, op);
-	tr_cold(t, COLD_INTERPRET, op, probe(t));
+	flags = look_up(t, op, writer);
 	tr_move_rsp(t, 8 + (s32)o->imm);
-	jump_probed(t);
+	jump_probed(t, flags);
 }
 
 void tr_jmp(struct tr *t, unsigned op, const struct op *o)
 {
-	tr_save_flags(t, tr_live_after_jump(t, o));
+	unsigned writer = flags_before(t, op, o);
+
 	if (op_kind(o, 0) == KIND_IMM) {
-		jump(t, o);
-	} else {
-		target(t, op, o);
-		tr_cold(t, COLD_INTERPRET, op, probe(t));
-		jump_probed(t);
+		jump(t, o, writer);
+		return;
 	}
+	target(t, op, o);
+	jump_probed(t, look_up(t, op, writer));
 }

@@ -341,6 +341,8 @@ void jit_classify(struct jit_insn *n, const struct op *o, const u8 *bytes, bool 
 	n->read = n->write = JIT_ALL;
 	n->kill = 0;
 	n->kind = JIT_INTERPRET;
+	n->writer = n->redo = 0;
+	n->aside = false;
 	n->i.z.mnemonic = ZYDIS_MNEMONIC_INVALID;
 	if (o->fn == op_guard_cpl0) {
 		n->kind = JIT_GUARD;

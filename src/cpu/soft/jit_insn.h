@@ -31,7 +31,10 @@ struct jit_insn {
 	u8 kind;
 	u8 read, write, kill; /* flags (JIT_ALL); kill: surely overwritten */
 	u8 live;              /* before it */
-	s8 mem, reg;          /* visible operands: in memory, named by ModRM.reg; -1: none */
+	u8 writer;            /* jump: op + 1 whose flags can be had later, see jit_flags.c; 0: none */
+	u8 redo;              /* how these can be had; and do registers for it change before the jump */
+	bool aside;
+	s8 mem, reg; /* visible operands: in memory, named by ModRM.reg; -1: none */
 };
 
 /* The arithmetic flags in a byte: as in RFLAGS 7:0, and OF as bit 3. */

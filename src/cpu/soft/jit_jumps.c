@@ -25,12 +25,14 @@ static void empty(struct soft_jit *j, unsigned n)
 	struct jit_table *t = &j->tables[n];
 
 	if (t->count > ARRAY_SIZE(t->slots)) {
-		zero(t->jumps, t->size * sizeof(*t->jumps) / 8);
+		zero(t->jumps, 2 * t->size * sizeof(*t->jumps) / 8);
 		t->count = 0;
 	}
-	while (t->count)
+	while (t->count) {
 		t->jumps[t->slots[--t->count]] = (struct jit_jump){0};
-	t->jumps[0].rip = 2; /* zero belongs to this slot, two does not */
+		t->jumps[t->slots[t->count] + t->size] = (struct jit_jump){0};
+	}
+	t->jumps[0].rip = t->jumps[t->size].rip = 2; /* zero belongs to this slot, two does not */
 }
 
 /* Keys that were used are not used again; when there are no more, nothing is linked. */
@@ -105,12 +107,16 @@ const struct jit_jump *jit_jump_at(const struct soft_cpu *c, u64 rip, unsigned m
 	return &t->jumps[slot_of(t, rip)];
 }
 
-void jit_note_jump(struct soft_cpu *c, u64 rip, u32 far_entry, unsigned mode)
+void jit_note_jump(struct soft_cpu *c, u64 rip, u32 far_entry, unsigned mode, bool needs_flags)
 {
 	struct jit_table *t = table_of(c, mode);
 	unsigned slot = slot_of(t, rip);
 
 	t->jumps[slot] = (struct jit_jump){.rip = rip, .code = far_entry};
+	if (!needs_flags)
+		t->jumps[slot + t->size] = t->jumps[slot];
+	else if (t->jumps[slot + t->size].rip == rip)
+		t->jumps[slot + t->size].rip = slot ? 0 : 2;
 	if (t->count < ARRAY_SIZE(t->slots))
 		t->slots[t->count++] = (u16)slot;
 	else
@@ -187,6 +193,10 @@ void jit_link(struct soft_cpu *c, const struct jit_site *s, const struct soft_bl
 		if (s->op >> JIT_LINK_AGAIN == JIT_LINKS)
 			jit_link_none(c, s);
 		write32(j, (u32)(u64)&s->op, s->op + (1 << JIT_LINK_AGAIN));
+		if (s->op & JIT_LINK_FLAGLESS && b->needs_flags) {
+			jit_link_none(c, s);
+			return;
+		}
 		write32(j, s->resume - JIT_FAR_GUARD, j->link_key);
 	}
 	write32(j, s->resume, to - (s->resume + 4));

@@ -122,14 +122,20 @@ void jit_pages_retire(struct soft_jit *j, struct soft_block *b, unsigned mode)
 	b->code[mode] = 0;
 }
 
-/* Whatever is stale of one hash chain. */
-static void sweep(struct soft_jit *j, unsigned h)
+bool jit_pages_change(const struct soft_jit *j, const struct soft_block *b)
 {
+	return j->deaths[hash(b->page)] == JIT_DEATHS;
+}
+
+/* Whatever is stale of one hash chain. True if there was code that may be jumped to without flags. */
+static bool sweep(struct soft_jit *j, unsigned h)
+{
+	bool flagless = false;
 	u32 at = atomic_load_explicit(&j->heads[h], memory_order_relaxed), *from = NULL, first = JIT_NO_CODE;
 
 	while (at > JIT_NO_CODE) {
 		struct jit_code *k = (struct jit_code *)(at + (u64)(j->write - j->run));
-		struct soft_block *b = (struct soft_block *)(u64)k->block;
+		struct soft_block *b = (struct soft_block *)(u64)(k->block & ~1u);
 
 		if (atomic_load_explicit(b->page, memory_order_relaxed) == k->generation) {
 			if (!from)
@@ -138,6 +144,7 @@ static void sweep(struct soft_jit *j, unsigned h)
 				*from = at;
 			from = &k->next;
 		} else {
+			flagless |= !(k->block & 1);
 			shut(j, k);
 			for (unsigned m = 0; m < SOFT_TLB_MODES; m++)
 				if (b->code[m] == at + sizeof(*k) + JIT_FAR_SIZE)
@@ -148,6 +155,9 @@ static void sweep(struct soft_jit *j, unsigned h)
 	if (from)
 		*from = JIT_NO_CODE;
 	atomic_store_explicit(&j->heads[h], first, memory_order_relaxed);
+	if (flagless && j->deaths[h] < JIT_DEATHS)
+		j->deaths[h]++;
+	return flagless;
 }
 
 void soft_jit_sweep(struct soft_cpu *c)
@@ -155,7 +165,7 @@ void soft_jit_sweep(struct soft_cpu *c)
 	struct soft_jit *j = c->jit;
 	u16 changed[JIT_CHANGED];
 	unsigned count;
-	bool all;
+	bool all, flagless = false;
 
 	if (!j)
 		return;
@@ -168,7 +178,10 @@ void soft_jit_sweep(struct soft_cpu *c)
 	j->changed_all = false;
 	drop();
 	for (unsigned i = 0; i < count; i++)
-		sweep(j, changed[i]);
+		flagless |= sweep(j, changed[i]);
 	for (unsigned i = 0; all && i < JIT_HEADS; i++)
-		sweep(j, i);
+		flagless |= sweep(j, i);
+	/* What is there now may need flags: nobody must come to the way out without. */
+	if (flagless)
+		soft_jit_remapped(c);
 }

@@ -18,18 +18,21 @@ enum cold_kind {
 	COLD_WRITTEN,
 	COLD_CHAIN,
 	COLD_FAR,
-	COLD_FAR_JCC,
+	COLD_JCC,
+	COLD_REDO,
 	COLD_EVENT,
 	COLD_STOP
 };
 struct cold {
 	u8 kind;
 	bool vectors; /* interpret: they must be live behind it as they are in front of it */
-	bool load;    /* interpret: the main line goes on with the flags in the host's */
+	bool load;    /* interpret: the main line goes on with the flags in the host's; jcc: flags are to be
+	                 saved */
+	u8 writer;    /* of the flags that are not saved, or 0: they are had before C is called */
 	u16 op;
 	u8 *site;                 /* the rel32 that goes there */
 	u32 resume;               /* far: the link's rel32 */
-	s64 disp;                 /* chain, far, far jcc, stop: where to; cell: its number */
+	s64 disp;                 /* chain, far, jcc, stop: where to; cell: its number */
 	u32 addend, addend_again; /* cells whose addend must be in T1 behind it, and for another try */
 };
 enum { COLDS = 4 * JIT_INSNS };
@@ -46,6 +49,8 @@ struct tr {
 	u8 vec;     /* classes of vector instructions that are known to be allowed, vectors being live */
 	u32 addend; /* the cell whose addend is in T1; 0: of none */
 	struct jit_groups groups;
+	/* Op + 1: of the flags that the exit does not save; and since it was done, until they are saved. */
+	u8 writer, pending;
 	unsigned colds, open; /* open: the first whose resume is not known yet */
 	struct cold cold[COLDS];
 };
@@ -64,6 +69,8 @@ static inline bool jit_in_page(s64 disp)
 
 /* Saves live flags in c->af; clobbers T0. */
 void tr_save_flags(struct tr *t, u8 live);
+/* … all that the host's have. */
+void tr_save_host_flags(struct tr *t);
 /* The host's flags from c->af; keeps T0 and T1. */
 void tr_load_flags(struct tr *t);
 /* Brings flags that are live into the host's. */
@@ -120,6 +127,17 @@ void tr_push(struct tr *t, unsigned op, const struct op *o, u8 before);
 void tr_pop(struct tr *t, unsigned op, const struct op *o, u8 before);
 void tr_leave(struct tr *t, unsigned op, u8 before);
 
+/* ---- jit_flags.c ---- */
+
+/* Op `exit` jumps somewhere: finds out whether its flags can be had later (jit_insn.writer). */
+void tr_plan_flags(struct tr *t, unsigned exit);
+/* Behind the op that is the writer, if n->aside. */
+void tr_put_aside(struct tr *t, const struct op *o, const struct jit_insn *n);
+/* At an exit: 0 if flags are saved (now), else the writer whose flags are not. */
+unsigned tr_exit_flags(struct tr *t, unsigned op);
+/* The writer's flags to c->af. T0 and T1 are lost. */
+void tr_redo_flags(struct tr *t, unsigned writer);
+
 /* ---- jit_flow.c ---- */
 
 /* Flags live behind jump o, where it is taken. */
@@ -127,10 +145,14 @@ u8 tr_live_after_jump(struct tr *t, const struct op *o);
 /* The rel32 at `from` goes to offset off of this page. */
 void tr_link(struct tr *t, u8 *from, unsigned off, bool fast);
 /* To page rip + disp, which is in another page. */
-void tr_far_jump(struct tr *t, s64 disp);
+void tr_far_jump(struct tr *t, s64 disp, unsigned writer);
 /* The ways out of a far jump: by the jump table (its address is returned), and, with rip in T0, what follows.
  */
 u32 tr_far_probe(struct tr *t, const struct cold *k);
+void tr_jcc_taken(struct tr *t, const struct cold *k);
+/* The way out of a jump that found no code that needs no flags: those of k->writer are had, then any will do.
+ */
+void tr_redo_probe(struct tr *t, const struct cold *k);
 /* Page rip + disp to T0. */
 void tr_rip_to_t0(struct tr *t, s64 disp);
 void tr_jcc(struct tr *t, const struct op *o, const struct jit_insn *n);

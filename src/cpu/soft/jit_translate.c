@@ -7,18 +7,22 @@
 
 /* ---- flags ---- */
 
-void tr_save_flags(struct tr *t, u8 live)
+void tr_save_host_flags(struct tr *t)
 {
 	static const u8 lahf_seto[] = {0x9f, 0x0f, 0x90, 0xc0};
 
-	if (!live || t->saved)
-		return;
 	e_mov(&t->b, T0, REG_RAX);
-	for (unsigned i = 0; i < sizeof(lahf_seto); i++)
-		e8(&t->b, lahf_seto[i]);
+	e_bytes(&t->b, lahf_seto, sizeof(lahf_seto));
 	e8(&t->b, 0x66);
 	e_abs(&t->b, false, OP_STORE, REG_RAX, &t->c->af);
 	e_mov(&t->b, REG_RAX, T0);
+}
+
+void tr_save_flags(struct tr *t, u8 live)
+{
+	if (!live || t->saved)
+		return;
+	tr_save_host_flags(t);
 	t->saved = true;
 }
 
@@ -54,6 +58,8 @@ struct cold *tr_cold(struct tr *t, unsigned kind, unsigned op, u8 *site)
 	else
 		t->colds++;
 	*k = (struct cold){.kind = (u8)kind, .op = (u16)op, .site = site, .vectors = t->vec};
+	if (!t->saved)
+		k->writer = t->pending;
 	return k;
 }
 
@@ -143,11 +149,12 @@ static void one(struct tr *t, unsigned op)
 			tr_interpret(t, op, n->live);
 		break;
 	case JIT_END:
-		tr_save_flags(t, n->live);
-		if (soft_op_is_next(o))
+		if (soft_op_is_next(o)) {
+			tr_save_flags(t, n->live);
 			tr_link(t, e_jmp_later(&t->b), (unsigned)o->disp, true);
-		else
-			tr_far_jump(t, o->disp);
+		} else {
+			tr_far_jump(t, o->disp, tr_exit_flags(t, op));
+		}
 		break;
 	case JIT_INTERPRET:
 		if (!tr_system(t, op, o, n))
@@ -155,6 +162,11 @@ static void one(struct tr *t, unsigned op)
 		break;
 	}
 	resume_here(t);
+	if (t->writer == op + 1) {
+		if (n->aside)
+			tr_put_aside(t, o, n);
+		t->pending = (u8)t->writer;
+	}
 }
 
 /* The code is left if there are events, to go on at op. */
@@ -227,7 +239,7 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 		u8 *from;
 
 		e_fix(&t->b, k->site, here(&t->b));
-		if (k->kind != COLD_FAR_JCC)
+		if (k->kind != COLD_JCC && k->kind != COLD_REDO)
 			*s = (struct jit_site){.block = low(t->block)};
 		switch ((enum cold_kind)k->kind) {
 		case COLD_INTERPRET:
@@ -235,17 +247,27 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 			s->op = low(&t->block->ops[k->op]);
 			s->off = (k->vectors ? JIT_SITE_VECTORS : 0) | (leads(t, k->op) ? JIT_SITE_REST : 0);
 			if (k->kind == COLD_CELL) {
-				soft_cell_info(t->c, (u32)k->disp)->site = site(t, sites);
+				struct soft_cell_info *cell = soft_cell_info(t->c, (u32)k->disp);
+
+				cell->site = site(t, sites);
 				e_imm32(&t->b, T1, (u32)k->disp);
 				e_jmp(&t->b, j->refill);
 				if (k->addend_again) {
-					u32 start = soft_cell_info(t->c, (u32)k->disp)->start;
+					u32 start = cell->start;
 
-					soft_cell_info(t->c, (u32)k->disp)->start = here(&t->b);
+					cell->start = here(&t->b);
 					load_addend(t, k->addend_again);
 					e_jmp(&t->b, start);
 				}
+				cell->out = k->writer ? here(&t->b) : 0;
+				if (k->writer) {
+					tr_redo_flags(t, k->writer);
+					e_imm32(&t->b, T1, cell->site);
+					e_jmp(&t->b, j->interpret);
+				}
 			} else {
+				if (k->writer)
+					tr_redo_flags(t, k->writer);
 				e_imm32(&t->b, T1, site(t, sites));
 				e_jmp(&t->b, j->interpret);
 			}
@@ -262,6 +284,11 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 			s->op = low(&t->block->ops[k->op]);
 			s->resume = k->resume;
 			s->off = k->load;
+			if (k->writer) {
+				e_store(&t->b, &t->c->jx.temp, T1);
+				tr_redo_flags(t, k->writer);
+				e_load(&t->b, T1, &t->c->jx.temp);
+			}
 			e_imm32(&t->b, T0, site(t, sites));
 			e_jmp(&t->b, j->written);
 			break;
@@ -280,14 +307,16 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 			e_imm32(&t->b, T1, site(t, sites));
 			e_jmp(&t->b, j->chain);
 			break;
-		case COLD_FAR_JCC:
-			t->mode = k->op;
-			tr_far_jump(t, k->disp);
+		case COLD_JCC:
+			tr_jcc_taken(t, k);
+			break;
+		case COLD_REDO:
+			tr_redo_probe(t, k);
 			break;
 		case COLD_FAR:
 			t->mode = k->op;
 			s->op = JIT_LINK_FAR | (k->disp > t->block->off ? JIT_LINK_FAST : 0) |
-			        t->mode << JIT_LINK_MODE;
+			        t->mode << JIT_LINK_MODE | (k->writer ? JIT_LINK_FLAGLESS : 0);
 			s->resume = k->resume;
 			s->off = tr_far_probe(t, k);
 			e_imm32(&t->b, T1, site(t, sites));
@@ -301,12 +330,22 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 			t->stale = here(&t->b);
 			/* fall through */
 		case COLD_STOP:
+			if (k->writer)
+				tr_redo_flags(t, k->writer);
 			s->off = (u32)k->disp;
 			e_imm32(&t->b, T1, site(t, sites));
 			e_jmp(&t->b, j->stop);
 			break;
 		}
 	}
+}
+
+/* May flags be had behind op, if they are not saved? Else all are live. */
+static u8 live_at_exit(struct tr *t, unsigned op)
+{
+	tr_plan_flags(t, op);
+	t->writer = t->c->jit->insns[op].writer;
+	return t->writer ? 0 : JIT_ALL;
 }
 
 /* What is live in front of each op. */
@@ -317,9 +356,13 @@ static void liveness(struct tr *t)
 	unsigned count = t->block->count;
 
 	n[count].kind = JIT_END;
-	n[count].live = soft_op_is_next(&ops[count])
-	                        ? jit_live_at(t->c->jit->page, (unsigned)ops[count].disp, 3, t->c->lockstep)
-	                        : JIT_ALL;
+	n[count].aside = false;
+	if (n[count - 1].kind == JIT_JMP || n[count - 1].kind == JIT_CALL || n[count - 1].kind == JIT_RET)
+		n[count].live = 0; /* it is not reached */
+	else if (soft_op_is_next(&ops[count]))
+		n[count].live = jit_live_at(t->c->jit->page, (unsigned)ops[count].disp, 3, t->c->lockstep);
+	else
+		n[count].live = live_at_exit(t, count);
 	for (unsigned i = count; i-- > 0;) {
 		u8 after = n[i + 1].live;
 
@@ -329,16 +372,20 @@ static void liveness(struct tr *t)
 			break;
 		case JIT_JMP:
 		case JIT_CALL:
-			n[i].live = tr_live_after_jump(t, &ops[i]);
+			if (op_kind(&ops[i], 0) == KIND_IMM && jit_in_page(ops[i].disp))
+				n[i].live = tr_live_after_jump(t, &ops[i]);
+			else
+				n[i].live = live_at_exit(t, i);
 			break;
 		case JIT_RET:
-			n[i].live = JIT_ALL;
+			n[i].live = live_at_exit(t, i);
 			break;
 		default:
 			n[i].live = (u8)((after & ~n[i].kill) | n[i].read);
 			break;
 		}
 	}
+	t->block->needs_flags = n[0].live || jit_pages_change(t->c->jit, t->block);
 }
 
 u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
@@ -363,6 +410,7 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	t.mode = t.entry_mode = mode;
 	t.check_after = ~0u;
 	t.colds = t.open = 0;
+	t.writer = t.pending = 0;
 	t.host = false;
 	t.saved = true;
 	t.vec = 0;
@@ -395,6 +443,7 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	t.b.end = j->write + j->size;
 	sites = (struct jit_site *)t.b.p;
 	t.b.p += t.colds * sizeof(*sites);
+	t.pending = 0;
 	if (t.b.p < t.b.end)
 		write_cold(&t, &sites);
 	if (t.b.p >= t.b.end) {
@@ -405,7 +454,8 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 		b->heat = SOFT_JIT_NEVER;
 		return 0;
 	}
-	*code = (struct jit_code){.block = low(b), .generation = b->generation, .stale = t.stale};
+	*code = (struct jit_code){
+	        .block = low(b) + b->needs_flags, .generation = b->generation, .stale = t.stale};
 	jit_pages_add(j, b, code);
 	j->used = align_up((size_t)(end - j->write), (size_t)16);
 	j->cold_used = align_up((size_t)(t.b.p - j->write), sizeof(*sites));

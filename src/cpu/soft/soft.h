@@ -143,6 +143,7 @@ struct soft_block {
 	u16 bytes;
 	u16 count;  /* of ops, without the closing one */
 	u8 revived; /* how often, up to a limit */
+	bool needs_flags; /* translated: not all flags are written before they are read or it is left */
 	s32 heat;   /* executions until it is translated (jit.h); less than 1: code may be there */
 	u32 code[SOFT_TLB_MODES]; /* translations, 0: none */
 	struct op *stopped; /* soft_block_stop(): the op that ends the block now, and its own function: */
@@ -234,7 +235,7 @@ struct soft_cpu {
 	struct {
 		u64 host_rsp, resume;
 		u64 key[2], table; /* of links: of the user, of the supervisor; the user's jump table */
-		u64 target_rip, target_code, temp, temp2;
+		u64 target_rip, target_code, temp, temp2, aside[2];
 		u64 interpret, written, single, fault, refill; /* functions */
 		u64 site;
 		u32 flushes;    /* of translations; counts */
