@@ -120,7 +120,7 @@ static void unlink_cell(struct soft_cells *k, u32 n)
 	if (i->prev)
 		k->info[i->prev].next = i->next;
 	else
-		k->lists[i->global].heads[i->head] = i->next;
+		k->lists[i->global].heads[head_of(i->page)] = i->next;
 	if (i->next)
 		k->info[i->next].prev = i->prev;
 }
@@ -137,12 +137,11 @@ static void validate(struct soft_cells *k, u32 n, u64 page, bool global)
 
 	i->page = page;
 	i->global = global;
-	i->head = head_of(page);
 	i->prev = 0;
-	i->next = l->heads[i->head];
+	i->next = l->heads[head_of(page)];
 	if (i->next)
 		k->info[i->next].prev = n;
-	l->heads[i->head] = n;
+	l->heads[head_of(page)] = n;
 	if (i->listed[global] != l->epoch) {
 		i->listed[global] = l->epoch;
 		l->items[l->count++] = n;

@@ -44,7 +44,7 @@ enum cell_form {
 /* What C knows of a cell. */
 struct soft_cell_info {
 	u64 page;               /* linear, of a valid cell */
-	u32 next, prev, head;   /* valid: in its hash chain; cell numbers, 0: none */
+	u32 next, prev;         /* valid: in its hash chain; cell numbers, 0: none */
 	u32 listed[2];          /* is on the list if equal to the list's epoch */
 	u32 site;               /* address of its struct jit_site */
 	u32 out;                /* code that saves flags and has the op interpreted; 0: flags are saved */

@@ -83,22 +83,14 @@ static void may_fault(struct tr *t, const struct op *o)
 
 void tr_check_vector(struct tr *t, unsigned op, const struct op *o, u8 before)
 {
-	static const u8 live[] = {0x80, 0x3c, 0x25}, deny[] = {0xf6, 0x04, 0x25}; /* cmpb, testb */
+	static const u8 test[] = {0xf6, 0x04, 0x25}; /* testb $…, … */
 
 	if (!(o->vclass & ~t->vec))
 		return;
 	tr_save_flags(t, before);
-	if (!t->vec) {
-		for (unsigned i = 0; i < sizeof(live); i++)
-			e8(&t->b, live[i]);
-		e32(&t->b, low(&t->c->vec_live));
-		e8(&t->b, 0);
-		tr_cold(t, COLD_INTERPRET, op, e_jcc(&t->b, CC_E));
-	}
-	for (unsigned i = 0; i < sizeof(deny); i++)
-		e8(&t->b, deny[i]);
-	e32(&t->b, low(&t->c->vec_deny));
-	e8(&t->b, o->vclass);
+	e_bytes(&t->b, test, sizeof(test));
+	e32(&t->b, low(&t->c->jx.vec));
+	e8(&t->b, o->vclass | (t->vec ? 0 : VEC_PARKED));
 	tr_cold(t, COLD_INTERPRET, op, e_jcc(&t->b, CC_NE));
 	t->host = false;
 	t->vec |= o->vclass;

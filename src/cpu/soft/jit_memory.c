@@ -273,31 +273,32 @@ bool tr_asks_written(const struct tr *t)
 	return !t->c->base.config.board->mem->single_vcpu;
 }
 
-static void test_written(struct tr *t, unsigned op, bool last)
+/* The page word's address is in reg. */
+static void test_written(struct tr *t, unsigned op, unsigned reg, bool last)
 {
-	static const u8 test[] = {0x41, 0xf6, 0x03, PHYSMEM_PAGE_CODE}; /* testb $1, (%r11) */
 	struct cold *k;
 
-	e_bytes(&t->b, test, sizeof(test));
+	e_mem(&t->b, false, 0xf6, 0, (int)reg, NO_REG, 0, 0); /* testb $1, (reg) */
+	e8(&t->b, PHYSMEM_PAGE_CODE);
 	k = tr_cold(t, COLD_WRITTEN, op, e_jcc(&t->b, CC_NE));
 	k->resume = here(&t->b);
 	k->load = last;
+	k->disp = reg;
 	t->host = false;
 }
 
 void tr_check_written(struct tr *t, unsigned op, bool last)
 {
 	if (tr_asks_written(t))
-		test_written(t, op, last);
+		test_written(t, op, T1, last);
 }
 
 void tr_written(struct tr *t, unsigned op, const struct place *p, bool last)
 {
 	if (!tr_asks_written(t))
 		return;
-	e_load(&t->b, T1, &soft_cell(t->c, p->cell)->page);
-	t->addend = 0;
-	test_written(t, op, last);
+	e_load(&t->b, T0, &soft_cell(t->c, p->cell)->page);
+	test_written(t, op, T0, last);
 }
 
 /* ---- with the host address in T0 ---- */

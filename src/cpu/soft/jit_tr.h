@@ -102,7 +102,7 @@ struct place tr_stack(struct tr *t, unsigned op, unsigned reg, s32 disp, bool wr
 unsigned tr_spare(struct tr *t, struct place *p);
 /* opcode reg, place */
 void tr_emit(struct tr *t, bool wide, unsigned opcode, unsigned reg, const struct place *p);
-/* Behind a store: it may have been one to code (jit_cell.h). Clobbers T1 and flags if it asks; last: a call's
+/* Behind a store: it may have been one to code (jit_cell.h). Clobbers T0 and flags if it asks; last: a call's
  * push. */
 bool tr_asks_written(const struct tr *t);
 void tr_written(struct tr *t, unsigned op, const struct place *p, bool last);

@@ -284,6 +284,8 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 			s->op = low(&t->block->ops[k->op]);
 			s->resume = k->resume;
 			s->off = k->load;
+			if (k->disp == T0)
+				e_mov(&t->b, T1, T0);
 			if (k->writer) {
 				e_store(&t->b, &t->c->jx.temp, T1);
 				tr_redo_flags(t, k->writer);

@@ -29,6 +29,7 @@ void lockstep_put(struct soft_cpu *c, const struct lockstep_state *s, bool vecto
 
 	copy_state((u8 *)c, (const u8 *)lockstep_cpu((struct lockstep_state *)s), vectors);
 	c->vec_live = live && !vectors;
+	soft_vec_note(c);
 }
 
 static bool bytes_same(const u8 *a, const u8 *b, size_t n)

@@ -238,6 +238,7 @@ struct soft_cpu {
 		u64 target_rip, target_code, temp, temp2, aside[2];
 		u64 interpret, written, single, fault, refill; /* functions */
 		u64 site;
+		u8 vec;         /* vec_deny, and VEC_PARKED unless vec_live */
 		u32 flushes;    /* of translations; counts */
 		bool own_pages; /* the supervisor's tables may have supervisor code of this address space
 		                   alone */

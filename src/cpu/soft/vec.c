@@ -28,6 +28,7 @@ void soft_vec_park(struct soft_cpu *c)
 	__asm__ volatile("xsave64 (%0)" : : "r"(c->xsave), "a"(XSTATE_ALL), "d"(0) : "memory");
 	xrstor(host_image);
 	c->vec_live = false;
+	soft_vec_note(c);
 	*(u16 *)(c->xsave + XSAVE_FOP) = c->fpu_op;
 	*(u64 *)(c->xsave + XSAVE_FIP) = c->fpu_ip;
 	*(u64 *)(c->xsave + XSAVE_FDP) = c->fpu_dp;
@@ -53,6 +54,7 @@ void soft_vec_unpark(struct soft_cpu *c)
 	vec_signal_site(&site);
 	xrstor(c->xsave);
 	c->vec_live = true;
+	soft_vec_note(c);
 }
 
 bool soft_vec_sha_aligned(void)
@@ -146,6 +148,7 @@ void soft_vec_update(struct soft_cpu *c)
 	if (!(c->cr4 & CR4_OSXSAVE) || (c->xcr0 & 6) != 6 || soft_real(c))
 		deny |= VEC_DENY_AVX;
 	c->vec_deny = (u8)deny;
+	soft_vec_note(c);
 }
 
 /* #UD goes before #NM. */

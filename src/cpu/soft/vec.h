@@ -26,7 +26,14 @@ enum {
 	VEC_DENY_AVX = 8,    /* !CR4.OSXSAVE or XCR0[2:1] != 3, or real/v86 mode: #UD */
 	VEC_DENY_MMX = 16,   /* CR0.EM: #UD for MMX */
 	VEC_DENY_WAIT = 32,  /* CR0.TS && CR0.MP: #NM for WAIT */
+	VEC_PARKED = 64,     /* c->jx.vec: not in the host's registers */
 };
+
+/* c->vec_deny or c->vec_live has changed. */
+static inline void soft_vec_note(struct soft_cpu *c)
+{
+	c->jx.vec = c->vec_deny | (c->vec_live ? 0 : VEC_PARKED);
+}
 
 int soft_vec_init(struct soft_cpu *c, struct error *e); /* stubs, and the process's handler for SIGFPE */
 void soft_vec_release(struct soft_cpu *c);
