@@ -9,7 +9,8 @@
  *
  * Jump cache. An entry is good while the epoch, address-space tag, privilege and mode in its key are the
  * current ones (tag 0: a global page). Whatever changes translations of code without changing the tag starts
- * a new epoch; a bitmap of linear pages that have entries tells whether INVLPG must.
+ * a new epoch; a bitmap of linear pages that have entries tells whether INVLPG must. The halves of the linear
+ * address space have epochs and bitmaps of their own: a process that loses a page costs the kernel nothing.
  *
  * Singles. An instruction that crosses the page end, comes from MMIO, may exceed the CS limit, or is stepped,
  * is decoded alone, from bytes that are fetched each time; the decoded form is cached by those bytes.
@@ -43,8 +44,8 @@ struct single {
 struct soft_cache {
 	u8 *arena;
 	size_t size, used;
-	u32 epoch;
-	u64 pages[PAGE_BITS / 64]; /* linear pages with entries in the jump cache, by hash */
+	u32 epoch[2];                 /* of the lower half of linear addresses, and of the upper one: */
+	u64 pages[2][PAGE_BITS / 64]; /* linear pages with entries in the jump cache, by hash */
 	struct soft_block *hash[HASH_SIZE];
 	struct single singles[SINGLES];
 };
@@ -87,16 +88,22 @@ void soft_cache_release(struct soft_cpu *c)
 
 /* ---- the jump cache ---- */
 
-void soft_cache_remapped(struct soft_cpu *c)
+static void new_epoch(struct soft_cpu *c, unsigned half)
 {
 	struct soft_cache *k = c->cache;
 
-	for (unsigned i = 0; i < ARRAY_SIZE(k->pages); i++)
-		((volatile u64 *)k->pages)[i] = 0;
-	soft_jit_remapped(c);
-	if (++k->epoch == 0)
+	for (unsigned i = 0; i < ARRAY_SIZE(k->pages[half]); i++)
+		((volatile u64 *)k->pages[half])[i] = 0;
+	if (++k->epoch[half] == 0)
 		for (unsigned i = 0; i < SOFT_JUMP_ENTRIES; i++)
 			c->jumps[i].block = NULL;
+}
+
+void soft_cache_remapped(struct soft_cpu *c)
+{
+	new_epoch(c, 0);
+	new_epoch(c, 1);
+	soft_jit_remapped(c);
 }
 
 bool soft_cache_is_low(const struct soft_cpu *c)
@@ -113,20 +120,25 @@ void soft_cache_invlpg(struct soft_cpu *c, u64 linear)
 {
 	u64 bit = page_bit(linear);
 
-	if (c->cache->pages[bit / 64] >> (bit % 64) & 1)
+	if (!(c->cache->pages[linear >> 63][bit / 64] >> (bit % 64) & 1))
+		return;
+	if (linear >> 63 || !soft_jit_remapped_user(c))
 		soft_cache_remapped(c);
+	else
+		new_epoch(c, 0);
 }
 
 void soft_cache_note_jump(struct soft_cpu *c, u64 linear)
 {
 	u64 bit = page_bit(linear);
 
-	c->cache->pages[bit / 64] |= BIT(bit % 64);
+	c->cache->pages[linear >> 63][bit / 64] |= BIT(bit % 64);
 }
 
-static inline u64 jump_key(const struct soft_cpu *c)
+static inline u64 jump_key(const struct soft_cpu *c, u64 linear)
 {
-	return (u64)c->cache->epoch << 32 | (u64)(c->cpl == 3) << 20 | (u64)c->mode << 12 | c->tlb_tag;
+	return (u64)c->cache->epoch[linear >> 63] << 32 | (u64)(c->cpl == 3) << 20 | (u64)c->mode << 12 |
+	       c->tlb_tag;
 }
 
 static inline struct soft_jump *jump_entry(struct soft_cpu *c, u64 linear)
@@ -432,15 +444,15 @@ static __attribute__((noinline)) struct soft_block *lookup(struct soft_cpu *c, u
 	struct soft_jump *j = jump_entry(c, linear);
 	u64 bit = page_bit(linear);
 	j->rip = linear;
-	j->key = t->tag & (PAGE_SIZE - 1) ? jump_key(c) : jump_key(c) & ~(PAGE_SIZE - 1);
+	j->key = t->tag & (PAGE_SIZE - 1) ? jump_key(c, linear) : jump_key(c, linear) & ~(PAGE_SIZE - 1);
 	j->block = b;
-	c->cache->pages[bit / 64] |= BIT(bit % 64);
+	c->cache->pages[linear >> 63][bit / 64] |= BIT(bit % 64);
 	return b;
 }
 
 struct soft_block *soft_block_at(struct soft_cpu *c)
 {
-	u64 linear = c->segbase[SEG_CS] + c->rip, key = jump_key(c);
+	u64 linear = c->segbase[SEG_CS] + c->rip, key;
 	struct soft_jump *j;
 	struct soft_block *b;
 
@@ -449,6 +461,7 @@ struct soft_block *soft_block_at(struct soft_cpu *c)
 		if (c->rip > c->seg[SEG_CS].limit)
 			soft_raise_error(c, EXC_GP, 0);
 	}
+	key = jump_key(c, linear);
 	j = jump_entry(c, linear);
 	b = j->block;
 	if (unlikely(!b || j->rip != linear || ((j->key ^ key) & ~(PAGE_SIZE - 1)) ||

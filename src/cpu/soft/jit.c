@@ -469,6 +469,8 @@ bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 	}
 	if (n != SOFT_TLB_USER && !soft_jump_is_global(c, c->rip))
 		c->jx.own_pages = true;
+	if (!(c->rip >> 63) && (n != SOFT_TLB_USER || soft_jump_is_global(c, c->rip)))
+		c->jx.low_shared = true;
 	jit_note_page(c, b, c->rip, (unsigned)n);
 	/* Under the lock-step check jumps hit, but come back. */
 	jit_note_jump(c, c->rip, c->lockstep ? c->jit->miss : code - JIT_FAR_SIZE, (unsigned)n,

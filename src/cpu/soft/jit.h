@@ -37,6 +37,9 @@ void soft_jit_release(struct soft_cpu *c);
 void soft_jit_flush(struct soft_cpu *c);
 /* Translations of code changed: all jumps to other pages are looked up anew. */
 void soft_jit_remapped(struct soft_cpu *c);
+/* The same of a page in the lower half, in the current address space: false if that is not enough, as other
+ * tables may have code there. */
+bool soft_jit_remapped_user(struct soft_cpu *c);
 /* c->tlb_tag is another now. */
 void soft_jit_space(struct soft_cpu *c);
 /* CPU_EV_SYNC was raised (and is cleared): code of pages that changed dies. */

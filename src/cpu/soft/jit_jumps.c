@@ -51,6 +51,7 @@ void soft_jit_remapped(struct soft_cpu *c)
 		return;
 	for (unsigned i = 0; i < j->table_count; i++)
 		empty(j, i);
+	c->jx.low_shared = false;
 	c->jx.key[0] = new_key(j);
 	c->jx.key[1] = new_key(j);
 	for (unsigned i = JIT_USER_TABLE; i < j->table_count; i++)
@@ -60,6 +61,20 @@ void soft_jit_remapped(struct soft_cpu *c)
 	if (j->seen_count)
 		zero(j->seen, JIT_SEEN * sizeof(*j->seen) / 8);
 	j->seen_count = 0;
+}
+
+bool soft_jit_remapped_user(struct soft_cpu *c)
+{
+	struct soft_jit *j = c->jit;
+
+	if (!j)
+		return true;
+	if (c->jx.low_shared)
+		return false;
+	empty(j, j->table);
+	c->jx.key[0] = new_key(j);
+	j->tables[j->table].key = c->jx.key[0];
+	return true;
 }
 
 void soft_jit_space(struct soft_cpu *c)

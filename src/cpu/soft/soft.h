@@ -141,10 +141,10 @@ struct soft_block {
 	u32 mode; /* SOFT_MODE_* */
 	u16 off;  /* in the page */
 	u16 bytes;
-	u16 count;  /* of ops, without the closing one */
-	u8 revived; /* how often, up to a limit */
+	u16 count;        /* of ops, without the closing one */
+	u8 revived;       /* how often, up to a limit */
 	bool needs_flags; /* translated: not all flags are written before they are read or it is left */
-	s32 heat;   /* executions until it is translated (jit.h); less than 1: code may be there */
+	s32 heat;         /* executions until it is translated (jit.h); less than 1: code may be there */
 	u32 code[SOFT_TLB_MODES]; /* translations, 0: none */
 	struct op *stopped; /* soft_block_stop(): the op that ends the block now, and its own function: */
 	op_fn stopped_fn;
@@ -238,11 +238,12 @@ struct soft_cpu {
 		u64 target_rip, target_code, temp, temp2, aside[2];
 		u64 interpret, written, single, fault, refill; /* functions */
 		u64 site;
-		u8 vec;         /* vec_deny, and VEC_PARKED unless vec_live */
-		u32 flushes;    /* of translations; counts */
-		bool own_pages; /* the supervisor's tables may have supervisor code of this address space
-		                   alone */
-		u32 link;       /* the site that was left by, to be linked */
+		u8 vec;          /* vec_deny, and VEC_PARKED unless vec_live */
+		u32 flushes;     /* of translations; counts */
+		bool low_shared; /* tables but the current user's may have code of the lower half */
+		bool own_pages;  /* the supervisor's tables may have supervisor code of this address space
+		                    alone */
+		u32 link;        /* the site that was left by, to be linked */
 	} jx;
 	struct soft_event event; /* to deliver next */
 	struct soft_event delivering;
