@@ -62,20 +62,15 @@ static inline _Atomic u32 *physmem_page(const struct physmem *pm, const struct p
 	return &pm->page[s->first_page + ((gpa - s->gpa) >> PAGE_SHIFT)];
 }
 
-/* A page with the mark changed (and has none now): vCPUs that run translated code of it hear of it. By the soft
- * engine: cpu/soft/jit_pages.c */
+/* A page changed that had the mark: takes the mark away, unless somebody else just did, and tells the vCPUs
+ * that run translated code of it. By the soft engine: cpu/soft/jit_pages.c */
 void physmem_code_changed(_Atomic u32 *page);
 
 /* One page changed: if it was marked as code, its code dies. */
 static inline void physmem_page_changed(_Atomic u32 *page)
 {
-	u32 v = atomic_load_explicit(page, memory_order_relaxed);
-
-	while (v & PHYSMEM_PAGE_CODE)
-		if (atomic_compare_exchange_weak(page, &v, (v & ~PHYSMEM_PAGE_CODE) + PHYSMEM_PAGE_STEP)) {
-			physmem_code_changed(page);
-			break;
-		}
+	if (atomic_load_explicit(page, memory_order_relaxed) & PHYSMEM_PAGE_CODE)
+		physmem_code_changed(page);
 }
 
 static inline void physmem_written(const struct physmem *pm, u64 gpa, u64 len)

@@ -7,10 +7,12 @@
  * out. What a vCPU itself does to code is heard the same way: no C function that code calls may go back into
  * code while CPU_EV_SYNC is raised.
  *
- * Order. The one who writes: bytes; clears the mark (a full barrier); reads heads; list; event. The one who
- * translates: head; full barrier; looks whether the block is still current. So either the writer sees the
- * head, or the translator the change. And what the writer stores afterwards (a flag that says "the code is
- * there", an interrupt) is not seen before the event is.
+ * Order. The one who writes: bytes; then, holding the lock, event for all; clears the mark (a full barrier);
+ * reads heads; lists. The one who translates: head; full barrier; looks whether the block is still current.
+ * So either the writer sees the head, or the translator the change. And what the writer stores afterwards (a
+ * flag that says "the code is there", an interrupt) is not seen before the event is. The event comes before
+ * the mark goes, as a second writer who finds no mark goes on at once, maybe into its own old code: it has
+ * the event by then, and its sweep waits for the lock.
  */
 #include "cpu/soft/block.h"
 #include "cpu/soft/jit.h"
@@ -42,16 +44,22 @@ static unsigned hash(_Atomic u32 *page)
 void physmem_code_changed(_Atomic u32 *page)
 {
 	unsigned h = hash(page);
+	u32 v;
 
 	take();
-	for (struct soft_jit *j = watchers; j; j = j->next) {
+	for (struct soft_jit *j = watchers; j; j = j->next)
+		atomic_fetch_or(j->events, CPU_EV_SYNC);
+	v = atomic_load(page);
+	while (v & PHYSMEM_PAGE_CODE &&
+	       !atomic_compare_exchange_weak(page, &v, (v & ~PHYSMEM_PAGE_CODE) + PHYSMEM_PAGE_STEP))
+		;
+	for (struct soft_jit *j = v & PHYSMEM_PAGE_CODE ? watchers : NULL; j; j = j->next) {
 		if (!atomic_load(&j->heads[h]))
 			continue;
 		if (j->changed_count < JIT_CHANGED)
 			j->changed[j->changed_count++] = (u16)h;
 		else
 			j->changed_all = true;
-		atomic_fetch_or(j->events, CPU_EV_SYNC);
 	}
 	drop();
 }
