@@ -10,9 +10,10 @@
  * reads them; inside they are in the host's flags, and are saved where a check would lose live ones. So a
  * fault, or an interrupt, may push dead flags that are not what hardware would push.
  *
- * Memory. Each access looks up the TLB inline. On a miss, and for each instruction that is not translated,
- * the registers go to c->regs and the interpreter does that one instruction (soft_jit_interpret()): so
- * faults, MMIO and stores to code are its business alone.
+ * Memory. Each access, or group of accesses off one base (jit_group.h), is checked against a one-entry TLB of
+ * its own (jit_cell.h). On a miss that the TLB cannot fill, and for each instruction that is not translated,
+ * the registers go to c->regs and the interpreter does that one instruction, or the rest of the block if a
+ * group needed the check: so faults, MMIO and stores to code are its business alone.
  *
  * Under the lock-step check (lockstep.h) all code comes back to C behind its block: nothing is linked, and
  * the jump table holds the way out.
@@ -142,7 +143,7 @@ struct jit_insn;
 struct soft_jit {
 	u8 *write, *run;          /* the same bytes */
 	size_t used, size, fixed; /* fixed: trampolines, at the start; used == size: full */
-	size_t cold, cold_used;   /* from cold on: what is off the main line, apart, as it would fill caches */
+	size_t cold, cold_used; /* from cold on: what is off the main line, apart, as it would fill caches */
 	s32 threshold;
 	u32 stop, chain, far, miss, interpret, written, single, fault; /* trampolines */
 	u32 interpret_site, refill;                                    /* trampolines of jit_cell.h */
