@@ -252,6 +252,12 @@ static void soft_get_state(struct cpu *cpu, struct vcpu_state *s)
 	soft_vec_get_image(c, s->xsave);
 }
 
+/* As loading a base would have made sure of; translated code relies on it (jit_cell.h). */
+static u64 canonical(u64 v)
+{
+	return (u64)((s64)(v << 16) >> 16);
+}
+
 static void load_state(struct soft_cpu *c, const struct vcpu_state *s)
 {
 	unsigned cpl;
@@ -267,6 +273,8 @@ static void load_state(struct soft_cpu *c, const struct vcpu_state *s)
 	c->dr6 = s->dr6;
 	c->dr7 = s->dr7;
 	memcpy(c->seg, s->seg, sizeof(s->seg));
+	for (unsigned i = SEG_FS; i <= SEG_GS; i++)
+		c->seg[i].base = canonical(c->seg[i].base);
 	c->ldtr = s->ldtr;
 	c->tr = s->tr;
 	c->gdtr = s->gdtr;
@@ -276,7 +284,7 @@ static void load_state(struct soft_cpu *c, const struct vcpu_state *s)
 	c->lstar = s->lstar;
 	c->cstar = s->cstar;
 	c->sfmask = s->sfmask;
-	c->kernel_gs_base = s->kernel_gs_base;
+	c->kernel_gs_base = canonical(s->kernel_gs_base);
 	c->sysenter_cs = s->sysenter_cs;
 	c->sysenter_esp = s->sysenter_esp;
 	c->sysenter_eip = s->sysenter_eip;
