@@ -109,7 +109,7 @@ struct jit_table {
 	u16 slots[2048]; /* that are in use, if count is not more */
 };
 enum {
-	JIT_JUMPS = 4096,        /* of a user's table */
+	JIT_JUMPS = 8192,        /* of a user's table */
 	JIT_SUPER_JUMPS = 32768, /* of a supervisor's: kernels are large */
 	JIT_USER_TABLE = 2,      /* the first of users */
 	JIT_TABLES = 8,

@@ -8,14 +8,15 @@
  * flags: are they in c->af? Else only code that needs none is found. */
 static u8 *probe(struct tr *t, bool flags)
 {
-	static const u8 lea_8[] = {0x46, 0x8d, 0x1c, 0xd5, 0, 0, 0, 0}; /* lea 0(,%r10,8), %r11d */
-	static const u8 and_slot[] = {0x41, 0x81, 0xe3};                /* and $…, %r11d */
+	static const u8 mix[] = {0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x0a, /* rorx $10, %r10, %r11 */
+	                         0x47, 0x8d, 0x1c, 0xd3};            /* lea (%r11,%r10,8), %r11d */
+	static const u8 and_slot[] = {0x41, 0x81, 0xe3};             /* and $…, %r11d */
 	const struct soft_jit *j = t->c->jit;
 	bool user = t->mode == SOFT_TLB_USER;
 	u32 table = user ? 0 : low(j->tables[t->mode - 1].jumps);
 
-	_Static_assert(sizeof(struct jit_jump) == 16, "slot: rip without its lowest bit, times 16");
-	e_bytes(&t->b, lea_8, sizeof(lea_8));
+	_Static_assert(sizeof(struct jit_jump) == 16, "slot, times 16");
+	e_bytes(&t->b, mix, sizeof(mix));
 	e_bytes(&t->b, and_slot, sizeof(and_slot));
 	e32(&t->b, ((user ? JIT_JUMPS : j->tables[t->mode - 1].size) - 1) * (u32)sizeof(struct jit_jump));
 	if (user)

@@ -105,9 +105,10 @@ u32 jit_key(const struct soft_cpu *c, unsigned mode)
 	return (u32)c->jx.key[mode != SOFT_TLB_USER];
 }
 
+/* As jit_flow.c's probe() has it: so that aligned addresses use all slots. */
 static unsigned slot_of(const struct jit_table *t, u64 rip)
 {
-	return rip >> 1 & (t->size - 1);
+	return (u32)((rip >> 10) + rip * 8) >> 4 & (t->size - 1);
 }
 
 static struct jit_table *table_of(const struct soft_cpu *c, unsigned mode)
