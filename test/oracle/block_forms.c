@@ -445,6 +445,8 @@ static bool form_at(struct maker *m, const struct form *f, int base, u64 near)
 					size = o[i].size / 8;
 					write = o[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
 				}
+			if (write && m->in_function) /* there may be its return address */
+				continue;
 			choose_target(m, &e.a, size, write,
 			              near                ? near
 			              : e.a.kind == BASED ? m->value[e.a.base]

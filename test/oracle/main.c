@@ -52,12 +52,12 @@ static void on_alarm(int sig)
 	_exit(2);
 }
 
-static void watch(const struct sample *s)
+static void watch(const struct sample *s, const char *who)
 {
 	if (s->code)
 		snprintf(current, sizeof(current), "block %llu", (unsigned long long)s->number / BLOCK_CASES);
 	else
-		snprintf(current, sizeof(current), "%s, case %llu", s->form->name,
+		snprintf(current, sizeof(current), "%s, %s, case %llu", who, s->form->name,
 		         (unsigned long long)s->number);
 }
 
@@ -107,9 +107,9 @@ static void make_cases(struct stream *t, void *ctx)
 	native_init();
 	for (u64 n = r->first * BLOCK_CASES; n < (r->first + r->blocks) * BLOCK_CASES; n++) {
 		block_make(&s, &r->forms, r->seed, n, native_data());
-		watch(&s);
+		watch(&s, "natively");
 		if (n % 4096 == 0)
-			alarm(30);
+			alarm(120);
 		send_case(t, &s);
 	}
 	if (r->blocks) {
@@ -125,7 +125,7 @@ static void make_cases(struct stream *t, void *ctx)
 		fill_data(f, r->seed);
 		for (u64 n = r->first; n < r->first + r->sets; n++)
 			if (sample_make(&s, f, r->seed, n, native_data())) {
-				watch(&s);
+				watch(&s, "natively");
 				send_case(t, &s);
 			}
 		send_last(t, f);
@@ -204,7 +204,7 @@ static bool next(void *ctx, const struct sample **s)
 
 	if (r->task == r->end)
 		return false;
-	watch(&r->task->sample);
+	watch(&r->task->sample, engine_names[r->engine]);
 	guest_data_set(r->guest[r->engine], r->task->before);
 	*s = &r->task->sample;
 	return true;
@@ -234,7 +234,7 @@ static void run_engine(struct run *r, unsigned engine, struct task *from, struct
 	r->engine = engine;
 	r->task = from;
 	r->end = end;
-	alarm(60);
+	alarm(120);
 	while (r->task < r->end && guest_run(r->guest[engine], &calls) < 0) {
 		printf("BROKEN %s %s\n", engine_names[engine], current);
 		guest_free(r->guest[engine]);
