@@ -2,6 +2,7 @@
 #include "cpu/soft/jit_emit.h"
 #include "cpu/soft/jit_map.h"
 #include "cpu/soft/mmu.h"
+#include "cpu/soft/vec.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -259,7 +260,14 @@ static void give_up(struct soft_cpu *c, struct soft_cell *cell, struct soft_cell
 	if (b.full)
 		return;
 	j->used = align_up((size_t)(b.p - j->write), (size_t)16);
-	jit_map_name(j->map, stub, here(&b), "tlb");
+	if (j->map) { /* which calls libc, and code goes on with vectors as they are */
+		bool live = c->vec_live;
+
+		soft_vec_park(c);
+		jit_map_name(j->map, stub, here(&b), "tlb");
+		if (live)
+			soft_vec_unpark(c);
+	}
 	b.p = patch;
 	b.end = patch + 5;
 	e_jmp(&b, stub);
