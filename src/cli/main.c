@@ -1,5 +1,6 @@
 /* The `insula` command: a table of verbs, each of which is a program of its own. */
 #include "base/types.h"
+#include "cli/verbs.h"
 #include "vmm/vmm.h"
 
 #include <stdio.h>
@@ -14,6 +15,9 @@ static int version_main(int argc, char **argv);
 static int help_main(int argc, char **argv);
 
 static const struct verb verbs[] = {
+        {"serve", "the region: answer AWS's tools", serve_main},
+        {"env", "print shell exports for AWS's tools", env_main},
+        {"key", "make access keys", key_main},
         {"vmm", "run one virtual machine", vmm_main},
         {"version", "print the version", version_main},
         {"help", "print this text", help_main},

@@ -1,0 +1,201 @@
+#include "api/front.h"
+#include "api/query.h"
+#include "api/signature.h"
+#include "api/token.h"
+#include "api/xml.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "region/region.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const struct model *const models[] = {&model_ec2, &model_sts};
+
+/* The model of a service; Version decides between models that share a name. */
+static const struct model *model_of(const char *service, const char *version)
+{
+	const struct model *found = NULL;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(models); i++)
+		if (!strcmp(models[i]->service, service) &&
+		    (!found || (version && !strcmp(models[i]->version, version))))
+			found = models[i];
+	return found;
+}
+
+static const char *new_id(struct arena *a)
+{
+	char hex[33];
+
+	cloud_random_hex(hex, 32);
+	return arena_printf(a, "%.8s-%.4s-4%.3s-a%.3s-%.12s", hex, hex + 8, hex + 13, hex + 17, hex + 20);
+}
+
+static bool is_post_form(const struct http_request *h)
+{
+	const char *type = http_header(h, "content-type");
+
+	return !strcmp(h->method, "POST") &&
+	       (!type || !strncasecmp(type, "application/x-www-form-urlencoded", 33));
+}
+
+struct call {
+	struct front *front;
+	const struct http_request *http;
+	struct http_answer *answer;
+	struct request request;
+	struct fault fault;
+	struct form form;
+	const char *version;
+};
+
+static int authenticate(struct call *k, struct signature *s)
+{
+	struct request *r = &k->request;
+	struct access_key key;
+
+	if (signature_read(s, k->http, &k->fault) < 0)
+		return -1;
+	r->model = model_of(s->service, k->version);
+	if (!access_key_find(r->cloud, s->key_id, &key)) {
+		if (r->model && r->model->protocol == PROTOCOL_EC2)
+			return fault_set(&k->fault, "AuthFailure",
+			                 "AWS was not able to validate the provided access credentials");
+		return fault_set(&k->fault, "InvalidClientTokenId",
+		                 "The security token included in the request is invalid.");
+	}
+	if (signature_check(s, k->http, key.secret, r->now_ms / 1000, &k->fault) < 0)
+		return -1;
+	r->account = arena_strdup(r->arena, key.account);
+	r->key_id = s->key_id;
+	r->region = s->region;
+	return 0;
+}
+
+static int find_action(struct call *k, const struct signature *s, const struct action **action)
+{
+	struct request *r = &k->request;
+	const char *name = form_get(&k->form, "Action");
+
+	if (!r->model)
+		return fault_set(&k->fault, "InvalidAction",
+		                 "The service '%.64s' is not one of those offered here", s->service);
+	if (!name || !*name)
+		return fault_set(&k->fault, "MissingAction", "The request must contain the parameter Action");
+	r->action = model_action_find(r->model, name);
+	if (!r->action)
+		return fault_set(&k->fault, "InvalidAction",
+		                 "The action %.128s is not valid for this web service.", name);
+	*action = action_find(r->model->service, name);
+	return 0;
+}
+
+static int perform(struct call *k, const struct action *action)
+{
+	struct request *r = &k->request;
+	struct value *in = query_parse(r->arena, r->model, r->action, &k->form, &k->fault);
+	bool dry, again;
+
+	if (!in)
+		return -1;
+	r->in = in;
+	if (query_validate(in, &k->fault) < 0)
+		return -1;
+	if (!action)
+		return fault_set(&k->fault, "UnsupportedOperation",
+		                 "The functionality you requested is not available here: %s",
+		                 model_text(r->model, r->action->name));
+	if (region_ensure(r) < 0)
+		return -1;
+	dry = in->shape != MODEL_NONE && model_member_find(r->model, value_shape(in), "DryRun") >= 0 &&
+	      value_boolean(in, "DryRun", false);
+	r->dry_run = dry;
+	if (r->action->output != MODEL_NONE)
+		r->out = value_new(r->arena, r->model, r->action->output);
+	if (!dry) {
+		if (token_find(r, &again) < 0)
+			return -1;
+		if (again)
+			return 0;
+	}
+	if (action->fn(r) < 0)
+		return -1;
+	if (dry)
+		return fault_set(&k->fault, "DryRunOperation",
+		                 "Request would have succeeded, but DryRun flag is set.");
+	token_store(r);
+	return 0;
+}
+
+static int handle(struct call *k)
+{
+	const struct http_request *h = k->http;
+	const struct action *action = NULL;
+	struct signature s;
+
+	if (strcmp(h->method, "POST") && strcmp(h->method, "GET"))
+		return fault_set(&k->fault, "InvalidAction", "The method %.16s is not supported", h->method);
+	if (form_parse(&k->form, h->arena, h->query, strlen(h->query)) < 0 ||
+	    (is_post_form(h) && form_parse(&k->form, h->arena, h->body, h->body_length) < 0))
+		return fault_set(
+		        &k->fault, "MalformedQueryString",
+		        "The query string contains a syntax error, a zero byte, or too many parameters");
+	k->version = form_get(&k->form, "Version");
+	if (authenticate(k, &s) < 0 || find_action(k, &s, &action) < 0)
+		return -1;
+	return perform(k, action);
+}
+
+void front_begin(struct front *a)
+{
+	database_begin(a->cloud->db);
+}
+
+void front_handle(struct front *a, const struct http_request *http, struct http_answer *answer)
+{
+	struct call k = {.front = a, .http = http, .answer = answer};
+	struct request *r = &k.request;
+	u64 start = clock_monotonic_ns();
+
+	*r = (struct request){.cloud = a->cloud,
+	                      .arena = http->arena,
+	                      .fault = &k.fault,
+	                      .id = new_id(http->arena),
+	                      .now_ms = cloud_now_ms()};
+	database_mark(a->cloud->db);
+	buffer_clear(&answer->body);
+	answer->content_type = "text/xml;charset=UTF-8";
+	if (handle(&k) < 0) {
+		database_take_back(a->cloud->db);
+		answer->status = k.fault.status;
+		xml_fault(&answer->body, r->model, &k.fault, r->id);
+	} else {
+		database_release_mark(a->cloud->db);
+		answer->status = 200;
+		xml_answer(&answer->body, r->model, r->action, k.version, r->id, r->out);
+	}
+	log_info("api %s %s %s %s %d %s %llu us", http->peer ? http->peer : "-", r->region ? r->region : "-",
+	         r->action ? model_text(r->model, r->action->name) : "-", r->id, answer->status,
+	         k.fault.status ? k.fault.code : "ok",
+	         (unsigned long long)((clock_monotonic_ns() - start) / 1000));
+}
+
+int front_commit(struct front *a, struct error *e)
+{
+	return database_commit(a->cloud->db, e);
+}
+
+void front_unavailable(struct http_answer *answer)
+{
+	struct fault f;
+
+	fault_set(&f, "ServiceUnavailable",
+	          "The state of the region cannot be written now; nothing was changed");
+	buffer_clear(&answer->body);
+	answer->status = f.status;
+	answer->content_type = "text/xml;charset=UTF-8";
+	xml_fault(&answer->body, &model_ec2, &f, "00000000-0000-0000-0000-000000000000");
+}

@@ -1,0 +1,25 @@
+/*
+ * The front, apart from sockets: a request to an answer. All services are at one endpoint; which one is meant
+ * is said by the signature's credential scope (and by Version, where two share a name).
+ *
+ * Requests come in batches, each batch one transaction: front_begin(), front_handle() for each, front_commit().
+ * Answers may be sent when the commit has succeeded; if it fails, all of the batch become
+ * ServiceUnavailable, and nothing of it has happened.
+ */
+#pragma once
+
+#include "api/http.h"
+#include "region/cloud.h"
+
+struct front {
+	struct cloud *cloud;
+	bool unlimited; /* no throttling: for tests and benches */
+	struct throttle *throttle;
+};
+
+void front_begin(struct front *a);
+void front_handle(struct front *a, const struct http_request *request, struct http_answer *answer);
+/* -1: nothing of the batch has happened. */
+int front_commit(struct front *a, struct error *e);
+/* The answer of a batch that could not be committed. */
+void front_unavailable(struct http_answer *answer);

@@ -1,0 +1,273 @@
+#include "api/server.h"
+#include "base/log.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent_ssl.h>
+#include <event2/event.h>
+#include <event2/http.h>
+#include <event2/http_struct.h>
+#include <event2/keyvalq_struct.h>
+#include <event2/listener.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum { BATCH = 256 };
+
+/* A request that waits for its batch. */
+struct waiting {
+	struct evhttp_request *request;
+	struct arena arena;
+	struct http_answer answer;
+};
+
+struct server {
+	struct front *front;
+	struct event_base *base;
+	struct evhttp *http;
+	struct event *batch, *term, *interrupt;
+	SSL_CTX *tls;
+	unsigned port;
+	unsigned count;
+	struct waiting waiting[BATCH];
+};
+
+static const char *method_name(enum evhttp_cmd_type type)
+{
+	switch (type) {
+	case EVHTTP_REQ_GET:
+		return "GET";
+	case EVHTTP_REQ_POST:
+		return "POST";
+	case EVHTTP_REQ_HEAD:
+		return "HEAD";
+	case EVHTTP_REQ_PUT:
+		return "PUT";
+	case EVHTTP_REQ_DELETE:
+		return "DELETE";
+	case EVHTTP_REQ_OPTIONS:
+		return "OPTIONS";
+	default:
+		return "?";
+	}
+}
+
+/* -1: more headers than are taken. */
+static int read_request(struct waiting *w, struct http_request *out)
+{
+	const char *uri = evhttp_request_get_uri(w->request), *question = strchr(uri, '?');
+	struct evbuffer *body = evhttp_request_get_input_buffer(w->request);
+	struct evkeyval *header;
+	char *peer;
+	ev_uint16_t port;
+
+	*out = (struct http_request){.arena = &w->arena,
+	                             .method = method_name(evhttp_request_get_command(w->request))};
+	out->path = arena_text(&w->arena, uri, question ? (size_t)(question - uri) : strlen(uri));
+	out->query = question ? question + 1 : "";
+	for (header = evhttp_request_get_input_headers(w->request)->tqh_first; header;
+	     header = header->next.tqe_next) {
+		if (out->header_count == HTTP_HEADERS_MAX)
+			return -1;
+		out->headers[out->header_count++] = (struct http_header){header->key, header->value};
+	}
+	out->body_length = evbuffer_get_length(body);
+	out->body = out->body_length ? (const char *)evbuffer_pullup(body, -1) : "";
+	evhttp_connection_get_peer(evhttp_request_get_connection(w->request), &peer, &port);
+	out->peer = peer;
+	return 0;
+}
+
+static void send_answer(struct waiting *w)
+{
+	struct evkeyvalq *headers = evhttp_request_get_output_headers(w->request);
+	struct evbuffer *out = evhttp_request_get_output_buffer(w->request);
+
+	evhttp_add_header(headers, "Content-Type", w->answer.content_type);
+	evhttp_add_header(headers, "Server", "insula");
+	evbuffer_add(out, buffer_str(&w->answer.body), w->answer.body.length);
+	evhttp_send_reply(w->request, w->answer.status, NULL, NULL);
+	arena_clear(&w->arena);
+	w->request = NULL;
+}
+
+static void run_batch(evutil_socket_t fd, short what, void *ctx)
+{
+	struct server *s = ctx;
+	struct http_request request;
+	struct error e;
+
+	(void)fd, (void)what;
+	if (!s->count)
+		return;
+	front_begin(s->front);
+	for (unsigned i = 0; i < s->count; i++) {
+		struct waiting *w = &s->waiting[i];
+
+		if (read_request(w, &request) < 0) {
+			front_unavailable(&w->answer);
+			w->answer.status = 431;
+		} else {
+			front_handle(s->front, &request, &w->answer);
+		}
+	}
+	if (front_commit(s->front, &e) < 0) {
+		log_error("%s", e.text);
+		for (unsigned i = 0; i < s->count; i++)
+			front_unavailable(&s->waiting[i].answer);
+	}
+	for (unsigned i = 0; i < s->count; i++)
+		send_answer(&s->waiting[i]);
+	s->count = 0;
+}
+
+static void received(struct evhttp_request *request, void *ctx)
+{
+	struct server *s = ctx;
+
+	if (s->count == BATCH)
+		run_batch(-1, 0, s);
+	s->waiting[s->count++].request = request;
+	if (s->count == 1)
+		event_active(s->batch, EV_TIMEOUT, 0);
+}
+
+static void stop(evutil_socket_t signal_number, short what, void *ctx)
+{
+	struct server *s = ctx;
+
+	(void)signal_number, (void)what;
+	event_base_loopexit(s->base, NULL);
+}
+
+static struct bufferevent *tls_connection(struct event_base *base, void *ctx)
+{
+	return bufferevent_openssl_socket_new(base, -1, SSL_new(ctx), BUFFEREVENT_SSL_ACCEPTING,
+	                                      BEV_OPT_CLOSE_ON_FREE);
+}
+
+static int start_tls(struct server *s, const struct server_options *o, struct error *e)
+{
+	char text[256];
+
+	s->tls = SSL_CTX_new(TLS_server_method());
+	if (!s->tls)
+		return error_set(e, 0, "TLS cannot be set up");
+	SSL_CTX_set_min_proto_version(s->tls, TLS1_2_VERSION);
+	if (SSL_CTX_use_certificate_chain_file(s->tls, o->certificate) != 1) {
+		ERR_error_string_n(ERR_get_error(), text, sizeof(text));
+		return error_set(e, 0, "certificate %s: %s", o->certificate, text);
+	}
+	if (SSL_CTX_use_PrivateKey_file(s->tls, o->key, SSL_FILETYPE_PEM) != 1 ||
+	    SSL_CTX_check_private_key(s->tls) != 1) {
+		ERR_error_string_n(ERR_get_error(), text, sizeof(text));
+		return error_set(e, 0, "key %s: %s", o->key, text);
+	}
+	evhttp_set_bevcb(s->http, tls_connection, s->tls);
+	return 0;
+}
+
+static int listen_at(struct server *s, const char *where, struct error *e)
+{
+	struct sockaddr_storage at = {0};
+	struct evconnlistener *listener;
+	int length = sizeof(at);
+	socklen_t size = sizeof(at);
+
+	if (evutil_parse_sockaddr_port(where, (struct sockaddr *)&at, &length) < 0 || !strrchr(where, ':'))
+		return error_set(e, 0, "--listen %s: must be ADDRESS:PORT", where);
+	listener = evconnlistener_new_bind(s->base, NULL, NULL,
+	                                   LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE,
+	                                   1024, (struct sockaddr *)&at, length);
+	if (!listener)
+		return error_set(e, errno, "listen at %s", where);
+	if (!evhttp_bind_listener(s->http, listener)) {
+		evconnlistener_free(listener);
+		return error_set(e, 0, "listen at %s: no memory", where);
+	}
+	getsockname(evconnlistener_get_fd(listener), (struct sockaddr *)&at, &size);
+	s->port = ntohs(at.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&at)->sin6_port
+	                                         : ((struct sockaddr_in *)&at)->sin_port);
+	return 0;
+}
+
+struct server *server_new(struct front *front, const struct server_options *o, struct error *e)
+{
+	struct server *s = calloc(1, sizeof(*s));
+
+	if (!s) {
+		error_set(e, 0, "no memory for a server");
+		return NULL;
+	}
+	s->front = front;
+	s->base = event_base_new();
+	s->http = s->base ? evhttp_new(s->base) : NULL;
+	if (!s->http) {
+		error_set(e, 0, "no memory for a server");
+		server_free(s);
+		return NULL;
+	}
+	evhttp_set_max_body_size(s->http, SERVER_BODY_MAX);
+	evhttp_set_max_headers_size(s->http, SERVER_HEADERS_MAX);
+	evhttp_set_timeout(s->http, SERVER_TIMEOUT_S);
+	evhttp_set_allowed_methods(s->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD |
+	                                            EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS);
+	evhttp_set_gencb(s->http, received, s);
+	if ((o->certificate && start_tls(s, o, e) < 0) || listen_at(s, o->listen, e) < 0) {
+		server_free(s);
+		return NULL;
+	}
+	s->batch = event_new(s->base, -1, 0, run_batch, s);
+	s->term = evsignal_new(s->base, SIGTERM, stop, s);
+	s->interrupt = evsignal_new(s->base, SIGINT, stop, s);
+	event_add(s->term, NULL);
+	event_add(s->interrupt, NULL);
+	return s;
+}
+
+unsigned server_port(const struct server *s)
+{
+	return s->port;
+}
+
+struct event_base *server_base(struct server *s)
+{
+	return s->base;
+}
+
+int server_run(struct server *s, struct error *e)
+{
+	signal(SIGPIPE, SIG_IGN);
+	if (event_base_dispatch(s->base) < 0)
+		return error_set(e, errno, "event loop");
+	run_batch(-1, 0, s);
+	return 0;
+}
+
+void server_free(struct server *s)
+{
+	if (!s)
+		return;
+	for (unsigned i = 0; i < BATCH; i++) {
+		arena_release(&s->waiting[i].arena);
+		buffer_release(&s->waiting[i].answer.body);
+	}
+	if (s->batch)
+		event_free(s->batch);
+	if (s->term)
+		event_free(s->term);
+	if (s->interrupt)
+		event_free(s->interrupt);
+	if (s->http)
+		evhttp_free(s->http);
+	if (s->base)
+		event_base_free(s->base);
+	SSL_CTX_free(s->tls);
+	free(s);
+}

@@ -1,0 +1,26 @@
+/*
+ * Sockets: HTTP/1.1 with keep-alive, and TLS, on libevent. One thread; requests that are there at the same
+ * time make one batch (front.h).
+ */
+#pragma once
+
+#include "api/front.h"
+
+struct server;
+
+struct server_options {
+	const char *listen;            /* ADDR:PORT, [ADDR6]:PORT; port 0: any */
+	const char *certificate, *key; /* PEM files; NULL: no TLS */
+};
+
+enum { SERVER_BODY_MAX = 4 << 20, SERVER_HEADERS_MAX = 64 << 10, SERVER_TIMEOUT_S = 60 };
+
+struct server *server_new(struct front *front, const struct server_options *o, struct error *e);
+/* The port that it listens on. */
+unsigned server_port(const struct server *s);
+/* Runs until SIGTERM or SIGINT; requests that are being answered are finished. */
+int server_run(struct server *s, struct error *e);
+void server_free(struct server *s);
+
+/* libevent's loop, for what runs beside requests on the same thread. */
+struct event_base *server_base(struct server *s);

@@ -1,0 +1,115 @@
+#include "base/arena.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK = 16 << 10 };
+
+struct arena_chunk {
+	struct arena_chunk *older;
+	size_t size;
+	u8 bytes[] __attribute__((aligned(16)));
+};
+
+void arena_init(struct arena *a)
+{
+	*a = (struct arena){0};
+}
+
+void arena_release(struct arena *a)
+{
+	while (a->chunks) {
+		struct arena_chunk *chunk = a->chunks;
+
+		a->chunks = chunk->older;
+		free(chunk);
+	}
+	arena_init(a);
+}
+
+void arena_clear(struct arena *a)
+{
+	struct arena_chunk *keep = a->chunks;
+
+	if (!keep)
+		return;
+	if (keep->size > CHUNK) {
+		arena_release(a);
+		return;
+	}
+	a->chunks = keep->older;
+	arena_release(a);
+	keep->older = NULL;
+	a->chunks = keep;
+	a->next = keep->bytes;
+	a->end = keep->bytes + keep->size;
+}
+
+static void *grow(struct arena *a, size_t size)
+{
+	size_t room = size > CHUNK / 4 ? size : CHUNK;
+	struct arena_chunk *chunk = malloc(sizeof(*chunk) + room);
+
+	if (!chunk)
+		abort();
+	chunk->size = room;
+	if (room != CHUNK && a->chunks) { /* a big one goes behind: what is open stays so */
+		chunk->older = a->chunks->older;
+		a->chunks->older = chunk;
+		return chunk->bytes;
+	}
+	chunk->older = a->chunks;
+	a->chunks = chunk;
+	a->next = chunk->bytes + size;
+	a->end = chunk->bytes + room;
+	return chunk->bytes;
+}
+
+void *arena_alloc(struct arena *a, size_t size)
+{
+	void *p;
+
+	size = align_up(size, (size_t)8);
+	a->size += size;
+	if ((size_t)(a->end - a->next) >= size) {
+		p = a->next;
+		a->next += size;
+	} else {
+		p = grow(a, size);
+	}
+	return memset(p, 0, size);
+}
+
+char *arena_text(struct arena *a, const char *text, size_t length)
+{
+	char *copy = arena_alloc(a, length + 1);
+
+	if (length)
+		memcpy(copy, text, length);
+	return copy;
+}
+
+char *arena_strdup(struct arena *a, const char *text)
+{
+	return arena_text(a, text, strlen(text));
+}
+
+char *arena_printf(struct arena *a, const char *format, ...)
+{
+	va_list args, again;
+	int length;
+	char *text;
+
+	va_start(args, format);
+	va_copy(again, args);
+	length = vsnprintf(NULL, 0, format, args);
+	va_end(args);
+	if (length < 0)
+		abort();
+	text = arena_alloc(a, (size_t)length + 1);
+	vsnprintf(text, (size_t)length + 1, format, again);
+	va_end(again);
+	return text;
+}

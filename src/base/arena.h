@@ -1,0 +1,26 @@
+/*
+ * Memory that is given back all at once: what a request needs while it is answered. Not for several threads
+ * at a time. Running out of memory ends the process: what is asked for is bounded by whoever reads requests.
+ */
+#pragma once
+
+#include "base/types.h"
+
+struct arena_chunk;
+struct arena {
+	struct arena_chunk *chunks;
+	u8 *next, *end;
+	size_t size; /* bytes handed out */
+};
+
+void arena_init(struct arena *a);
+/* Forgets all, keeps one chunk for what comes next. */
+void arena_clear(struct arena *a);
+void arena_release(struct arena *a);
+
+/* Zeroed, aligned to 8 bytes; never NULL. */
+void *arena_alloc(struct arena *a, size_t size);
+/* A copy with a zero byte behind it. */
+char *arena_text(struct arena *a, const char *text, size_t length);
+char *arena_strdup(struct arena *a, const char *text);
+char *arena_printf(struct arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -1,0 +1,98 @@
+/* insula serve: the region. */
+#include "api/server.h"
+#include "base/log.h"
+#include "cli/place.h"
+#include "cli/verbs.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+        "usage: insula serve [OPTION]...\n\n"
+        "The region: answers AWS's tools at one endpoint.\n\n"
+        "  --data DIR            where state lives (default /var/lib/insula for root)\n"
+        "  --listen ADDR:PORT    (default 127.0.0.1:8773)\n"
+        "  --database URL        sqlite:PATH (default sqlite:DIR/region.db)\n"
+        "  --regions LIST        offer only these, separated by commas (default: any name)\n"
+        "  --account NUMBER      the account's twelve digits (default 123456789012)\n"
+        "  --tls-certificate FILE --tls-key FILE   serve https\n"
+        "  --verbose             a line of log for each request\n";
+
+int serve_main(int argc, char **argv)
+{
+	static const struct option longs[] = {
+	        {"data", required_argument, 0, 'd'},     {"listen", required_argument, 0, 'l'},
+	        {"database", required_argument, 0, 'b'}, {"regions", required_argument, 0, 'r'},
+	        {"account", required_argument, 0, 'a'},  {"tls-certificate", required_argument, 0, 'c'},
+	        {"tls-key", required_argument, 0, 'k'},  {"verbose", no_argument, 0, 'v'},
+	        {"help", no_argument, 0, 'h'},           {0}};
+	char place[4096];
+	struct cloud_options cloud_options = {.data = place_default(place, sizeof(place))};
+	struct server_options options = {.listen = "127.0.0.1:8773"};
+	struct server *server;
+	struct cloud cloud;
+	struct front api = {.cloud = &cloud};
+	struct error e;
+	int option, status = 0;
+
+	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+		switch (option) {
+		case 'd':
+			cloud_options.data = optarg;
+			break;
+		case 'l':
+			options.listen = optarg;
+			break;
+		case 'b':
+			cloud_options.database = optarg;
+			break;
+		case 'r':
+			cloud_options.regions = optarg;
+			break;
+		case 'a':
+			cloud_options.account = optarg;
+			break;
+		case 'c':
+			options.certificate = optarg;
+			break;
+		case 'k':
+			options.key = optarg;
+			break;
+		case 'v':
+			log_set_level(LOG_INFO);
+			break;
+		case 'h':
+			return fputs(help, stdout) < 0 || fflush(stdout);
+		default:
+			return 2;
+		}
+	}
+	if (optind < argc || !options.certificate != !options.key) {
+		fprintf(stderr, "insula serve: %s\n",
+		        optind < argc ? "takes no arguments (see 'insula serve --help')"
+		                      : "--tls-certificate and --tls-key go together");
+		return 2;
+	}
+	if (cloud_open(&cloud, &cloud_options, &e) < 0) {
+		fprintf(stderr, "insula serve: %s\n", e.text);
+		return 1;
+	}
+	server = server_new(&api, &options, &e);
+	if (!server) {
+		fprintf(stderr, "insula serve: %s\n", e.text);
+		cloud_close(&cloud);
+		return 1;
+	}
+	printf("insula: serving at %s://%.*s:%u\n", options.certificate ? "https" : "http",
+	       (int)(strrchr(options.listen, ':') - options.listen), options.listen, server_port(server));
+	fflush(stdout);
+	if (server_run(server, &e) < 0) {
+		fprintf(stderr, "insula serve: %s\n", e.text);
+		status = 1;
+	}
+	server_free(server);
+	cloud_close(&cloud);
+	return status;
+}

@@ -1,0 +1,46 @@
+/*
+ * The cloud: all regions that one `insula serve` has, with their state. One thread uses it.
+ */
+#pragma once
+
+#include "region/database.h"
+
+struct cloud {
+	struct database *db;
+	const char *data;    /* folder */
+	const char *regions; /* names that are offered, separated by commas; NULL: any */
+	char account[13];
+	s64 seq; /* of the newest resource */
+};
+
+struct cloud_options {
+	const char *data, *database; /* database: URL, NULL for DATA/region.db */
+	const char *regions;
+	const char *account; /* NULL: 123456789012, or what it was */
+};
+
+/* Opens or makes DATA. Fails if another process serves it. */
+int cloud_open(struct cloud *c, const struct cloud_options *o, struct error *e);
+void cloud_close(struct cloud *c);
+
+/* Settings of the whole cloud. The value is good until the next query; NULL: not set. */
+const char *cloud_setting(struct cloud *c, const char *name);
+void cloud_set(struct cloud *c, const char *name, const char *value);
+
+/* ---- access keys ---- */
+
+struct access_key {
+	char id[129], secret[129], account[13];
+};
+/* False: there is none of that id. */
+bool access_key_find(struct cloud *c, const char *id, struct access_key *key);
+/* The oldest, which was made at the first start. */
+bool access_key_first(struct cloud *c, struct access_key *key);
+/* id or secret NULL: made up. -1: the id is taken, or either is not what AWS's tools accept. */
+int access_key_create(struct cloud *c, const char *id, const char *secret, struct access_key *key,
+                      struct error *e);
+
+/* Now, in milliseconds since 1970. */
+s64 cloud_now_ms(void);
+/* n random lower-case hexadecimal digits, and a zero byte. */
+void cloud_random_hex(char *out, unsigned n);

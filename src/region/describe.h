@@ -1,0 +1,23 @@
+/*
+ * What all Describe actions have in common: ids, names, filters, pages.
+ */
+#pragma once
+
+#include "region/resource.h"
+
+struct describe {
+	const struct resource_kind *kind;
+	const char *list;              /* member of the output: "Vpcs" */
+	const char *ids;               /* member of the input, NULL if it has none: "VpcIds" */
+	const char *names, *name_path; /* the same by name: "KeyNames", "KeyName" */
+	const char *name_not_found;    /* code: "InvalidKeyPair.NotFound" */
+	/* Optional: false leaves it out. */
+	bool (*accept)(struct request *r, const struct resource *res);
+};
+
+int describe_run(struct request *r, const struct describe *d);
+
+/* Pages for those who list something else: how many items at most (0: all), and where to begin (the number
+ * that describe_next() was given). -1: MaxResults or NextToken are invalid. */
+int describe_page(struct request *r, unsigned *most, s64 *after);
+void describe_next(struct request *r, s64 last);
