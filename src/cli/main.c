@@ -1,6 +1,7 @@
 /* The `insula` command: a table of verbs, each of which is a program of its own. */
 #include "base/types.h"
 #include "cli/verbs.h"
+#include "host/keeper.h"
 #include "vmm/vmm.h"
 
 #include <stdio.h>
@@ -18,6 +19,7 @@ static const struct verb verbs[] = {
         {"serve", "the region: answer AWS's tools", serve_main},
         {"env", "print shell exports for AWS's tools", env_main},
         {"key", "make access keys", key_main},
+        {"keep", "run one machine of a region (serve starts it)", keeper_main},
         {"vmm", "run one virtual machine", vmm_main},
         {"version", "print the version", version_main},
         {"help", "print this text", help_main},

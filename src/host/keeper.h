@@ -1,0 +1,24 @@
+/*
+ * `insula keep DIR`: the process beside each machine of a host. It is the parent of the machine's `insula
+ * vmm`, holds its serial line, and writes down how it ended; so `insula serve` can stop, be killed or be
+ * replaced, and machines go on. A keeper that dies takes its machine with it.
+ *
+ * In DIR (made by machine.h):
+ *   command       what to run: arguments, each ended by a zero byte
+ *   keeper        pid and start time of the keeper, while there is one
+ *   vmm.sock      control socket of the VMM
+ *   console.sock  serial line, for any number of clients; all see the output, all may type
+ *   console.log   output of this boot and earlier ones; older: console.log.1 … .3
+ *   vmm.log       what the VMM says on standard error
+ *   ended         how the last run ended: "exit N" or "signal N", and the time
+ */
+#pragma once
+
+enum {
+	KEEPER_LOG_SIZE = 4 << 20, /* bytes of console.log before it is put aside */
+	KEEPER_LOGS = 3,
+	KEEPER_CLIENTS = 16,
+};
+
+/* argv: "keep", DIR. Returns when the machine has ended. */
+int keeper_main(int argc, char **argv);

@@ -1,0 +1,303 @@
+#include "host/machine.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int open_dir(const char *dir, struct error *e)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? error_set(e, errno, "open %s", dir) : fd;
+}
+
+/* ---- what to run ---- */
+
+struct words {
+	char *bytes;
+	size_t length, room;
+};
+
+static int __attribute__((format(printf, 2, 3))) word(struct words *w, const char *format, ...)
+{
+	va_list args, again;
+	int n;
+
+	va_start(args, format);
+	va_copy(again, args);
+	n = vsnprintf(NULL, 0, format, args);
+	va_end(args);
+	if (n >= 0 && w->length + (size_t)n + 1 > w->room) {
+		size_t room = 2 * (w->length + (size_t)n + 1);
+		char *more = realloc(w->bytes, room);
+
+		if (more) {
+			w->bytes = more;
+			w->room = room;
+		} else {
+			n = -1;
+		}
+	}
+	if (n >= 0) {
+		vsnprintf(w->bytes + w->length, (size_t)n + 1, format, again);
+		w->length += (size_t)n + 1;
+	}
+	va_end(again);
+	return n < 0 ? -1 : 0;
+}
+
+static int write_words(const char *dir, const struct words *w, struct error *e)
+{
+	int fd, at = open_dir(dir, e), result = 0;
+
+	if (at < 0)
+		return -1;
+	fd = openat(at, "command.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0 || write(fd, w->bytes, w->length) != (ssize_t)w->length || fsync(fd) < 0 ||
+	    renameat(at, "command.new", at, "command") < 0)
+		result = error_set(e, errno, "write %s/command", dir);
+	if (fd >= 0)
+		close(fd);
+	close(at);
+	return result;
+}
+
+int machine_write(const char *dir, const struct machine_spec *spec, struct error *e)
+{
+	struct words w = {0};
+	int result = 0;
+
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+		return error_set(e, errno, "create %s", dir);
+	result |= word(&w, "/proc/self/exe") | word(&w, "vmm");
+	result |= word(&w, "--cpus") | word(&w, "%u", spec->cpus);
+	result |= word(&w, "--memory") | word(&w, "%uM", spec->memory_mib);
+	if (spec->kernel)
+		result |= word(&w, "--kernel") | word(&w, "%s", spec->kernel);
+	if (spec->firmware)
+		result |= word(&w, "--firmware") | word(&w, "%s", spec->firmware);
+	if (spec->initrd)
+		result |= word(&w, "--initrd") | word(&w, "%s", spec->initrd);
+	if (spec->cmdline)
+		result |= word(&w, "--cmdline") | word(&w, "%s", spec->cmdline);
+	for (unsigned i = 0; i < spec->disk_count; i++)
+		result |= word(&w, "--disk") |
+		          word(&w, "path=%s,type=nvme,id=%s%s", spec->disks[i].path, spec->disks[i].id,
+		               spec->disks[i].readonly ? ",readonly" : "");
+	for (unsigned i = 0; i < spec->tap_count; i++)
+		result |= word(&w, "--net") | word(&w, "%s", spec->taps[i]);
+	result |= word(&w, "--serial") | word(&w, "stdio") | word(&w, "--api") | word(&w, "vmm.sock");
+	result = result ? error_set(e, ENOMEM, "write %s/command", dir) : write_words(dir, &w, e);
+	free(w.bytes);
+	return result;
+}
+
+/* ---- state ---- */
+
+static int read_small(int at, const char *name, char *buf, size_t size)
+{
+	int fd = openat(at, name, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -1;
+	n = read(fd, buf, size - 1);
+	close(fd);
+	buf[n > 0 ? n : 0] = 0;
+	return n > 0 ? 0 : -1;
+}
+
+/* Is pid the process that started then? */
+static bool is_alive(int pid, unsigned long long started)
+{
+	unsigned long long value = 0;
+	char path[64], text[2048], *p;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	if (fgets(text, sizeof(text), file) && (p = strrchr(text, ')')) && p[2] != 'Z')
+		sscanf(p + 1,
+		       "%*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu",
+		       &value);
+	fclose(file);
+	return value == started;
+}
+
+int machine_state(const char *dir, struct machine_state *state, struct error *e)
+{
+	unsigned long long started, at;
+	char text[256], how[16];
+	int fd = open_dir(dir, e);
+
+	*state = (struct machine_state){MACHINE_NONE};
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -1;
+	if (read_small(fd, "keeper", text, sizeof(text)) == 0 &&
+	    sscanf(text, "%d %llu %d", &state->keeper, &started, &state->vmm) == 3)
+		state->status = is_alive(state->keeper, started) ? MACHINE_RUNNING : MACHINE_LOST;
+	/* `ended` last: a keeper that was alive a moment ago may have written it. */
+	if (state->status != MACHINE_RUNNING && read_small(fd, "ended", text, sizeof(text)) == 0 &&
+	    sscanf(text, "%15s %d %llu", how, &state->code, &at) == 3) {
+		state->status = MACHINE_ENDED;
+		state->by_signal = !strcmp(how, "signal");
+		state->at_ms = (s64)at;
+	}
+	close(fd);
+	return 0;
+}
+
+/* ---- life ---- */
+
+int machine_start(const char *dir, struct error *e)
+{
+	struct machine_state state;
+	int ready[2], at;
+	char byte;
+	pid_t pid;
+
+	if (machine_state(dir, &state, e) < 0)
+		return -1;
+	if (state.status == MACHINE_RUNNING)
+		return 0;
+	at = open_dir(dir, e);
+	if (at < 0)
+		return -1;
+	unlinkat(at, "keeper", 0);
+	unlinkat(at, "ended", 0);
+	close(at);
+	if (pipe2(ready, O_CLOEXEC) < 0)
+		return error_set(e, errno, "start %s", dir);
+	/* Twice, so that the keeper is nobody's child and a session of its own. */
+	pid = fork();
+	if (pid == 0) {
+		int null = open("/dev/null", O_RDWR | O_CLOEXEC), log;
+		char path[4200];
+
+		setsid();
+		if (fork())
+			_exit(0);
+		snprintf(path, sizeof(path), "%s/keeper.log", dir);
+		log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+		dup2(null, 0);
+		dup2(log >= 0 ? log : null, 1);
+		dup2(log >= 0 ? log : null, 2);
+		execl("/proc/self/exe", "insula", "keep", dir, NULL);
+		_exit(127);
+	}
+	close(ready[1]);
+	if (pid < 0) {
+		close(ready[0]);
+		return error_set(e, errno, "start %s", dir);
+	}
+	waitpid(pid, NULL, 0);
+	/* End of file: the keeper's exec() has closed its end, or there is no keeper. */
+	while (read(ready[0], &byte, 1) < 0 && errno == EINTR)
+		;
+	close(ready[0]);
+	return 0;
+}
+
+static int connect_to(const char *dir, const char *name, struct error *e)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	int where = open_dir(dir, e), fd;
+
+	if (where < 0)
+		return -1;
+	/* Through /proc: a path in a data folder may be longer than a socket's address. */
+	snprintf(at.sun_path, sizeof(at.sun_path), "/proc/self/fd/%d/%s", where, name);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&at, sizeof(at)) < 0) {
+		error_set(e, errno, "connect to %s/%s", dir, name);
+		if (fd >= 0)
+			close(fd);
+		fd = -1;
+	}
+	close(where);
+	return fd;
+}
+
+int machine_console(const char *dir, struct error *e)
+{
+	return connect_to(dir, "console.sock", e);
+}
+
+int machine_press_power(const char *dir, struct error *e)
+{
+	static const char request[] =
+	        "PUT /actions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+	        "Content-Length: 33\r\nConnection: close\r\n\r\n"
+	        "{\"action_type\":\"SendCtrlAltDel\"}\n";
+	struct timeval limit = {.tv_sec = 5};
+	int fd = connect_to(dir, "vmm.sock", e), status = 0;
+	char text[512];
+	ssize_t n;
+
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	n = send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL);
+	n = n < 0 ? -1 : recv(fd, text, sizeof(text) - 1, 0);
+	close(fd);
+	if (n > 0) {
+		text[n] = 0;
+		sscanf(text, "HTTP/1.%*d %d", &status);
+	}
+	return status / 100 == 2
+	               ? 0
+	               : error_set(e, 0, "%s: the power button was not pressed (status %d)", dir, status);
+}
+
+int machine_kill(const char *dir, struct error *e)
+{
+	struct machine_state state;
+
+	if (machine_state(dir, &state, e) < 0)
+		return -1;
+	if (state.status == MACHINE_RUNNING && kill(state.keeper, SIGTERM) < 0 && errno != ESRCH)
+		return error_set(e, errno, "end %s", dir);
+	return 0;
+}
+
+int machine_watch(const char *dir)
+{
+	struct machine_state state;
+	struct error e;
+
+	if (machine_state(dir, &state, &e) < 0 || state.status != MACHINE_RUNNING)
+		return -1;
+	return (int)syscall(SYS_pidfd_open, state.keeper, 0);
+}
+
+int machine_remove(const char *dir, struct error *e)
+{
+	int at = open_dir(dir, e);
+	struct dirent *entry;
+	DIR *list;
+
+	if (at < 0)
+		return errno == ENOENT ? 0 : -1;
+	list = fdopendir(at);
+	while (list && (entry = readdir(list)))
+		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+			unlinkat(at, entry->d_name, 0);
+	if (list)
+		closedir(list);
+	if (rmdir(dir) < 0 && errno != ENOENT)
+		return error_set(e, errno, "remove %s", dir);
+	return 0;
+}
