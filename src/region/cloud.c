@@ -153,7 +153,6 @@ static int first_start(struct cloud *c, const struct cloud_options *o, struct er
 {
 	struct access_key key;
 	const char *account;
-	struct query *q;
 
 	database_begin(c->db);
 	account = o->account ? o->account : cloud_setting(c, "account");
@@ -163,9 +162,6 @@ static int first_start(struct cloud *c, const struct cloud_options *o, struct er
 		database_rollback(c->db);
 		return -1;
 	}
-	q = database_query(c->db, "SELECT MAX(seq) FROM resource");
-	c->seq = query_row(q) ? query_column_integer(q, 0) : 0;
-	query_end(q);
 	return database_commit(c->db, e);
 }
 

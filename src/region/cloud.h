@@ -10,7 +10,7 @@ struct cloud {
 	const char *data;    /* folder */
 	const char *regions; /* names that are offered, separated by commas; NULL: any */
 	char account[13];
-	s64 seq; /* of the newest resource */
+	bool wake; /* something is to be done in the world when the transaction is committed */
 };
 
 struct cloud_options {

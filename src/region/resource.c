@@ -45,6 +45,16 @@ unsigned resource_shape(const struct model *m, const struct resource_kind *kind)
 	return 0;
 }
 
+static s64 next_seq(struct request *r)
+{
+	struct query *q = database_query(r->cloud->db, "UPDATE counter SET value = value + 1 "
+	                                               "WHERE name = 'seq' RETURNING value");
+	s64 seq = query_row(q) ? query_column_integer(q, 0) : 0;
+
+	query_run(q);
+	return seq;
+}
+
 struct resource *resource_new(struct request *r, const struct resource_kind *kind)
 {
 	struct resource *res = arena_alloc(r->arena, sizeof(*res));
@@ -57,7 +67,7 @@ struct resource *resource_new(struct request *r, const struct resource_kind *kin
 	                         .state = "",
 	                         .doc = value_new(r->arena, r->model, resource_shape(r->model, kind)),
 	                         .created_ms = r->now_ms,
-	                         .seq = ++r->cloud->seq};
+	                         .seq = next_seq(r)};
 	value_set_string(res->doc, kind->id, res->id);
 	if (model_member_find(r->model, value_shape(res->doc), "OwnerId") >= 0)
 		value_set_string(res->doc, "OwnerId", r->account);

@@ -21,5 +21,23 @@ const char *const schema_steps[] = {
         "CREATE TABLE client_token (account TEXT NOT NULL, region TEXT NOT NULL, action TEXT NOT NULL,"
         " token TEXT NOT NULL, digest TEXT NOT NULL, answer TEXT NOT NULL, created BIGINT NOT NULL,"
         " PRIMARY KEY (account, region, action, token));",
+
+        /* machine: what stands behind an instance. wanted and is: running, stopped, terminated; is also
+         * pending, stopping, shutting-down. attributes: a document of shape InstanceAttribute. */
+        "CREATE TABLE counter (name TEXT PRIMARY KEY, value BIGINT NOT NULL);"
+        "INSERT INTO counter VALUES ('seq', 0);"
+        "CREATE TABLE host (id TEXT PRIMARY KEY, zone TEXT NOT NULL, simulated BIGINT NOT NULL,"
+        " state TEXT NOT NULL, vcpus BIGINT NOT NULL, memory BIGINT NOT NULL, used_vcpus BIGINT NOT NULL,"
+        " used_memory BIGINT NOT NULL, seen BIGINT NOT NULL);"
+        "CREATE INDEX host_by_zone ON host (zone, state);"
+        "CREATE TABLE machine (instance TEXT PRIMARY KEY, account TEXT NOT NULL, region TEXT NOT NULL,"
+        " host TEXT NOT NULL, vcpus BIGINT NOT NULL, memory BIGINT NOT NULL, reservation TEXT NOT NULL,"
+        " placement_group TEXT NOT NULL, wanted TEXT NOT NULL, status TEXT NOT NULL, deadline BIGINT NOT "
+        "NULL,"
+        " attributes TEXT NOT NULL, kernel TEXT NOT NULL, initrd TEXT NOT NULL, disk TEXT NOT NULL,"
+        " cmdline TEXT NOT NULL);"
+        "CREATE INDEX machine_by_status ON machine (host, status, wanted);"
+        "CREATE TABLE machine_image (id TEXT PRIMARY KEY, kernel TEXT NOT NULL, initrd TEXT NOT NULL,"
+        " disk TEXT NOT NULL, cmdline TEXT NOT NULL);",
 };
 const unsigned schema_steps_count = sizeof(schema_steps) / sizeof(schema_steps[0]);

@@ -1,0 +1,205 @@
+#include "region/image.h"
+#include "model/scalar.h"
+#include "region/describe.h"
+#include "region/filter.h"
+#include "region/tag.h"
+
+#include <string.h>
+
+static const char *const filters[] = {"state",        "State",    "is-public", "Public", "architecture",
+                                      "Architecture", "owner-id", "OwnerId",   NULL};
+
+RESOURCE_KIND(image_kind) = {
+        .name = "image",
+        .prefix = "ami-",
+        .shape = "Image",
+        .id = "ImageId",
+        .noun = "AMIID",
+        .filters = filters,
+};
+
+/* The place of shared images among resources. */
+static struct request shared(const struct request *r)
+{
+	struct request s = *r;
+
+	s.account = "insula";
+	s.region = "*";
+	return s;
+}
+
+struct resource *image_get(struct request *r, const char *id, struct image_source *source)
+{
+	struct request all = shared(r);
+	struct resource *image = NULL;
+	struct query *q;
+
+	if (resource_id_valid(image_kind.prefix, id))
+		image = resource_find(&all, &image_kind, id);
+	if (!image)
+		image = resource_get(r, &image_kind, id);
+	if (!image || !source)
+		return image;
+	*source = (struct image_source){"", "", "", ""};
+	q = query_text(database_query(r->cloud->db, "SELECT kernel, initrd, disk, cmdline FROM machine_image "
+	                                            "WHERE id = $1"),
+	               id);
+	if (query_row(q))
+		*source = (struct image_source){arena_strdup(r->arena, query_column_text(q, 0)),
+		                                arena_strdup(r->arena, query_column_text(q, 1)),
+		                                arena_strdup(r->arena, query_column_text(q, 2)),
+		                                arena_strdup(r->arena, query_column_text(q, 3))};
+	query_end(q);
+	return image;
+}
+
+static void set_source(struct request *r, const char *id, const struct image_source *source)
+{
+	struct query *q =
+	        database_query(r->cloud->db, "INSERT INTO machine_image VALUES ($1, $2, $3, $4, $5) "
+	                                     "ON CONFLICT (id) DO UPDATE SET kernel = $2, "
+	                                     "initrd = $3, disk = $4, cmdline = $5");
+
+	query_text(query_text(q, id), source->kernel);
+	query_text(query_text(q, source->initrd), source->disk);
+	query_run(query_text(q, source->cmdline));
+}
+
+static struct resource *new_image(struct request *r, const char *name, const char *description)
+{
+	struct resource *image = resource_new(r, &image_kind);
+	struct buffer b = {0};
+
+	scalar_write_time(&b, r->now_ms);
+	value_set_string(image->doc, "CreationDate", buffer_str(&b));
+	buffer_release(&b);
+	value_set_string(image->doc, "Name", name);
+	value_set_string(image->doc, "Description", description);
+	value_set_string(image->doc, "ImageLocation", arena_printf(r->arena, "%s/%s", r->account, name));
+	value_set_string(image->doc, "State", "available");
+	value_set_string(image->doc, "ImageType", "machine");
+	value_set_string(image->doc, "Architecture", "x86_64");
+	value_set_string(image->doc, "PlatformDetails", "Linux/UNIX");
+	value_set_string(image->doc, "UsageOperation", "RunInstances");
+	value_set_string(image->doc, "VirtualizationType", "hvm");
+	value_set_string(image->doc, "Hypervisor", "xen");
+	value_set_string(image->doc, "RootDeviceType", "ebs");
+	value_set_string(image->doc, "RootDeviceName", "/dev/xvda");
+	value_set_boolean(image->doc, "EnaSupport", true);
+	value_set_boolean(image->doc, "Public", false);
+	value_open(image->doc, "BlockDeviceMappings");
+	value_open(image->doc, "ProductCodes");
+	return image;
+}
+
+const char *image_share(struct request *r, const char *name, const char *description,
+                        const struct image_source *source)
+{
+	struct request all = shared(r);
+	struct resource *image = resource_lookup(&all, &image_kind, "Name", name);
+
+	if (!image) {
+		image = new_image(&all, name, description);
+		value_set_string(image->doc, "OwnerId", r->cloud->account);
+		value_set_string(image->doc, "ImageOwnerAlias", "insula");
+		value_set_string(image->doc, "ImageLocation", arena_printf(r->arena, "insula/%s", name));
+		value_set_boolean(image->doc, "Public", true);
+		resource_insert(&all, image);
+	}
+	set_source(r, image->id, source);
+	return image->id;
+}
+
+/* ---- actions ---- */
+
+struct listing {
+	struct request *request;
+	const struct filter *filter;
+	struct value *list;
+};
+
+/* Owners: "self", an account, an alias. */
+static bool owned_by(struct request *r, const struct value *doc, const struct value *owners)
+{
+	const char *alias = value_string(doc, "ImageOwnerAlias"), *owner = value_string(doc, "OwnerId");
+
+	for (unsigned i = 0; i < value_count(owners); i++) {
+		const char *text = value_item(owners, i)->text;
+
+		if (!strcmp(text, owner) || (alias && !strcmp(text, alias)) ||
+		    (!strcmp(text, "self") && !strcmp(owner, r->account)))
+			return true;
+	}
+	return !value_count(owners);
+}
+
+static bool visit(void *ctx, struct resource *res)
+{
+	struct listing *l = ctx;
+
+	if (owned_by(l->request, res->doc, value_get(l->request->in, "Owners")) &&
+	    filter_match(l->filter, res->doc))
+		value_append_value(l->list, value_copy(l->request->arena, res->doc));
+	return true;
+}
+
+ACTION(ec2, DescribeImages)
+{
+	const struct value *ids = value_get(r->in, "ImageIds");
+	struct listing l = {.request = r, .list = value_open(r->out, "Images")};
+	struct request all = shared(r);
+	struct filter *filter;
+
+	if (filter_read(r, &image_kind, &filter) < 0)
+		return -1;
+	l.filter = filter;
+	for (unsigned i = 0; i < value_count(ids); i++) {
+		struct resource *image = image_get(r, value_item(ids, i)->text, NULL);
+
+		if (!image)
+			return -1;
+		visit(&l, image);
+	}
+	if (!value_count(ids)) {
+		resource_each(&all, &image_kind, NULL, 0, visit, &l);
+		resource_each(r, &image_kind, NULL, 0, visit, &l);
+	}
+	return 0;
+}
+
+ACTION(ec2, DeregisterImage)
+{
+	struct resource *image = image_get(r, value_string(r->in, "ImageId"), NULL);
+
+	if (!image)
+		return -1;
+	if (value_boolean(image->doc, "Public", false))
+		return request_fail(r, "AuthFailure", "Not authorized for image:%s: it belongs to the region",
+		                    image->id);
+	resource_delete(r, image);
+	query_run(query_text(database_query(r->cloud->db, "DELETE FROM machine_image WHERE id = $1"),
+	                     image->id));
+	return 0;
+}
+
+ACTION(ec2, CopyImage)
+{
+	struct image_source source;
+	struct request from = *r;
+	struct resource *image, *copy;
+
+	from.region = value_string(r->in, "SourceRegion");
+	image = image_get(&from, value_string(r->in, "SourceImageId"), &source);
+	if (!image)
+		return -1;
+	if (value_boolean(r->in, "Encrypted", false))
+		return request_fail(r, "UnsupportedOperation", "Encrypted images are not offered here yet");
+	if (resource_lookup(r, &image_kind, "Name", value_string(r->in, "Name")))
+		return request_fail(r, "InvalidAMIName.Duplicate", "AMI name %s is already in use",
+		                    value_string(r->in, "Name"));
+	copy = new_image(r, value_string(r->in, "Name"), value_string(r->in, "Description"));
+	resource_insert(r, copy);
+	set_source(r, copy->id, &source);
+	value_set_string(r->out, "ImageId", copy->id);
+	return 0;
+}

@@ -1,0 +1,21 @@
+/*
+ * Machine images. Those that `insula image` makes or imports are seen in every region; others belong to their
+ * account and region.
+ */
+#pragma once
+
+#include "region/resource.h"
+
+extern const struct resource_kind image_kind;
+
+/* Where an image's bytes are; texts may be "". */
+struct image_source {
+	const char *kernel, *initrd, *disk, *cmdline;
+};
+
+/* Own or shared; NULL with a fault: InvalidAMIID.Malformed, .NotFound, .Unavailable. */
+struct resource *image_get(struct request *r, const char *id, struct image_source *source);
+
+/* Registers a shared image, or replaces the one of that name. Returns its id. */
+const char *image_share(struct request *r, const char *name, const char *description,
+                        const struct image_source *source);
