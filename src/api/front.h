@@ -2,8 +2,8 @@
  * The front, apart from sockets: a request to an answer. All services are at one endpoint; which one is meant
  * is said by the signature's credential scope (and by Version, where two share a name).
  *
- * Requests come in batches, each batch one transaction: front_begin(), front_handle() for each, front_commit().
- * Answers may be sent when the commit has succeeded; if it fails, all of the batch become
+ * Requests come in batches, each batch one transaction: front_begin(), front_handle() for each,
+ * front_commit(). Answers may be sent when the commit has succeeded; if it fails, all of the batch become
  * ServiceUnavailable, and nothing of it has happened.
  */
 #pragma once

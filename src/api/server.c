@@ -31,7 +31,9 @@ struct server {
 	struct front *front;
 	struct event_base *base;
 	struct evhttp *http;
-	struct event *batch, *term, *interrupt;
+	struct event *batch, *term, *interrupt, *every;
+	void (*every_fn)(void *ctx);
+	void *every_ctx;
 	SSL_CTX *tls;
 	unsigned port;
 	unsigned count;
@@ -125,6 +127,8 @@ static void run_batch(evutil_socket_t fd, short what, void *ctx)
 	for (unsigned i = 0; i < s->count; i++)
 		send_answer(&s->waiting[i]);
 	s->count = 0;
+	if (s->every && s->front->cloud->wake)
+		event_active(s->every, EV_TIMEOUT, 0);
 }
 
 static void received(struct evhttp_request *request, void *ctx)
@@ -236,9 +240,23 @@ unsigned server_port(const struct server *s)
 	return s->port;
 }
 
-struct event_base *server_base(struct server *s)
+static void run_every(evutil_socket_t fd, short what, void *ctx)
 {
-	return s->base;
+	struct server *s = ctx;
+
+	(void)fd, (void)what;
+	s->every_fn(s->every_ctx);
+}
+
+void server_every(struct server *s, unsigned ms, void (*fn)(void *ctx), void *ctx)
+{
+	const struct timeval period = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+	s->every_fn = fn;
+	s->every_ctx = ctx;
+	s->every = event_new(s->base, -1, EV_PERSIST, run_every, s);
+	event_add(s->every, &period);
+	event_active(s->every, EV_TIMEOUT, 0);
 }
 
 int server_run(struct server *s, struct error *e)
@@ -258,6 +276,8 @@ void server_free(struct server *s)
 		arena_release(&s->waiting[i].arena);
 		buffer_release(&s->waiting[i].answer.body);
 	}
+	if (s->every)
+		event_free(s->every);
 	if (s->batch)
 		event_free(s->batch);
 	if (s->term)

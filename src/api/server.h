@@ -22,5 +22,6 @@ unsigned server_port(const struct server *s);
 int server_run(struct server *s, struct error *e);
 void server_free(struct server *s);
 
-/* libevent's loop, for what runs beside requests on the same thread. */
-struct event_base *server_base(struct server *s);
+/* fn(ctx) every so many milliseconds, and behind each batch that has something done in the world
+ * (cloud.wake), on the same thread, between batches. */
+void server_every(struct server *s, unsigned ms, void (*fn)(void *ctx), void *ctx);

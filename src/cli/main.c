@@ -19,6 +19,7 @@ static const struct verb verbs[] = {
         {"serve", "the region: answer AWS's tools", serve_main},
         {"env", "print shell exports for AWS's tools", env_main},
         {"key", "make access keys", key_main},
+        {"image", "make machine images", image_main},
         {"keep", "run one machine of a region (serve starts it)", keeper_main},
         {"vmm", "run one virtual machine", vmm_main},
         {"version", "print the version", version_main},

@@ -3,6 +3,8 @@
 #include "base/log.h"
 #include "cli/place.h"
 #include "cli/verbs.h"
+#include "region/agent.h"
+#include "region/schedule.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -17,17 +19,31 @@ static const char help[] =
         "  --database URL        sqlite:PATH (default sqlite:DIR/region.db)\n"
         "  --regions LIST        offer only these, separated by commas (default: any name)\n"
         "  --account NUMBER      the account's twelve digits (default 123456789012)\n"
+        "  --simulate-hosts N    N hosts that only pretend; no machine is started\n"
+        "  --accel auto|kvm|soft, --soft-engine interpret|translate   what machines run on\n"
         "  --tls-certificate FILE --tls-key FILE   serve https\n"
         "  --verbose             a line of log for each request\n";
 
+static void run_agent(void *ctx)
+{
+	agent_run(ctx);
+}
+
 int serve_main(int argc, char **argv)
 {
-	static const struct option longs[] = {
-	        {"data", required_argument, 0, 'd'},     {"listen", required_argument, 0, 'l'},
-	        {"database", required_argument, 0, 'b'}, {"regions", required_argument, 0, 'r'},
-	        {"account", required_argument, 0, 'a'},  {"tls-certificate", required_argument, 0, 'c'},
-	        {"tls-key", required_argument, 0, 'k'},  {"verbose", no_argument, 0, 'v'},
-	        {"help", no_argument, 0, 'h'},           {0}};
+	static const struct option longs[] = {{"data", required_argument, 0, 'd'},
+	                                      {"listen", required_argument, 0, 'l'},
+	                                      {"database", required_argument, 0, 'b'},
+	                                      {"regions", required_argument, 0, 'r'},
+	                                      {"account", required_argument, 0, 'a'},
+	                                      {"tls-certificate", required_argument, 0, 'c'},
+	                                      {"tls-key", required_argument, 0, 'k'},
+	                                      {"simulate-hosts", required_argument, 0, 's'},
+	                                      {"accel", required_argument, 0, 'x'},
+	                                      {"soft-engine", required_argument, 0, 'e'},
+	                                      {"verbose", no_argument, 0, 'v'},
+	                                      {"help", no_argument, 0, 'h'},
+	                                      {0}};
 	char place[4096];
 	struct cloud_options cloud_options = {.data = place_default(place, sizeof(place))};
 	struct server_options options = {.listen = "127.0.0.1:8773"};
@@ -35,7 +51,10 @@ int serve_main(int argc, char **argv)
 	struct cloud cloud;
 	struct front api = {.cloud = &cloud};
 	struct error e;
+	struct agent agent = {.cloud = &cloud};
+	unsigned simulated = 0;
 	int option, status = 0;
+	char *end;
 
 	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
 		switch (option) {
@@ -60,6 +79,21 @@ int serve_main(int argc, char **argv)
 		case 'k':
 			options.key = optarg;
 			break;
+		case 's':
+			simulated = (unsigned)strtoul(optarg, &end, 10);
+			if (*end || !*optarg || simulated > 100000) {
+				fprintf(stderr,
+				        "insula serve: --simulate-hosts %s: must be a number up to 100000\n",
+				        optarg);
+				return 2;
+			}
+			break;
+		case 'x':
+			agent.accel = optarg;
+			break;
+		case 'e':
+			agent.engine = optarg;
+			break;
 		case 'v':
 			log_set_level(LOG_INFO);
 			break;
@@ -79,12 +113,20 @@ int serve_main(int argc, char **argv)
 		fprintf(stderr, "insula serve: %s\n", e.text);
 		return 1;
 	}
+	database_begin(cloud.db);
+	schedule_hosts(&cloud, simulated);
+	if (database_commit(cloud.db, &e) < 0) {
+		fprintf(stderr, "insula serve: %s\n", e.text);
+		cloud_close(&cloud);
+		return 1;
+	}
 	server = server_new(&api, &options, &e);
 	if (!server) {
 		fprintf(stderr, "insula serve: %s\n", e.text);
 		cloud_close(&cloud);
 		return 1;
 	}
+	server_every(server, AGENT_PERIOD_MS, run_agent, &agent);
 	printf("insula: serving at %s://%.*s:%u\n", options.certificate ? "https" : "http",
 	       (int)(strrchr(options.listen, ':') - options.listen), options.listen, server_port(server));
 	fflush(stdout);

@@ -5,3 +5,4 @@
 int serve_main(int argc, char **argv);
 int env_main(int argc, char **argv);
 int key_main(int argc, char **argv);
+int image_main(int argc, char **argv);

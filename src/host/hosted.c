@@ -1,4 +1,4 @@
-#include "host/machine.h"
+#include "host/hosted.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -57,23 +57,23 @@ static int __attribute__((format(printf, 2, 3))) word(struct words *w, const cha
 	return n < 0 ? -1 : 0;
 }
 
-static int write_words(const char *dir, const struct words *w, struct error *e)
+static int write_words(const char *dir, const char *name, const struct words *w, struct error *e)
 {
 	int fd, at = open_dir(dir, e), result = 0;
 
 	if (at < 0)
 		return -1;
-	fd = openat(at, "command.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	fd = openat(at, "words.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0 || write(fd, w->bytes, w->length) != (ssize_t)w->length || fsync(fd) < 0 ||
-	    renameat(at, "command.new", at, "command") < 0)
-		result = error_set(e, errno, "write %s/command", dir);
+	    renameat(at, "words.new", at, name) < 0)
+		result = error_set(e, errno, "write %s/%s", dir, name);
 	if (fd >= 0)
 		close(fd);
 	close(at);
 	return result;
 }
 
-int machine_write(const char *dir, const struct machine_spec *spec, struct error *e)
+int hosted_write(const char *dir, const struct hosted_spec *spec, struct error *e)
 {
 	struct words w = {0};
 	int result = 0;
@@ -97,9 +97,19 @@ int machine_write(const char *dir, const struct machine_spec *spec, struct error
 		               spec->disks[i].readonly ? ",readonly" : "");
 	for (unsigned i = 0; i < spec->tap_count; i++)
 		result |= word(&w, "--net") | word(&w, "%s", spec->taps[i]);
+	if (spec->accel)
+		result |= word(&w, "--accel") | word(&w, "%s", spec->accel);
+	if (spec->engine)
+		result |= word(&w, "--soft-engine") | word(&w, "%s", spec->engine);
 	result |= word(&w, "--serial") | word(&w, "stdio") | word(&w, "--api") | word(&w, "vmm.sock");
-	result = result ? error_set(e, ENOMEM, "write %s/command", dir) : write_words(dir, &w, e);
+	result = result ? error_set(e, ENOMEM, "write %s/command", dir) : write_words(dir, "command", &w, e);
 	free(w.bytes);
+	if (result == 0 && spec->disk_source) {
+		w = (struct words){0};
+		result = word(&w, "%s", spec->disk_source) ? error_set(e, ENOMEM, "write %s/source", dir)
+		                                           : write_words(dir, "source", &w, e);
+		free(w.bytes);
+	}
 	return result;
 }
 
@@ -137,22 +147,22 @@ static bool is_alive(int pid, unsigned long long started)
 	return value == started;
 }
 
-int machine_state(const char *dir, struct machine_state *state, struct error *e)
+int hosted_state(const char *dir, struct hosted_state *state, struct error *e)
 {
 	unsigned long long started, at;
 	char text[256], how[16];
 	int fd = open_dir(dir, e);
 
-	*state = (struct machine_state){MACHINE_NONE};
+	*state = (struct hosted_state){HOSTED_NONE};
 	if (fd < 0)
 		return errno == ENOENT ? 0 : -1;
 	if (read_small(fd, "keeper", text, sizeof(text)) == 0 &&
 	    sscanf(text, "%d %llu %d", &state->keeper, &started, &state->vmm) == 3)
-		state->status = is_alive(state->keeper, started) ? MACHINE_RUNNING : MACHINE_LOST;
+		state->status = is_alive(state->keeper, started) ? HOSTED_RUNNING : HOSTED_LOST;
 	/* `ended` last: a keeper that was alive a moment ago may have written it. */
-	if (state->status != MACHINE_RUNNING && read_small(fd, "ended", text, sizeof(text)) == 0 &&
+	if (state->status != HOSTED_RUNNING && read_small(fd, "ended", text, sizeof(text)) == 0 &&
 	    sscanf(text, "%15s %d %llu", how, &state->code, &at) == 3) {
-		state->status = MACHINE_ENDED;
+		state->status = HOSTED_ENDED;
 		state->by_signal = !strcmp(how, "signal");
 		state->at_ms = (s64)at;
 	}
@@ -162,16 +172,16 @@ int machine_state(const char *dir, struct machine_state *state, struct error *e)
 
 /* ---- life ---- */
 
-int machine_start(const char *dir, struct error *e)
+int hosted_start(const char *dir, struct error *e)
 {
-	struct machine_state state;
+	struct hosted_state state;
 	int ready[2], at;
 	char byte;
 	pid_t pid;
 
-	if (machine_state(dir, &state, e) < 0)
+	if (hosted_state(dir, &state, e) < 0)
 		return -1;
-	if (state.status == MACHINE_RUNNING)
+	if (state.status == HOSTED_RUNNING)
 		return 0;
 	at = open_dir(dir, e);
 	if (at < 0)
@@ -231,12 +241,12 @@ static int connect_to(const char *dir, const char *name, struct error *e)
 	return fd;
 }
 
-int machine_console(const char *dir, struct error *e)
+int hosted_console(const char *dir, struct error *e)
 {
 	return connect_to(dir, "console.sock", e);
 }
 
-int machine_press_power(const char *dir, struct error *e)
+int hosted_press_power(const char *dir, struct error *e)
 {
 	static const char request[] =
 	        "PUT /actions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -262,28 +272,28 @@ int machine_press_power(const char *dir, struct error *e)
 	               : error_set(e, 0, "%s: the power button was not pressed (status %d)", dir, status);
 }
 
-int machine_kill(const char *dir, struct error *e)
+int hosted_kill(const char *dir, struct error *e)
 {
-	struct machine_state state;
+	struct hosted_state state;
 
-	if (machine_state(dir, &state, e) < 0)
+	if (hosted_state(dir, &state, e) < 0)
 		return -1;
-	if (state.status == MACHINE_RUNNING && kill(state.keeper, SIGTERM) < 0 && errno != ESRCH)
+	if (state.status == HOSTED_RUNNING && kill(state.keeper, SIGTERM) < 0 && errno != ESRCH)
 		return error_set(e, errno, "end %s", dir);
 	return 0;
 }
 
-int machine_watch(const char *dir)
+int hosted_watch(const char *dir)
 {
-	struct machine_state state;
+	struct hosted_state state;
 	struct error e;
 
-	if (machine_state(dir, &state, &e) < 0 || state.status != MACHINE_RUNNING)
+	if (hosted_state(dir, &state, &e) < 0 || state.status != HOSTED_RUNNING)
 		return -1;
 	return (int)syscall(SYS_pidfd_open, state.keeper, 0);
 }
 
-int machine_remove(const char *dir, struct error *e)
+int hosted_remove(const char *dir, struct error *e)
 {
 	int at = open_dir(dir, e);
 	struct dirent *entry;
@@ -300,4 +310,22 @@ int machine_remove(const char *dir, struct error *e)
 	if (rmdir(dir) < 0 && errno != ENOENT)
 		return error_set(e, errno, "remove %s", dir);
 	return 0;
+}
+
+size_t hosted_console_tail(const char *dir, char *buf, size_t size)
+{
+	struct error e;
+	int at = open_dir(dir, &e), fd;
+	struct stat st;
+	ssize_t n = 0;
+
+	if (at < 0)
+		return 0;
+	fd = openat(at, "console.log", O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && fstat(fd, &st) == 0)
+		n = pread(fd, buf, size, st.st_size > (off_t)size ? st.st_size - (off_t)size : 0);
+	if (fd >= 0)
+		close(fd);
+	close(at);
+	return n > 0 ? (size_t)n : 0;
 }

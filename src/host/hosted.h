@@ -1,0 +1,52 @@
+/*
+ * A machine of this host, as a folder (keeper.h). These functions start, watch and end it; they keep nothing
+ * in memory, so whoever calls can be killed at any time and begin anew.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "base/types.h"
+
+enum hosted_status { HOSTED_NONE, HOSTED_STARTING, HOSTED_RUNNING, HOSTED_ENDED, HOSTED_LOST };
+
+struct hosted_state {
+	enum hosted_status status; /* LOST: the keeper is gone and said nothing */
+	int keeper, vmm;           /* pids, while RUNNING */
+	bool by_signal;            /* ENDED: */
+	int code;                  /* exit status or signal */
+	s64 at_ms;
+};
+
+struct hosted_disk {
+	const char *path, *id; /* id: serial number, a volume's without the dash */
+	bool readonly;
+};
+
+struct hosted_spec {
+	unsigned cpus, memory_mib;
+	const char *kernel, *initrd, *cmdline, *firmware; /* initrd, cmdline, firmware may be NULL */
+	const char *accel, *engine;                       /* --accel, --soft-engine; NULL: the default */
+	const char *disk_source; /* file that `disk` is copied from at the first start, NULL: none */
+	const struct hosted_disk *disks;
+	unsigned disk_count;
+	const char *const *taps; /* "tap=NAME,mac=MAC" */
+	unsigned tap_count;
+};
+
+/* Makes the folder, and writes down what to run. */
+int hosted_write(const char *dir, const struct hosted_spec *spec, struct error *e);
+/* Starts the keeper; returns when it is on its way. Nothing if one is there. */
+int hosted_start(const char *dir, struct error *e);
+int hosted_state(const char *dir, struct hosted_state *state, struct error *e);
+/* Presses the power button. */
+int hosted_press_power(const char *dir, struct error *e);
+/* Ends it now; returns without waiting. */
+int hosted_kill(const char *dir, struct error *e);
+/* A descriptor that becomes readable when the keeper ends; -1: there is none. */
+int hosted_watch(const char *dir);
+/* Connects to the serial line. */
+int hosted_console(const char *dir, struct error *e);
+/* The last bytes of the serial line's log; returns how many. */
+size_t hosted_console_tail(const char *dir, char *buf, size_t size);
+/* Removes the folder with all in it. The machine must have ended. */
+int hosted_remove(const char *dir, struct error *e);

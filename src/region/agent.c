@@ -1,0 +1,269 @@
+#include "region/agent.h"
+#include "base/log.h"
+#include "host/hosted.h"
+#include "region/instance.h"
+#include "region/schedule.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+const char *agent_folder(const struct cloud *c, char *buf, size_t size, const char *instance)
+{
+	snprintf(buf, size, "%s/instances/%s", c->data, instance);
+	return buf;
+}
+
+struct step {
+	struct agent *agent;
+	struct request *r;
+	struct machine *m;
+	struct resource *instance;
+	char dir[4200];
+	struct hosted_state state;
+};
+
+static bool ended(const struct step *s)
+{
+	return s->state.status != HOSTED_RUNNING;
+}
+
+/* ---- ways to end ---- */
+
+static void become(struct step *s, enum instance_state state, const char *reason, const char *code,
+                   const char *message)
+{
+	bool gone = state == INSTANCE_TERMINATED;
+	const char *name = instance_state_name(state);
+	struct error e;
+
+	if (gone && hosted_remove(s->dir, &e) < 0)
+		log_warn("%s", e.text);
+	if (gone)
+		value_set_time(s->instance->doc, "UsageOperationUpdateTime", s->r->now_ms);
+	instance_enter(s->r, s->instance, state, reason, code, message);
+	machine_set(s->r, s->m->instance, name, name, 0);
+}
+
+/* As asked for: the reasons are there already. */
+static void reach(struct step *s, enum instance_state state)
+{
+	const struct value *why = value_get(s->instance->doc, "StateReason");
+	const char *reason = value_string(s->instance->doc, "StateTransitionReason");
+
+	become(s, state, reason ? arena_strdup(s->r->arena, reason) : "",
+	       why ? arena_strdup(s->r->arena, value_string(why, "Code")) : NULL,
+	       why ? arena_strdup(s->r->arena, value_string(why, "Message")) : NULL);
+}
+
+/* It ended, and nobody had asked for it. */
+static void ended_alone(struct step *s)
+{
+	const char *behaviour =
+	        value_string(value_get(s->m->attributes, "InstanceInitiatedShutdownBehavior"), "Value");
+
+	if (s->state.status == HOSTED_ENDED && !s->state.by_signal && s->state.code == 0) {
+		become(s,
+		       behaviour && !strcmp(behaviour, "terminate") ? INSTANCE_TERMINATED : INSTANCE_STOPPED,
+		       "", "Client.InstanceInitiatedShutdown",
+		       "Client.InstanceInitiatedShutdown: Instance initiated shutdown");
+		return;
+	}
+	log_warn("%s: its machine ended (%s %d)", s->m->instance,
+	         s->state.status == HOSTED_LOST ? "lost"
+	         : s->state.by_signal           ? "signal"
+	                                        : "status",
+	         s->state.code);
+	become(s, INSTANCE_STOPPED, "Server.InternalError", "Server.InternalError",
+	       arena_printf(s->r->arena, "Server.InternalError: the machine ended by %s %d",
+	                    s->state.by_signal ? "signal" : "status", s->state.code));
+}
+
+/* ---- start ---- */
+
+static int write_machine(struct step *s, struct error *e)
+{
+	struct hosted_disk disk = {.path = "disk", .id = "root"};
+	struct hosted_spec spec = {.cpus = (unsigned)s->m->vcpus,
+	                           .memory_mib = (unsigned)s->m->memory,
+	                           .kernel = s->m->kernel,
+	                           .initrd = *s->m->initrd ? s->m->initrd : NULL,
+	                           .cmdline = *s->m->cmdline ? s->m->cmdline : NULL,
+	                           .accel = s->agent->accel,
+	                           .engine = s->agent->engine,
+	                           .disks = &disk,
+	                           .disk_count = *s->m->disk ? 1 : 0,
+	                           .disk_source = *s->m->disk ? s->m->disk : NULL};
+	char parent[4200];
+
+	if (!*s->m->kernel)
+		return error_set(e, 0, "the image has nothing to boot");
+	snprintf(parent, sizeof(parent), "%s/instances", s->agent->cloud->data);
+	if (mkdir(parent, 0700) < 0 && errno != EEXIST)
+		return error_set(e, errno, "create %s", parent);
+	return hosted_write(s->dir, &spec, e);
+}
+
+static void start(struct step *s)
+{
+	struct error e;
+
+	if (s->state.status == HOSTED_RUNNING) {
+		instance_enter(s->r, s->instance, INSTANCE_RUNNING, "", NULL, NULL);
+		machine_set(s->r, s->m->instance, "running", "running", 0);
+		return;
+	}
+	/* Started before, and not there: it failed at once. */
+	if (s->m->deadline && s->state.status == HOSTED_ENDED) {
+		become(s, INSTANCE_TERMINATED, "Server.InternalError", "Server.InternalError",
+		       "Server.InternalError: Internal error on launch");
+		return;
+	}
+	if (s->m->deadline && s->r->now_ms < s->m->deadline)
+		return;
+	if (s->m->deadline || write_machine(s, &e) < 0 || hosted_start(s->dir, &e) < 0) {
+		if (s->m->deadline)
+			error_set(&e, 0, "its keeper did not start");
+		log_error("%s: %s", s->m->instance, e.text);
+		become(s, INSTANCE_TERMINATED, "Server.InternalError", "Server.InternalError",
+		       arena_printf(s->r->arena, "Server.InternalError: %s", e.text));
+		return;
+	}
+	machine_set(s->r, s->m->instance, "running", "pending", s->r->now_ms + 60 * 1000);
+}
+
+/* ---- stop ---- */
+
+/* The VMM may take its time to answer. */
+static void *press(void *dir)
+{
+	struct error e;
+
+	if (hosted_press_power(dir, &e) < 0)
+		log_warn("%s", e.text);
+	free(dir);
+	return NULL;
+}
+
+static void press_power(struct step *s)
+{
+	char *dir = strdup(s->dir);
+	pthread_t thread;
+
+	if (dir && pthread_create(&thread, NULL, press, dir) == 0)
+		pthread_detach(thread);
+	else
+		free(dir);
+}
+
+static void kill_now(struct step *s)
+{
+	struct error e;
+
+	if (hosted_kill(s->dir, &e) < 0)
+		log_error("%s: %s", s->m->instance, e.text);
+}
+
+/* ---- rounds ---- */
+
+static void one(struct step *s)
+{
+	const char *wanted = s->m->wanted, *status = s->m->status;
+	bool late = s->m->deadline && s->r->now_ms > s->m->deadline;
+
+	if (!strcmp(wanted, "running") && !strcmp(status, "pending")) {
+		start(s);
+	} else if (!strcmp(wanted, "running")) {
+		if (ended(s))
+			ended_alone(s);
+	} else if (!strcmp(wanted, "terminated")) {
+		if (ended(s))
+			reach(s, INSTANCE_TERMINATED);
+		else
+			kill_now(s);
+	} else if (!strcmp(wanted, "stopped")) {
+		if (ended(s))
+			reach(s, INSTANCE_STOPPED);
+		else if (late || !strcmp(status, "killing"))
+			kill_now(s);
+		else if (!strcmp(status, "running")) {
+			press_power(s);
+			machine_set(s->r, s->m->instance, wanted, "stopping", s->m->deadline);
+		}
+	} else if (!strcmp(wanted, "rebooted")) {
+		if (ended(s))
+			machine_set(s->r, s->m->instance, "running", "pending", 0);
+		else if (late)
+			kill_now(s);
+		else if (!strcmp(status, "running")) {
+			press_power(s);
+			machine_set(s->r, s->m->instance, wanted, "stopping", s->m->deadline);
+		}
+	}
+}
+
+static void step_machine(struct agent *a, struct request *r, const char *instance)
+{
+	struct step s = {.agent = a, .r = r};
+	struct error e;
+
+	s.m = machine_find(r, instance);
+	if (!s.m)
+		return;
+	r->account = s.m->account;
+	r->region = s.m->region;
+	s.instance = resource_find(r, &instance_kind, instance);
+	if (!s.instance)
+		return;
+	agent_folder(a->cloud, s.dir, sizeof(s.dir), instance);
+	if (hosted_state(s.dir, &s.state, &e) < 0) {
+		log_warn("%s", e.text);
+		return;
+	}
+	one(&s);
+}
+
+void agent_run(struct agent *a)
+{
+	struct cloud *c = a->cloud;
+	struct fault fault = {0};
+	struct arena arena;
+	struct request r = {.cloud = c,
+	                    .arena = &arena,
+	                    .model = &model_ec2,
+	                    .fault = &fault,
+	                    .now_ms = cloud_now_ms(),
+	                    .id = "agent"};
+	const char **list = NULL;
+	size_t count = 0, room = 0;
+	struct query *q;
+	struct error e;
+
+	arena_init(&arena);
+	c->wake = false;
+	database_begin(c->db);
+	q = query_text(database_query(c->db,
+	                              "SELECT instance FROM machine WHERE (host = $1 AND status NOT IN "
+	                              "('stopped', 'terminated')) OR (wanted = 'terminated' AND "
+	                              "status <> 'terminated')"),
+	               HOST_LOCAL);
+	while (query_row(q)) {
+		if (count == room) {
+			const char **more =
+			        arena_alloc(&arena, (room = room ? 2 * room : 64) * sizeof(*more));
+
+			if (count)
+				memcpy(more, list, count * sizeof(*more));
+			list = more;
+		}
+		list[count++] = arena_strdup(&arena, query_column_text(q, 0));
+	}
+	for (size_t i = 0; i < count; i++)
+		step_machine(a, &r, list[i]);
+	if (database_commit(c->db, &e) < 0)
+		log_error("agent: %s", e.text);
+	arena_release(&arena);
+}

@@ -1,0 +1,25 @@
+/*
+ * The agent of this host: makes what is wanted of its machines true, and notices what happens to them.
+ *
+ * It runs between requests, on the thread that has the database. Each step looks at a machine's row and at
+ * its folder (host/hosted.h), does one thing in the world, and writes down what is; all of it can be done
+ * twice, so being killed between any two of these loses nothing. Guests that shut down are stopped or
+ * terminated, as their InstanceInitiatedShutdownBehavior says; machines that crash are stopped.
+ */
+#pragma once
+
+#include "region/cloud.h"
+
+struct agent {
+	struct cloud *cloud;
+	const char *accel, *engine; /* what machines are started with; NULL: the default */
+};
+
+/* Milliseconds between two looks at the machines that run. */
+enum { AGENT_PERIOD_MS = 200 };
+
+/* One round over all machines of this host. */
+void agent_run(struct agent *a);
+
+/* The folder of an instance's machine. */
+const char *agent_folder(const struct cloud *c, char *buf, size_t size, const char *instance);

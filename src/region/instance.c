@@ -1,0 +1,271 @@
+#include "region/instance.h"
+#include "model/json.h"
+#include "model/scalar.h"
+#include "region/describe.h"
+#include "region/filter.h"
+#include "region/schedule.h"
+
+#include <string.h>
+
+static const char *const filters[] = {"instance-state-name",
+                                      "State.Name",
+                                      "instance-state-code",
+                                      "State.Code",
+                                      "availability-zone",
+                                      "Placement.AvailabilityZone",
+                                      "tenancy",
+                                      "Placement.Tenancy",
+                                      "placement-group-name",
+                                      "Placement.GroupName",
+                                      "placement-partition-number",
+                                      "Placement.PartitionNumber",
+                                      "affinity",
+                                      "Placement.Affinity",
+                                      "host-id",
+                                      "Placement.HostId",
+                                      "ip-address",
+                                      "PublicIpAddress",
+                                      "dns-name",
+                                      "PublicDnsName",
+                                      "monitoring-state",
+                                      "Monitoring.State",
+                                      "reason",
+                                      "StateTransitionReason",
+                                      "state-reason-code",
+                                      "StateReason.Code",
+                                      "launch-index",
+                                      "AmiLaunchIndex",
+                                      "group-id",
+                                      "SecurityGroups.GroupId",
+                                      "group-name",
+                                      "SecurityGroups.GroupName",
+                                      "instance.group-id",
+                                      "SecurityGroups.GroupId",
+                                      "instance.group-name",
+                                      "SecurityGroups.GroupName",
+                                      "block-device-mapping.volume-id",
+                                      "BlockDeviceMappings.Ebs.VolumeId",
+                                      "metadata-options.http-tokens",
+                                      "MetadataOptions.HttpTokens",
+                                      NULL};
+
+RESOURCE_KIND(instance_kind) = {
+        .name = "instance",
+        .prefix = "i-",
+        .shape = "Instance",
+        .id = "InstanceId",
+        .noun = "InstanceID",
+        .filters = filters,
+};
+
+/* ---- states ---- */
+
+const char *instance_state_name(enum instance_state state)
+{
+	switch (state) {
+	case INSTANCE_PENDING:
+		return "pending";
+	case INSTANCE_RUNNING:
+		return "running";
+	case INSTANCE_SHUTTING_DOWN:
+		return "shutting-down";
+	case INSTANCE_TERMINATED:
+		return "terminated";
+	case INSTANCE_STOPPING:
+		return "stopping";
+	case INSTANCE_STOPPED:
+		return "stopped";
+	}
+	return "";
+}
+
+enum instance_state instance_state_of(const struct value *doc)
+{
+	return (enum instance_state)value_integer(value_get(doc, "State"), "Code", 0);
+}
+
+void instance_state_write(struct value *v, enum instance_state state)
+{
+	value_set_integer(v, "Code", state);
+	value_set_string(v, "Name", instance_state_name(state));
+}
+
+void instance_enter(struct request *r, struct resource *instance, enum instance_state state,
+                    const char *transition, const char *code, const char *message)
+{
+	struct value *doc = instance->doc, *reason;
+
+	instance_state_write(value_open(doc, "State"), state);
+	instance->state = instance_state_name(state);
+	value_set_string(doc, "StateTransitionReason", transition ? transition : "");
+	value_remove(doc, "StateReason");
+	if (code) {
+		reason = value_open(doc, "StateReason");
+		value_set_string(reason, "Code", code);
+		value_set_string(reason, "Message", message);
+	}
+	if (state == INSTANCE_STOPPED || state == INSTANCE_TERMINATED) {
+		value_remove(doc, "PublicIpAddress");
+		value_set_string(doc, "PublicDnsName", "");
+		schedule_leave(r, instance->id);
+	}
+	if (state == INSTANCE_TERMINATED) {
+		value_remove(doc, "PrivateIpAddress");
+		value_remove(doc, "SubnetId");
+		value_remove(doc, "VpcId");
+		value_set_string(doc, "PrivateDnsName", "");
+		value_open(doc, "NetworkInterfaces")->count = 0;
+		value_open(doc, "SecurityGroups")->count = 0;
+		value_open(doc, "BlockDeviceMappings")->count = 0;
+	}
+	resource_save(r, instance);
+}
+
+/* ---- machine rows ---- */
+
+#define MACHINE_COLUMNS                                                                                   \
+	"m.instance, m.account, m.region, m.host, m.reservation, m.placement_group, m.wanted, m.status, " \
+	"m.vcpus, m.memory, m.deadline, m.attributes, m.kernel, m.initrd, m.disk, m.cmdline, h.simulated "
+
+static struct machine *read_machine(struct request *r, struct query *q)
+{
+	static const struct resource_kind attribute_kind = {.shape = "InstanceAttribute"};
+	struct machine *m = arena_alloc(r->arena, sizeof(*m));
+	const char **texts[] = {&m->instance,    &m->account, &m->region, &m->host,
+	                        &m->reservation, &m->group,   &m->wanted, &m->status};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(texts); i++)
+		*texts[i] = arena_strdup(r->arena, query_column_text(q, i));
+	m->vcpus = query_column_integer(q, 8);
+	m->memory = query_column_integer(q, 9);
+	m->deadline = query_column_integer(q, 10);
+	m->attributes = json_parse(r->arena, &model_ec2, resource_shape(&model_ec2, &attribute_kind),
+	                           query_column_text(q, 11), query_column_length(q, 11));
+	m->kernel = arena_strdup(r->arena, query_column_text(q, 12));
+	m->initrd = arena_strdup(r->arena, query_column_text(q, 13));
+	m->disk = arena_strdup(r->arena, query_column_text(q, 14));
+	m->cmdline = arena_strdup(r->arena, query_column_text(q, 15));
+	m->simulated = query_column_integer(q, 16);
+	return m;
+}
+
+struct machine *machine_find(struct request *r, const char *instance)
+{
+	struct query *q = query_text(
+	        database_query(r->cloud->db,
+	                       "SELECT " MACHINE_COLUMNS
+	                       "FROM machine m LEFT JOIN host h ON h.id = m.host WHERE m.instance = $1"),
+	        instance);
+	struct machine *m = query_row(q) ? read_machine(r, q) : NULL;
+
+	query_end(q);
+	return m;
+}
+
+void machine_set(struct request *r, const char *instance, const char *wanted, const char *status,
+                 s64 deadline)
+{
+	struct query *q = database_query(
+	        r->cloud->db,
+	        "UPDATE machine SET wanted = $1, status = $2, deadline = $3 WHERE instance = $4");
+
+	query_integer(query_text(query_text(q, wanted), status), deadline);
+	query_run(query_text(q, instance));
+	r->cloud->wake = true;
+}
+
+void machine_set_attributes(struct request *r, const char *instance, const struct value *attributes)
+{
+	struct query *q =
+	        database_query(r->cloud->db, "UPDATE machine SET attributes = $1 WHERE instance = $2");
+	struct buffer b = {0};
+
+	json_write(&b, attributes);
+	query_run(query_text(query_text(q, buffer_str(&b)), instance));
+	buffer_release(&b);
+}
+
+/* ---- describe ---- */
+
+/* Terminated ones are shown for a while. */
+static bool is_shown(const struct request *r, const struct resource *res)
+{
+	s64 at;
+
+	if (instance_state_of(res->doc) != INSTANCE_TERMINATED)
+		return true;
+	at = value_integer(res->doc, "UsageOperationUpdateTime", 0);
+	return r->now_ms - at < INSTANCE_SHOWN_MS;
+}
+
+struct listing {
+	struct request *request;
+	const struct filter *filter;
+	struct value *reservations;
+	unsigned most, count;
+	s64 last;
+	bool more;
+};
+
+static void add(struct listing *l, const struct resource *res)
+{
+	struct request *r = l->request;
+	struct machine *m = machine_find(r, res->id);
+	const char *id = m ? m->reservation : "r-0";
+	struct value *list = l->reservations, *reservation = NULL;
+
+	/* Those of one launch follow each other. */
+	if (list->count && !strcmp(value_string(value_item(list, list->count - 1), "ReservationId"), id))
+		reservation = value_item(list, list->count - 1);
+	if (!reservation) {
+		reservation = value_append(list);
+		value_set_string(reservation, "ReservationId", id);
+		value_set_string(reservation, "OwnerId", r->account);
+		value_open(reservation, "Groups");
+	}
+	value_append_value(value_open(reservation, "Instances"), value_copy(r->arena, res->doc));
+	l->count++;
+	l->last = res->seq;
+}
+
+static bool visit(void *ctx, struct resource *res)
+{
+	struct listing *l = ctx;
+
+	if (!is_shown(l->request, res) || !filter_match(l->filter, res->doc))
+		return true;
+	if (l->most && l->count == l->most) {
+		l->more = true;
+		return false;
+	}
+	add(l, res);
+	return true;
+}
+
+ACTION(ec2, DescribeInstances)
+{
+	const struct value *ids = value_get(r->in, "InstanceIds");
+	struct listing l = {.request = r, .reservations = value_open(r->out, "Reservations")};
+	struct filter *filter;
+	s64 after;
+
+	if (filter_read(r, &instance_kind, &filter) < 0 || describe_page(r, &l.most, &after) < 0)
+		return -1;
+	l.filter = filter;
+	if (value_count(ids) && value_get(r->in, "MaxResults"))
+		return request_fail(
+		        r, "InvalidParameterCombination",
+		        "The parameter instancesSet cannot be used with the parameter maxResults");
+	for (unsigned i = 0; i < value_count(ids); i++) {
+		struct resource *res = resource_get(r, &instance_kind, value_item(ids, i)->text);
+
+		if (!res)
+			return -1;
+		visit(&l, res);
+	}
+	if (!value_count(ids))
+		resource_each(r, &instance_kind, NULL, after, visit, &l);
+	if (l.more)
+		describe_next(r, l.last);
+	return 0;
+}

@@ -1,0 +1,298 @@
+/* RunInstances. */
+#include "model/json.h"
+#include "region/image.h"
+#include "region/instance.h"
+#include "region/instance_type.h"
+#include "region/region.h"
+#include "region/schedule.h"
+#include "region/tag.h"
+
+#include <string.h>
+
+enum { LAUNCH_MAX = 1000, USER_DATA_MAX = 16 << 10 };
+
+struct launch {
+	const struct instance_type *type;
+	struct resource *image;
+	struct image_source source;
+	const char *key, *zone, *tenancy, *group, *strategy;
+	const char *reservation;
+	struct value *attributes;
+};
+
+static int check_counts(struct request *r, s64 *least, s64 *most)
+{
+	*least = value_integer(r->in, "MinCount", 1);
+	*most = value_integer(r->in, "MaxCount", 1);
+	if (*least < 1 || *most < 1)
+		return request_fail(r, "InvalidParameterValue",
+		                    "Value (%lld) for parameter %s is invalid. Minimum of 1 is required.",
+		                    (long long)(*least < 1 ? *least : *most),
+		                    *least < 1 ? "minCount" : "maxCount");
+	if (*least > *most)
+		return request_fail(
+		        r, "InvalidParameterValue",
+		        "Value (%lld) for parameter minCount is invalid. It is larger than maxCount "
+		        "(%lld)",
+		        (long long)*least, (long long)*most);
+	if (*most > LAUNCH_MAX)
+		return request_fail(r, "InstanceLimitExceeded", "At most %d instances can be started at once",
+		                    LAUNCH_MAX);
+	return 0;
+}
+
+static int check_type(struct request *r, struct launch *l)
+{
+	const char *name = value_string(r->in, "InstanceType");
+
+	l->type = instance_type_find(name ? name : "m1.small");
+	if (!name)
+		l->type = instance_type_find("t2.micro"); /* EC2's m1.small is of another age */
+	if (!l->type)
+		return request_fail(r, "InvalidParameterValue", "Invalid value '%.64s' for InstanceType.",
+		                    name);
+	if (l->type->flags & TYPE_METAL)
+		return request_fail(r, "Unsupported", "Bare metal (%s) is not offered here yet", name);
+	return 0;
+}
+
+static int check_key(struct request *r, struct launch *l)
+{
+	extern const struct resource_kind key_pair_kind;
+
+	l->key = value_string(r->in, "KeyName");
+	if (l->key && !resource_lookup(r, &key_pair_kind, "KeyName", l->key))
+		return request_fail(r, "InvalidKeyPair.NotFound", "The key pair '%s' does not exist", l->key);
+	return 0;
+}
+
+static int check_placement(struct request *r, struct launch *l)
+{
+	extern const struct resource_kind placement_group_kind;
+	const struct value *placement = value_get(r->in, "Placement");
+	struct resource *group;
+
+	l->zone = value_string(placement, "AvailabilityZone");
+	l->tenancy = value_string(placement, "Tenancy");
+	l->group = value_string(placement, "GroupName");
+	l->strategy = "";
+	if (l->zone && !region_has_zone(r->region, l->zone))
+		return request_fail(r, "InvalidParameterValue", "Invalid availability zone: [%.64s]",
+		                    l->zone);
+	if (l->tenancy && strcmp(l->tenancy, "default"))
+		return request_fail(r, "UnsupportedOperation", "Tenancy '%s' is not offered here yet",
+		                    l->tenancy);
+	if (!l->group)
+		l->group = "";
+	if (!*l->group)
+		return 0;
+	group = resource_lookup(r, &placement_group_kind, "GroupName", l->group);
+	if (!group)
+		return request_fail(r, "InvalidPlacementGroup.Unknown",
+		                    "The Placement Group '%s' is unknown.", l->group);
+	l->strategy = value_string(group->doc, "Strategy");
+	return 0;
+}
+
+/* What this region cannot do yet is refused, not forgotten. */
+static int check_unsupported(struct request *r)
+{
+	static const char *const names[] = {"InstanceMarketOptions",
+	                                    "LicenseSpecifications",
+	                                    "ElasticGpuSpecification",
+	                                    "ElasticInferenceAccelerators",
+	                                    "KernelId",
+	                                    "RamdiskId",
+	                                    "LaunchTemplate",
+	                                    "BlockDeviceMappings",
+	                                    "NetworkInterfaces",
+	                                    "Ipv6Addresses",
+	                                    "PrivateIpAddress",
+	                                    "SubnetId",
+	                                    "SecurityGroupIds",
+	                                    "SecurityGroups"};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+		if (value_get(r->in, names[i]) &&
+		    (value_get(r->in, names[i])->kind != VALUE_LIST || value_get(r->in, names[i])->count))
+			return request_fail(r, "UnsupportedOperation", "%s is not offered here yet",
+			                    names[i]);
+	if (value_boolean(value_get(r->in, "HibernationOptions"), "Configured", false))
+		return request_fail(r, "UnsupportedHibernationConfiguration",
+		                    "Hibernation is not offered here yet");
+	if (value_boolean(value_get(r->in, "EnclaveOptions"), "Enabled", false))
+		return request_fail(r, "UnsupportedOperation", "Enclaves are not offered here yet");
+	return 0;
+}
+
+static void set_boolean(struct value *attributes, const char *name, bool value)
+{
+	value_set_boolean(value_open(attributes, name), "Value", value);
+}
+
+static int make_attributes(struct request *r, struct launch *l)
+{
+	static const struct resource_kind kind = {.shape = "InstanceAttribute"};
+	const struct value *data = value_get(r->in, "UserData");
+	const char *behaviour = value_string(r->in, "InstanceInitiatedShutdownBehavior");
+
+	l->attributes = value_new(r->arena, r->model, resource_shape(r->model, &kind));
+	set_boolean(l->attributes, "DisableApiTermination",
+	            value_boolean(r->in, "DisableApiTermination", false));
+	set_boolean(l->attributes, "EbsOptimized", value_boolean(r->in, "EbsOptimized", false));
+	set_boolean(l->attributes, "SourceDestCheck", true);
+	value_set_string(value_open(l->attributes, "InstanceInitiatedShutdownBehavior"), "Value",
+	                 behaviour ? behaviour : "stop");
+	value_set_string(value_open(l->attributes, "InstanceType"), "Value", l->type->name);
+	if (data) {
+		if (data->count > USER_DATA_MAX / 3 * 4 + 4)
+			return request_fail(r, "InvalidParameterValue", "User data is limited to %d bytes",
+			                    USER_DATA_MAX);
+		value_set_string(value_open(l->attributes, "UserData"), "Value", data->text);
+	}
+	return 0;
+}
+
+static void fill(struct request *r, const struct launch *l, struct value *doc, unsigned index,
+                 const struct schedule_place *place)
+{
+	const struct value *cpu = value_get(r->in, "CpuOptions"),
+	                   *metadata = value_get(r->in, "MetadataOptions");
+	struct value *part;
+	const char *tokens = value_string(metadata, "HttpTokens"),
+	           *http = value_string(metadata, "HttpEndpoint");
+
+	value_set_integer(doc, "AmiLaunchIndex", index);
+	value_set_string(doc, "ImageId", l->image->id);
+	value_set_string(doc, "InstanceType", l->type->name);
+	value_set_string(doc, "KeyName", l->key);
+	value_set_time(doc, "LaunchTime", r->now_ms);
+	value_set_time(doc, "UsageOperationUpdateTime", r->now_ms);
+	value_set_string(value_open(doc, "Monitoring"), "State",
+	                 value_boolean(value_get(r->in, "Monitoring"), "Enabled", false) ? "enabled"
+	                                                                                 : "disabled");
+	part = value_open(doc, "Placement");
+	value_set_string(part, "AvailabilityZone", place->zone);
+	value_set_string(part, "GroupName", l->group);
+	value_set_string(part, "Tenancy", "default");
+	value_set_string(doc, "PrivateDnsName", "");
+	value_set_string(doc, "PublicDnsName", "");
+	value_open(doc, "ProductCodes");
+	value_set_string(doc, "Architecture", "x86_64");
+	value_open(doc, "BlockDeviceMappings");
+	value_set_string(doc, "ClientToken", value_string(r->in, "ClientToken"));
+	value_set_boolean(doc, "EbsOptimized", value_boolean(r->in, "EbsOptimized", false));
+	value_set_boolean(doc, "EnaSupport", true);
+	value_set_string(doc, "Hypervisor", "xen");
+	value_open(doc, "NetworkInterfaces");
+	value_set_string(doc, "RootDeviceName", value_string(l->image->doc, "RootDeviceName"));
+	value_set_string(doc, "RootDeviceType", "ebs");
+	value_open(doc, "SecurityGroups");
+	value_set_string(doc, "VirtualizationType", "hvm");
+	value_set_string(doc, "PlatformDetails", "Linux/UNIX");
+	value_set_string(doc, "UsageOperation", "RunInstances");
+	part = value_open(doc, "CpuOptions");
+	value_set_integer(part, "CoreCount",
+	                  value_integer(cpu, "CoreCount", l->type->vcpus / l->type->threads_per_core));
+	value_set_integer(part, "ThreadsPerCore",
+	                  value_integer(cpu, "ThreadsPerCore", l->type->threads_per_core));
+	value_set_string(value_open(doc, "CapacityReservationSpecification"), "CapacityReservationPreference",
+	                 "open");
+	value_set_boolean(value_open(doc, "HibernationOptions"), "Configured", false);
+	value_set_boolean(value_open(doc, "EnclaveOptions"), "Enabled", false);
+	part = value_open(doc, "MetadataOptions");
+	value_set_string(part, "State", "applied");
+	value_set_string(part, "HttpTokens", tokens ? tokens : "optional");
+	value_set_integer(part, "HttpPutResponseHopLimit",
+	                  value_integer(metadata, "HttpPutResponseHopLimit", 1));
+	value_set_string(part, "HttpEndpoint", http ? http : "enabled");
+	value_set_string(part, "HttpProtocolIpv6", "disabled");
+	value_set_string(part, "InstanceMetadataTags", "disabled");
+	value_set_string(value_open(doc, "MaintenanceOptions"), "AutoRecovery", "default");
+}
+
+static void insert_machine(struct request *r, const struct launch *l, const char *instance,
+                           const struct schedule_place *place)
+{
+	struct query *q = database_query(
+	        r->cloud->db, "INSERT INTO machine VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'running', "
+	                      "$9, 0, $10, $11, $12, $13, $14)");
+	struct buffer b = {0};
+
+	json_write(&b, l->attributes);
+	query_text(query_text(query_text(query_text(q, instance), r->account), r->region), place->host);
+	query_integer(query_integer(q, l->type->vcpus), l->type->memory_mib);
+	query_text(query_text(q, l->reservation), l->group);
+	query_text(q, place->simulated ? "running" : "pending");
+	query_text(q, buffer_str(&b));
+	query_text(query_text(q, l->source.kernel), l->source.initrd);
+	query_text(query_text(q, l->source.disk), l->source.cmdline);
+	query_run(q);
+	buffer_release(&b);
+	r->cloud->wake = true;
+}
+
+static int launch_one(struct request *r, const struct launch *l, unsigned index, struct value *list)
+{
+	const struct schedule_wish wish = {.zone = l->zone,
+	                                   .vcpus = l->type->vcpus,
+	                                   .memory_mib = l->type->memory_mib,
+	                                   .group = l->group,
+	                                   .strategy = l->strategy};
+	static const char *const others[] = {"volume", "network-interface", "spot-instances-request",
+	                                     "elastic-gpu", NULL};
+	struct schedule_place place;
+	struct resource *instance;
+
+	if (schedule_enter(r, &wish, &place) < 0)
+		return -1;
+	instance = resource_new(r, &instance_kind);
+	fill(r, l, instance->doc, index, &place);
+	if (tag_specifications(r, instance, others) < 0)
+		return -1;
+	instance_state_write(value_open(instance->doc, "State"), INSTANCE_PENDING);
+	value_set_string(instance->doc, "StateTransitionReason", "");
+	instance->state = "pending";
+	insert_machine(r, l, instance->id, &place);
+	value_append_value(list, value_copy(r->arena, instance->doc));
+	if (place.simulated) {
+		instance_state_write(value_open(instance->doc, "State"), INSTANCE_RUNNING);
+		instance->state = "running";
+	}
+	resource_insert(r, instance);
+	return 0;
+}
+
+ACTION(ec2, RunInstances)
+{
+	const char *image = value_string(r->in, "ImageId");
+	struct launch l = {0};
+	struct value *list;
+	s64 least, most;
+	char digits[18];
+
+	if (check_counts(r, &least, &most) < 0 || check_unsupported(r) < 0)
+		return -1;
+	if (!image)
+		return request_fail(r, "MissingParameter", "The request must contain the parameter ImageId");
+	l.image = image_get(r, image, &l.source);
+	if (!l.image || check_type(r, &l) < 0 || check_key(r, &l) < 0 || check_placement(r, &l) < 0 ||
+	    make_attributes(r, &l) < 0)
+		return -1;
+	cloud_random_hex(digits, 17);
+	l.reservation = arena_printf(r->arena, "r-%s", digits);
+	value_set_string(r->out, "ReservationId", l.reservation);
+	value_set_string(r->out, "OwnerId", r->account);
+	value_open(r->out, "Groups");
+	list = value_open(r->out, "Instances");
+	for (s64 i = 0; i < most; i++) {
+		if (launch_one(r, &l, (unsigned)i, list) == 0)
+			continue;
+		/* As many as there can be, if that is enough. */
+		if (strcmp(r->fault->code, "InsufficientInstanceCapacity") || i < least)
+			return -1;
+		r->fault->status = 0;
+		break;
+	}
+	return 0;
+}

@@ -1,0 +1,111 @@
+#include "region/schedule.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+/* What a simulated host has: as an m5.metal does. vCPUs of this machine may be handed out many times over:
+ * idle guests are many; memory once. */
+enum { SIMULATED_VCPUS = 96, SIMULATED_MIB = 384 * 1024, OVERCOMMIT_VCPUS = 32 };
+
+static void put_host(struct cloud *c, const char *id, char zone, bool simulated, s64 vcpus, s64 memory)
+{
+	const char letter[2] = {zone, 0};
+	struct query *q = database_query(
+	        c->db, "INSERT INTO host VALUES ($1, $2, $3, 'up', $4, $5, 0, 0, $6) "
+	               "ON CONFLICT (id) DO UPDATE SET state = 'up', vcpus = $4, memory = $5, seen = $6");
+
+	query_integer(query_text(query_text(q, id), letter), simulated);
+	query_run(query_integer(query_integer(query_integer(q, vcpus), memory), cloud_now_ms()));
+}
+
+void schedule_hosts(struct cloud *c, unsigned simulated)
+{
+	struct sysinfo info;
+	char id[40];
+
+	query_run(database_query(c->db, "UPDATE host SET state = 'down' WHERE simulated = 1"));
+	for (unsigned i = 0; i < simulated; i++) {
+		snprintf(id, sizeof(id), "h-sim%05u", i);
+		put_host(c, id, (char)('a' + i % REGION_ZONES), true, SIMULATED_VCPUS, SIMULATED_MIB);
+	}
+	sysinfo(&info);
+	/* "*": this machine stands for every zone when there are no others. */
+	put_host(c, HOST_LOCAL, '*', false, sysconf(_SC_NPROCESSORS_ONLN) * OVERCOMMIT_VCPUS,
+	         (s64)(info.totalram / MiB * info.mem_unit));
+	if (simulated)
+		query_run(database_query(c->db, "UPDATE host SET state = 'down' WHERE simulated = 0"));
+}
+
+static bool pick(struct request *r, const struct schedule_wish *w, struct schedule_place *place)
+{
+	/* Least full first spreads; fullest first keeps a cluster together. */
+	const char *sql =
+	        !strcmp(w->strategy, "spread")
+	                ? "SELECT id, zone, simulated FROM host WHERE state = 'up' AND (zone = $1 OR zone = "
+	                  "'*' OR $1 = '') "
+	                  "AND vcpus - used_vcpus >= $2 AND memory - used_memory >= $3 "
+	                  "AND NOT EXISTS (SELECT 1 FROM machine m WHERE m.host = host.id AND "
+	                  "m.placement_group = $4 AND m.status NOT IN ('stopped', 'terminated')) "
+	                  "ORDER BY used_vcpus, id LIMIT 1"
+	        : !strcmp(w->strategy, "cluster")
+	                ? "SELECT id, zone, simulated FROM host WHERE state = 'up' AND (zone = $1 OR zone = "
+	                  "'*' OR $1 = '') "
+	                  "AND vcpus - used_vcpus >= $2 AND memory - used_memory >= $3 AND $4 <> '' "
+	                  "ORDER BY (SELECT COUNT(*) FROM machine m WHERE m.host = host.id AND "
+	                  "m.placement_group = $4) DESC, used_vcpus DESC, id LIMIT 1"
+	                : "SELECT id, zone, simulated FROM host WHERE state = 'up' AND (zone = $1 OR zone = "
+	                  "'*' OR $1 = '') "
+	                  "AND vcpus - used_vcpus >= $2 AND memory - used_memory >= $3 AND $4 = $4 "
+	                  "ORDER BY used_vcpus, id LIMIT 1";
+	size_t length = w->zone ? strlen(w->zone) : 0;
+	struct query *q = database_query(r->cloud->db, sql);
+	bool found;
+
+	query_text(q, length ? w->zone + length - 1 : "");
+	query_text(query_integer(query_integer(q, w->vcpus), w->memory_mib), w->group);
+	found = query_row(q);
+	if (found) {
+		const char *zone = query_column_text(q, 1);
+
+		snprintf(place->host, sizeof(place->host), "%s", query_column_text(q, 0));
+		snprintf(place->zone, sizeof(place->zone), "%s%s", w->zone ? w->zone : r->region,
+		         w->zone        ? ""
+		         : *zone == '*' ? "a"
+		                        : zone);
+		place->simulated = query_column_integer(q, 2);
+	}
+	query_end(q);
+	return found;
+}
+
+int schedule_enter(struct request *r, const struct schedule_wish *w, struct schedule_place *place)
+{
+	struct query *q;
+
+	if (!pick(r, w, place))
+		return request_fail(
+		        r, "InsufficientInstanceCapacity",
+		        "We currently do not have sufficient capacity in the Availability Zone you "
+		        "requested (%s) for %lld vCPUs and %lld MiB%s%s.",
+		        w->zone ? w->zone : r->region, (long long)w->vcpus, (long long)w->memory_mib,
+		        *w->group ? " in placement group " : "", w->group);
+	q = database_query(r->cloud->db, "UPDATE host SET used_vcpus = used_vcpus + $1, "
+	                                 "used_memory = used_memory + $2 WHERE id = $3");
+	query_run(query_text(query_integer(query_integer(q, w->vcpus), w->memory_mib), place->host));
+	return 0;
+}
+
+void schedule_leave(struct request *r, const char *instance)
+{
+	struct query *q = database_query(
+	        r->cloud->db,
+	        "UPDATE host SET used_vcpus = used_vcpus - m.vcpus, used_memory = used_memory - m.memory "
+	        "FROM machine m WHERE m.instance = $1 AND m.host = host.id");
+
+	if (query_run(query_text(q, instance)))
+		query_run(query_text(
+		        database_query(r->cloud->db, "UPDATE machine SET host = '' WHERE instance = $1"),
+		        instance));
+}

@@ -1,0 +1,28 @@
+/*
+ * Which host an instance runs on: one that is up, in the zone, with room for its vCPUs and memory, and
+ * allowed by its placement group (EC2 User Guide, "Placement groups"): spread, each on a host of its own;
+ * partition, no host in two partitions; cluster, close together: on as few hosts as there can be.
+ */
+#pragma once
+
+#include "region/action.h"
+
+#define HOST_LOCAL "h-local"
+
+struct schedule_wish {
+	const char *zone; /* NULL: any of the region's */
+	s64 vcpus, memory_mib;
+	const char *group, *strategy; /* "" without a group */
+};
+
+struct schedule_place {
+	char host[40], zone[64];
+	bool simulated;
+};
+
+/* This machine, and n simulated ones, spread over the zones; zones are by letter, the same in all regions. */
+void schedule_hosts(struct cloud *c, unsigned simulated);
+/* -1: InsufficientInstanceCapacity. Capacity is taken. */
+int schedule_enter(struct request *r, const struct schedule_wish *wish, struct schedule_place *place);
+/* Gives back what the instance took; again: nothing. */
+void schedule_leave(struct request *r, const char *instance);
