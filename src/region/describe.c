@@ -109,7 +109,7 @@ int describe_run(struct request *r, const struct describe *d)
 	                    .list = value_open(r->out, d->list)};
 	struct filter *filters = NULL;
 
-	if (has(r->in, "Filters") && filter_read(r, d->kind, &filters) < 0)
+	if (r->in->shape != MODEL_NONE && filter_read(r, d->kind, &filters) < 0)
 		return -1;
 	l.filters = filters;
 	if (describe_page(r, &l.most, &l.after) < 0)

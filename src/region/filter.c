@@ -1,5 +1,6 @@
 #include "region/filter.h"
 #include "model/scalar.h"
+#include "region/tag.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -135,9 +136,18 @@ static int read_one(struct request *r, const struct resource_kind *kind, unsigne
 	return 0;
 }
 
+/* "Filters", of a few actions "Filter". */
+static const char *filter_member(struct request *r)
+{
+	if (model_member_find(r->model, value_shape(r->in), "Filters") >= 0)
+		return "Filters";
+	return model_member_find(r->model, value_shape(r->in), "Filter") >= 0 ? "Filter" : NULL;
+}
+
 int filter_read(struct request *r, const struct resource_kind *kind, struct filter **out)
 {
-	const struct value *list = value_get(r->in, "Filters");
+	const char *member = filter_member(r);
+	const struct value *list = member ? value_get(r->in, member) : NULL;
 	struct filter **last = out;
 
 	*out = NULL;
@@ -212,10 +222,8 @@ static bool path_match(const struct filter *f, const struct value *v, unsigned p
 
 static bool tag_match(const struct filter *f, const struct value *doc)
 {
-	const struct value *tags = NULL;
+	const struct value *tags = tag_list(doc);
 
-	if (model_member_find(doc->model, value_shape(doc), "Tags") >= 0)
-		tags = value_get(doc, "Tags");
 	for (unsigned i = 0; i < value_count(tags); i++) {
 		const char *key = value_string(value_item(tags, i), "Key");
 		const char *value = value_string(value_item(tags, i), "Value");

@@ -1,4 +1,6 @@
 #include "region/region.h"
+#include "region/default_network.h"
+#include "region/prefix_list.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -112,5 +114,6 @@ int region_ensure(struct request *r)
 		return request_fail(r, "AuthFailure", "The region '%.64s' is not offered here", r->region);
 	q = database_query(r->cloud->db, "INSERT INTO region VALUES ($1, $2, $3)");
 	query_run(query_integer(query_text(query_text(q, r->account), r->region), r->now_ms));
-	return 0;
+	prefix_list_create_own(r);
+	return default_network_create(r) ? 0 : -1;
 }

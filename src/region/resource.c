@@ -55,14 +55,20 @@ static s64 next_seq(struct request *r)
 	return seq;
 }
 
-struct resource *resource_new(struct request *r, const struct resource_kind *kind)
+const char *resource_id_new(struct request *r, const char *prefix)
 {
-	struct resource *res = arena_alloc(r->arena, sizeof(*res));
 	char digits[18];
 
 	cloud_random_hex(digits, 17);
+	return arena_printf(r->arena, "%s%s", prefix, digits);
+}
+
+struct resource *resource_new(struct request *r, const struct resource_kind *kind)
+{
+	struct resource *res = arena_alloc(r->arena, sizeof(*res));
+
 	*res = (struct resource){.kind = kind,
-	                         .id = arena_printf(r->arena, "%s%s", kind->prefix, digits),
+	                         .id = resource_id_new(r, kind->prefix),
 	                         .parent = "",
 	                         .state = "",
 	                         .doc = value_new(r->arena, r->model, resource_shape(r->model, kind)),
@@ -120,6 +126,9 @@ void resource_save(struct request *r, struct resource *res)
 void resource_delete(struct request *r, struct resource *res)
 {
 	query_run(query_text(database_query(r->cloud->db, "DELETE FROM tag WHERE resource = $1"), res->id));
+	query_run(query_text(database_query(r->cloud->db, "DELETE FROM link WHERE source = $1"), res->id));
+	query_run(query_text(database_query(r->cloud->db, "DELETE FROM property WHERE resource = $1"),
+	                     res->id));
 	query_run(query_text(database_query(r->cloud->db, "DELETE FROM resource WHERE id = $1"), res->id));
 }
 
@@ -216,6 +225,44 @@ void resource_each(struct request *r, const struct resource_kind *kind, const ch
 	}
 	query_end(q);
 	arena_release(&row);
+}
+
+struct gathering {
+	struct request *request;
+	struct resource **list;
+	unsigned count, room;
+};
+
+static bool gather(void *ctx, struct resource *res)
+{
+	struct gathering *g = ctx;
+	struct arena *a = g->request->arena;
+	struct resource *kept = arena_alloc(a, sizeof(*kept));
+
+	*kept = *res;
+	kept->id = arena_strdup(a, res->id);
+	kept->parent = arena_strdup(a, res->parent);
+	kept->state = arena_strdup(a, res->state);
+	kept->doc = value_copy(a, res->doc);
+	if (g->count + 1 == g->room) {
+		struct resource **more = arena_alloc(a, 2 * g->room * sizeof(struct resource *));
+
+		memcpy(more, g->list, g->count * sizeof(struct resource *));
+		g->list = more;
+		g->room *= 2;
+	}
+	g->list[g->count++] = kept;
+	return true;
+}
+
+struct resource **resource_list(struct request *r, const struct resource_kind *kind, const char *parent)
+{
+	struct gathering g = {.request = r, .room = 16};
+
+	g.list = arena_alloc(r->arena, g.room * sizeof(struct resource *));
+	resource_each(r, kind, parent, 0, gather, &g);
+	g.list[g.count] = NULL;
+	return g.list;
 }
 
 s64 resource_count(struct request *r, const struct resource_kind *kind, const char *parent)

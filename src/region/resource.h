@@ -43,11 +43,13 @@ unsigned resource_shape(const struct model *m, const struct resource_kind *kind)
 
 /* A new one with its id (and OwnerId, if the shape has it) set; nothing is stored yet. */
 struct resource *resource_new(struct request *r, const struct resource_kind *kind);
+/* A new random id, "vpc-cidr-assoc-0123…", for what is within a document. */
+const char *resource_id_new(struct request *r, const char *prefix);
 /* Stores a new one, with the tags that the document has. */
 void resource_insert(struct request *r, struct resource *res);
 /* Stores document, parent and state. */
 void resource_save(struct request *r, struct resource *res);
-/* Removes it and its tags. */
+/* Removes it, its tags, properties and links to others (link.h). */
 void resource_delete(struct request *r, struct resource *res);
 
 /* NULL: the caller has none of that id in this region. */
@@ -62,6 +64,8 @@ struct resource *resource_of(struct request *r, const struct resource_kind *kind
  * a document, value_copy() it. */
 void resource_each(struct request *r, const struct resource_kind *kind, const char *parent, s64 after,
                    bool (*fn)(void *ctx, struct resource *res), void *ctx);
+/* All of them, oldest first, in the request's arena; NULL at the end. For kinds of which there are few. */
+struct resource **resource_list(struct request *r, const struct resource_kind *kind, const char *parent);
 /* How many there are. */
 s64 resource_count(struct request *r, const struct resource_kind *kind, const char *parent);
 /* The first whose document has `value` at `path`, or NULL. */

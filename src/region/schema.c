@@ -39,5 +39,16 @@ const char *const schema_steps[] = {
         "CREATE INDEX machine_by_status ON machine (host, status, wanted);"
         "CREATE TABLE machine_image (id TEXT PRIMARY KEY, kernel TEXT NOT NULL, initrd TEXT NOT NULL,"
         " disk TEXT NOT NULL, cmdline TEXT NOT NULL);",
+
+        /* Who uses whom, what documents do not show, and which addresses of a block are taken: addresses in
+         * hexadecimal, in their order; used and next (where to look for a free one) of IPv4. */
+        "CREATE TABLE link (source TEXT NOT NULL, what TEXT NOT NULL, target TEXT NOT NULL,"
+        " PRIMARY KEY (source, what, target));"
+        "CREATE INDEX link_by_target ON link (target, what);"
+        "CREATE TABLE property (resource TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,"
+        " PRIMARY KEY (resource, name));"
+        "CREATE TABLE address_space (id TEXT PRIMARY KEY, used BIGINT NOT NULL, next TEXT NOT NULL);"
+        "CREATE TABLE space_address (space TEXT NOT NULL, address TEXT NOT NULL, holder TEXT NOT NULL,"
+        " PRIMARY KEY (space, address));",
 };
 const unsigned schema_steps_count = sizeof(schema_steps) / sizeof(schema_steps[0]);

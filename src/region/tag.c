@@ -5,15 +5,25 @@
 #include <stdio.h>
 #include <string.h>
 
+const char *tag_member(const struct value *doc)
+{
+	if (model_member_find(doc->model, value_shape(doc), "Tags") >= 0)
+		return "Tags";
+	return model_member_find(doc->model, value_shape(doc), "TagSet") >= 0 ? "TagSet" : NULL;
+}
+
+const struct value *tag_list(const struct value *doc)
+{
+	return tag_member(doc) ? value_get(doc, tag_member(doc)) : NULL;
+}
+
 /* ---- table ---- */
 
 void tag_store(struct request *r, const struct resource *res)
 {
-	const struct value *tags = NULL;
+	const struct value *tags = tag_list(res->doc);
 
 	query_run(query_text(database_query(r->cloud->db, "DELETE FROM tag WHERE resource = $1"), res->id));
-	if (model_member_find(r->model, value_shape(res->doc), "Tags") >= 0)
-		tags = value_get(res->doc, "Tags");
 	for (unsigned i = 0; i < value_count(tags); i++) {
 		struct query *q =
 		        database_query(r->cloud->db, "INSERT INTO tag VALUES ($1, $2, $3, $4, $5, $6)");
@@ -87,7 +97,8 @@ int tag_specifications(struct request *r, struct resource *res, const char *cons
 			                    kind);
 		}
 		for (unsigned k = 0; k < value_count(tags); k++)
-			if (put(r, value_open(res->doc, "Tags"), value_string(value_item(tags, k), "Key"),
+			if (put(r, value_open(res->doc, tag_member(res->doc)),
+			        value_string(value_item(tags, k), "Key"),
 			        value_string(value_item(tags, k), "Value")) < 0)
 				return -1;
 	}
@@ -112,7 +123,7 @@ static struct resource **resources(struct request *r, const struct value *ids)
 		list[i] = resource_get(r, kind, id);
 		if (!list[i])
 			return NULL;
-		if (model_member_find(r->model, value_shape(list[i]->doc), "Tags") < 0) {
+		if (!tag_member(list[i]->doc)) {
 			request_fail(r, "InvalidParameterValue", "The resource %s cannot have tags", id);
 			return NULL;
 		}
@@ -135,7 +146,8 @@ ACTION(ec2, CreateTags)
 		return -1;
 	for (unsigned i = 0; i < ids->count; i++) {
 		for (unsigned k = 0; k < tags->count; k++)
-			if (put(r, value_open(list[i]->doc, "Tags"), value_string(value_item(tags, k), "Key"),
+			if (put(r, value_open(list[i]->doc, tag_member(list[i]->doc)),
+			        value_string(value_item(tags, k), "Key"),
 			        value_string(value_item(tags, k), "Value")) < 0)
 				return -1;
 		resource_save(r, list[i]);
@@ -171,7 +183,7 @@ ACTION(ec2, DeleteTags)
 	if (!list)
 		return -1;
 	for (unsigned i = 0; i < ids->count; i++) {
-		struct value *has = value_get(list[i]->doc, "Tags");
+		struct value *has = value_get(list[i]->doc, tag_member(list[i]->doc));
 
 		for (unsigned k = value_count(has); k-- > 0;)
 			if (unwanted(tags, value_item(has, k)))
