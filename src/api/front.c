@@ -5,6 +5,7 @@
 #include "api/xml.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "model/json.h"
 #include "region/region.h"
 
 #include <stdio.h>
@@ -149,6 +150,33 @@ static int handle(struct call *k)
 	return perform(k, action);
 }
 
+/* For programs of ours: the same answers, as JSON. */
+static bool wants_json(const struct http_request *h)
+{
+	const char *accept = http_header(h, "accept");
+
+	return accept && !strncmp(accept, "application/json", 16);
+}
+
+static void answer_json(struct call *k, bool good)
+{
+	struct buffer *b = &k->answer->body;
+
+	k->answer->content_type = "application/json";
+	if (good) {
+		if (k->request.out)
+			json_write(b, k->request.out);
+		else
+			buffer_text(b, "{}");
+		return;
+	}
+	buffer_text(b, "{\"Code\":");
+	json_write_text(b, k->fault.code, strlen(k->fault.code));
+	buffer_text(b, ",\"Message\":");
+	json_write_text(b, k->fault.message, strlen(k->fault.message));
+	buffer_char(b, '}');
+}
+
 void front_begin(struct front *a)
 {
 	database_begin(a->cloud->db);
@@ -171,11 +199,17 @@ void front_handle(struct front *a, const struct http_request *http, struct http_
 	if (handle(&k) < 0) {
 		database_take_back(a->cloud->db);
 		answer->status = k.fault.status;
-		xml_fault(&answer->body, r->model, &k.fault, r->id);
+		if (wants_json(http))
+			answer_json(&k, false);
+		else
+			xml_fault(&answer->body, r->model, &k.fault, r->id);
 	} else {
 		database_release_mark(a->cloud->db);
 		answer->status = 200;
-		xml_answer(&answer->body, r->model, r->action, k.version, r->id, r->out);
+		if (wants_json(http))
+			answer_json(&k, true);
+		else
+			xml_answer(&answer->body, r->model, r->action, k.version, r->id, r->out);
 	}
 	log_info("api %s %s %s %s %d %s %llu us", http->peer ? http->peer : "-", r->region ? r->region : "-",
 	         r->action ? model_text(r->model, r->action->name) : "-", r->id, answer->status,

@@ -16,6 +16,18 @@ static int version_main(int argc, char **argv);
 static int help_main(int argc, char **argv);
 
 static const struct verb verbs[] = {
+        {"up", "the region, in the background", up_main},
+        {"run", "start an instance: run IMAGE", run_main},
+        {"ls", "list instances", ls_main},
+        {"show", "all that is known of an instance", show_main},
+        {"log", "what an instance said on its console", log_main},
+        {"console", "an instance's console, both ways", console_main},
+        {"start", "start a stopped instance", start_main},
+        {"stop", "shut an instance down", stop_main},
+        {"reboot", "reboot an instance", reboot_main},
+        {"rm", "terminate an instance", rm_main},
+        {"types", "list instance types", types_main},
+        {"doctor", "what this machine offers", doctor_main},
         {"serve", "the region: answer AWS's tools", serve_main},
         {"env", "print shell exports for AWS's tools", env_main},
         {"key", "make access keys", key_main},

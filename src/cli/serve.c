@@ -44,7 +44,7 @@ int serve_main(int argc, char **argv)
 	                                      {"verbose", no_argument, 0, 'v'},
 	                                      {"help", no_argument, 0, 'h'},
 	                                      {0}};
-	char place[4096];
+	char place[4096], endpoint[512];
 	struct cloud_options cloud_options = {.data = place_default(place, sizeof(place))};
 	struct server_options options = {.listen = "127.0.0.1:8773"};
 	struct server *server;
@@ -113,9 +113,7 @@ int serve_main(int argc, char **argv)
 		fprintf(stderr, "insula serve: %s\n", e.text);
 		return 1;
 	}
-	database_begin(cloud.db);
-	schedule_hosts(&cloud, simulated);
-	if (database_commit(cloud.db, &e) < 0) {
+	if (cloud_lock(&cloud, &e) < 0) {
 		fprintf(stderr, "insula serve: %s\n", e.text);
 		cloud_close(&cloud);
 		return 1;
@@ -126,9 +124,19 @@ int serve_main(int argc, char **argv)
 		cloud_close(&cloud);
 		return 1;
 	}
+	snprintf(endpoint, sizeof(endpoint), "%s://%.*s:%u", options.certificate ? "https" : "http",
+	         (int)(strrchr(options.listen, ':') - options.listen), options.listen, server_port(server));
+	database_begin(cloud.db);
+	schedule_hosts(&cloud, simulated);
+	cloud_set(&cloud, "endpoint", endpoint);
+	if (database_commit(cloud.db, &e) < 0) {
+		fprintf(stderr, "insula serve: %s\n", e.text);
+		server_free(server);
+		cloud_close(&cloud);
+		return 1;
+	}
 	server_every(server, AGENT_PERIOD_MS, run_agent, &agent);
-	printf("insula: serving at %s://%.*s:%u\n", options.certificate ? "https" : "http",
-	       (int)(strrchr(options.listen, ':') - options.listen), options.listen, server_port(server));
+	printf("insula: serving at %s\n", endpoint);
 	fflush(stdout);
 	if (server_run(server, &e) < 0) {
 		fprintf(stderr, "insula serve: %s\n", e.text);

@@ -36,7 +36,12 @@ const char *cloud_setting(struct cloud *c, const char *name)
 	struct query *q =
 	        query_text(database_query(c->db, "SELECT value FROM setting WHERE name = $1"), name);
 
-	return query_row(q) ? query_column_text(q, 0) : NULL;
+	bool found = query_row(q);
+
+	if (found)
+		snprintf(c->setting, sizeof(c->setting), "%s", query_column_text(q, 0));
+	query_end(q);
+	return found ? c->setting : NULL;
 }
 
 void cloud_set(struct cloud *c, const char *name, const char *value)
@@ -170,6 +175,8 @@ int cloud_open(struct cloud *c, const struct cloud_options *o, struct error *e)
 	char url[4200];
 
 	*c = (struct cloud){.data = o->data, .regions = o->regions};
+	if (o->existing && access(o->data, F_OK) < 0)
+		return error_set(e, 0, "there is no region at %s: start one with `insula up`", o->data);
 	if (make_folder(o->data, e) < 0)
 		return -1;
 	if (o->account && (strlen(o->account) != 12 || strspn(o->account, "0123456789") != 12))
@@ -189,4 +196,19 @@ void cloud_close(struct cloud *c)
 {
 	database_close(c->db);
 	c->db = NULL;
+}
+
+int cloud_lock(struct cloud *c, struct error *e)
+{
+	char path[4200];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/serve.lock", c->data);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return error_set(e, errno, "open %s", path);
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	close(fd);
+	return error_set(e, 0, "%s is served by another process", c->data);
 }

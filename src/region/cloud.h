@@ -9,7 +9,7 @@ struct cloud {
 	struct database *db;
 	const char *data;    /* folder */
 	const char *regions; /* names that are offered, separated by commas; NULL: any */
-	char account[13];
+	char account[13], setting[512];
 	bool wake; /* something is to be done in the world when the transaction is committed */
 };
 
@@ -17,13 +17,16 @@ struct cloud_options {
 	const char *data, *database; /* database: URL, NULL for DATA/region.db */
 	const char *regions;
 	const char *account; /* NULL: 123456789012, or what it was */
+	bool existing;       /* only if it is there */
 };
 
-/* Opens or makes DATA. Fails if another process serves it. */
+/* Opens or makes DATA. */
 int cloud_open(struct cloud *c, const struct cloud_options *o, struct error *e);
+/* Only one process serves a folder: -1 if another does. Held until the process ends. */
+int cloud_lock(struct cloud *c, struct error *e);
 void cloud_close(struct cloud *c);
 
-/* Settings of the whole cloud. The value is good until the next query; NULL: not set. */
+/* Settings of the whole cloud. The value is good until the next call; NULL: not set. */
 const char *cloud_setting(struct cloud *c, const char *name);
 void cloud_set(struct cloud *c, const char *name, const char *value);
 

@@ -17,7 +17,7 @@ ACTION(ec2, GetConsoleOutput)
 		return -1;
 	bytes = arena_alloc(r->arena, CONSOLE_SIZE);
 	length = hosted_console_tail(agent_folder(r->cloud, dir, sizeof(dir), instance->id), bytes,
-	                              CONSOLE_SIZE);
+	                             CONSOLE_SIZE);
 	base64_write(&b, bytes, length);
 	value_set_string(r->out, "InstanceId", instance->id);
 	value_set_time(r->out, "Timestamp", r->now_ms);

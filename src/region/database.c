@@ -124,8 +124,17 @@ void database_begin(struct database *d)
 	simple(d, "BEGIN");
 }
 
+/* A query that was not ended would hold on to the state it began with. */
+static void end_queries(struct database *d)
+{
+	for (sqlite3_stmt *s = sqlite3_next_stmt(d->handle, NULL); s; s = sqlite3_next_stmt(d->handle, s))
+		if (sqlite3_stmt_busy(s))
+			sqlite3_reset(s);
+}
+
 void database_rollback(struct database *d)
 {
+	end_queries(d);
 	if (!sqlite3_get_autocommit(d->handle))
 		sqlite3_exec(d->handle, "ROLLBACK", NULL, NULL, NULL);
 	d->failed = false;
@@ -133,6 +142,7 @@ void database_rollback(struct database *d)
 
 int database_commit(struct database *d, struct error *e)
 {
+	end_queries(d);
 	simple(d, "COMMIT");
 	if (!d->failed)
 		return 0;
