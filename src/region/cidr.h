@@ -6,7 +6,8 @@
 
 #include "base/arena.h"
 
-typedef unsigned __int128 ip_bits; /* IPv4: the lower 32 */
+/* IPv4: the lower 32. Aligned as arenas are. */
+typedef unsigned __int128 ip_bits __attribute__((aligned(8)));
 
 struct ip {
 	bool v6;

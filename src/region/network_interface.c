@@ -1,6 +1,7 @@
 #include "region/network_interface.h"
 #include "region/address.h"
 #include "region/describe.h"
+#include "region/flow_log.h"
 #include "region/instance_type.h"
 #include "region/link.h"
 #include "region/public_pool.h"
@@ -72,7 +73,7 @@ static const char *new_mac(struct request *r, const char *address)
 	return arena_printf(r->arena, "02:%.2s:%.2s:%.2s:%.2s:%.2s", d, d + 2, d + 4, d + 6, d + 8);
 }
 
-static void set_groups(struct request *r, struct resource *interface, struct resource **groups)
+static void fill_groups(struct request *r, struct resource *interface, struct resource **groups)
 {
 	struct value *list;
 
@@ -135,7 +136,7 @@ struct resource *network_interface_create(struct request *r, const struct networ
 	if (network_interface_take_addresses(r, interface, spec) < 0)
 		return NULL;
 	value_set_string(doc, "MacAddress", new_mac(r, value_string(doc, "PrivateIpAddress")));
-	set_groups(r, interface, groups);
+	fill_groups(r, interface, groups);
 	value_open(doc, "TagSet");
 	if (!spec->requester && model_member_find(r->model, value_shape(r->in), "TagSpecifications") >= 0 &&
 	    tag_specifications(r, interface, spec->instance ? others : NULL) < 0)
@@ -149,6 +150,12 @@ struct resource *network_interface_create(struct request *r, const struct networ
 	return interface;
 }
 
+void network_interface_set_groups(struct request *r, struct resource *interface, struct resource **groups)
+{
+	fill_groups(r, interface, groups);
+	resource_save(r, interface);
+}
+
 void network_interface_delete(struct request *r, struct resource *interface)
 {
 	static const struct {
@@ -159,6 +166,9 @@ void network_interface_delete(struct request *r, struct resource *interface)
 	             {"Ipv6Prefixes", "Ipv6Prefix"}};
 
 	address_interface_gone(r, interface);
+	flow_log_resource_gone(r, interface->id);
+	for (struct resource **p = resource_list(r, &network_interface_permission_kind, interface->id); *p; p++)
+		resource_delete(r, *p);
 	network_interface_public_release(r, interface);
 	route_table_target_gone(r, interface->id);
 	for (unsigned k = 0; k < ARRAY_SIZE(lists); k++) {
@@ -483,7 +493,7 @@ ACTION(ec2, ModifyNetworkInterfaceAttribute)
 		groups = security_group_check(r, value_string(interface->doc, "VpcId"), v);
 		if (!groups)
 			return -1;
-		set_groups(r, interface, groups);
+		fill_groups(r, interface, groups);
 	} else if (!strcmp(which, "Attachment")) {
 		id = value_string(v, "AttachmentId");
 		attachment = value_get(interface->doc, "Attachment");

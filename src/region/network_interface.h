@@ -10,6 +10,7 @@
 #include "region/resource.h"
 
 extern const struct resource_kind network_interface_kind;
+extern const struct resource_kind network_interface_permission_kind; /* a child */
 
 struct network_interface_spec {
 	struct resource *subnet;
@@ -29,6 +30,8 @@ struct network_interface_spec {
 
 /* An interface, stored; tags are those of the request. NULL with r->fault. */
 struct resource *network_interface_create(struct request *r, const struct network_interface_spec *spec);
+/* Its groups, which were checked. */
+void network_interface_set_groups(struct request *r, struct resource *interface, struct resource **groups);
 /* With its addresses, whatever it is attached to. */
 void network_interface_delete(struct request *r, struct resource *interface);
 

@@ -111,6 +111,24 @@ void route_table_target_back(struct request *r, const char *target)
 	set_state(r, target, "active");
 }
 
+void route_table_remove_target(struct request *r, struct resource *table, const char *target)
+{
+	struct value *routes = value_get(table->doc, "Routes");
+
+	for (unsigned i = value_count(routes); i-- > 0;) {
+		const char *has = value_string(value_item(routes, i), "GatewayId");
+		const char *list = value_string(value_item(routes, i), "DestinationPrefixListId");
+
+		if (!has || strcmp(has, target))
+			continue;
+		if (list)
+			link_remove(r, table->id, "route", list);
+		value_delete_item(routes, i);
+	}
+	link_remove(r, table->id, "route", target);
+	resource_save(r, table);
+}
+
 /* ---- associations ---- */
 
 static struct value *associate(struct request *r, struct resource *table, const char *subnet,

@@ -25,4 +25,6 @@ void route_table_block_gone(struct request *r, const char *vpc, const char *bloc
 /* A target is gone, or is back: its routes are black holes, or active. */
 void route_table_target_gone(struct request *r, const char *target);
 void route_table_target_back(struct request *r, const char *target);
+/* Takes the routes to a target out of a table. */
+void route_table_remove_target(struct request *r, struct resource *table, const char *target);
 void route_table_subnet_gone(struct request *r, const char *subnet);

@@ -82,7 +82,10 @@ struct resource *security_group_named(struct request *r, const char *vpc, const 
 
 struct resource *security_group_of(struct request *r)
 {
-	const char *id = value_string(r->in, "GroupId"), *name = value_string(r->in, "GroupName");
+	bool named =
+	        model_member_find(r->model, value_shape(r->in), "GroupName") >= 0; /* egress: by id only */
+	const char *id = value_string(r->in, "GroupId"),
+	           *name = named ? value_string(r->in, "GroupName") : NULL;
 	struct resource *vpc, *group;
 
 	if (id)

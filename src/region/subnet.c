@@ -2,6 +2,7 @@
 #include "region/address_space.h"
 #include "region/default_network.h"
 #include "region/describe.h"
+#include "region/flow_log.h"
 #include "region/link.h"
 #include "region/network_acl.h"
 #include "region/network_interface.h"
@@ -295,6 +296,7 @@ ACTION(ec2, DeleteSubnet)
 	key = default_key(r, value_string(subnet->doc, "AvailabilityZone"));
 	if (property_is(r, region_key(r), key, subnet->id))
 		property_set(r, region_key(r), key, NULL);
+	flow_log_resource_gone(r, subnet->id);
 	resource_delete(r, subnet);
 	return 0;
 }

@@ -2,6 +2,7 @@
 #include "region/default_network.h"
 #include "region/describe.h"
 #include "region/dhcp_options.h"
+#include "region/flow_log.h"
 #include "region/link.h"
 #include "region/network_acl.h"
 #include "region/public_pool.h"
@@ -362,6 +363,7 @@ ACTION(ec2, DeleteVpc)
 		public_block_give_back(r, value_string(value_item(blocks, i), "Ipv6CidrBlock"));
 	if (property_is(r, region_key(r), "default-vpc", vpc->id))
 		property_set(r, region_key(r), "default-vpc", NULL);
+	flow_log_resource_gone(r, vpc->id);
 	resource_delete(r, vpc);
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include "region/security_group.h"
 #include "region/security_group_rule.h"
 #include "region/subnet.h"
+#include "region/vpc_endpoint.h"
 #include "region/vpc_peering.h"
 
 /* Kinds that live in a VPC, and how many of each it has from the start. */
@@ -14,8 +15,8 @@ static const struct {
 	const struct resource_kind *kind;
 	unsigned own;
 } kinds[] = {{&subnet_kind, 0},      {&internet_gateway_kind, 0}, {&egress_only_internet_gateway_kind, 0},
-             {&nat_gateway_kind, 0}, {&security_group_kind, 1},   {&network_acl_kind, 1},
-             {&route_table_kind, 1}};
+             {&nat_gateway_kind, 0}, {&vpc_endpoint_kind, 0},     {&security_group_kind, 1},
+             {&network_acl_kind, 1}, {&route_table_kind, 1}};
 
 bool vpc_has_dependents(struct request *r, const char *vpc)
 {
