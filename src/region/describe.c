@@ -112,6 +112,7 @@ int describe_run(struct request *r, const struct describe *d)
 	if (r->in->shape != MODEL_NONE && filter_read(r, d->kind, &filters) < 0)
 		return -1;
 	l.filters = filters;
+	l.named = arena_alloc(r->arena, value_count(l.names) + 1);
 	if (describe_page(r, &l.most, &l.after) < 0)
 		return -1;
 	if (value_count(ids)) {
@@ -131,7 +132,6 @@ int describe_run(struct request *r, const struct describe *d)
 				break;
 		}
 	} else {
-		l.named = arena_alloc(r->arena, value_count(l.names) + 1);
 		resource_each(r, d->kind, NULL, l.after, visit, &l);
 		for (unsigned i = 0; i < value_count(l.names); i++)
 			if (!l.named[i])
