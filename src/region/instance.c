@@ -1,4 +1,5 @@
 #include "region/instance.h"
+#include "region/instance_network.h"
 #include "model/json.h"
 #include "model/scalar.h"
 #include "region/describe.h"
@@ -104,20 +105,11 @@ void instance_enter(struct request *r, struct resource *instance, enum instance_
 		value_set_string(reason, "Code", code);
 		value_set_string(reason, "Message", message);
 	}
-	if (state == INSTANCE_STOPPED || state == INSTANCE_TERMINATED) {
-		value_remove(doc, "PublicIpAddress");
-		value_set_string(doc, "PublicDnsName", "");
+	if (state == INSTANCE_STOPPED || state == INSTANCE_TERMINATED)
 		schedule_leave(r, instance->id);
-	}
-	if (state == INSTANCE_TERMINATED) {
-		value_remove(doc, "PrivateIpAddress");
-		value_remove(doc, "SubnetId");
-		value_remove(doc, "VpcId");
-		value_set_string(doc, "PrivateDnsName", "");
-		value_open(doc, "NetworkInterfaces")->count = 0;
-		value_open(doc, "SecurityGroups")->count = 0;
+	instance_network_enter(r, instance);
+	if (state == INSTANCE_TERMINATED)
 		value_open(doc, "BlockDeviceMappings")->count = 0;
-	}
 	resource_save(r, instance);
 }
 

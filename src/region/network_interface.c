@@ -2,6 +2,7 @@
 #include "region/address.h"
 #include "region/describe.h"
 #include "region/flow_log.h"
+#include "region/instance_network.h"
 #include "region/instance_type.h"
 #include "region/link.h"
 #include "region/public_pool.h"
@@ -150,10 +151,19 @@ struct resource *network_interface_create(struct request *r, const struct networ
 	return interface;
 }
 
+void network_interface_save(struct request *r, struct resource *interface)
+{
+	const char *instance = value_path(interface->doc, "Attachment.InstanceId");
+
+	resource_save(r, interface);
+	if (instance)
+		instance_network_changed(r, instance);
+}
+
 void network_interface_set_groups(struct request *r, struct resource *interface, struct resource **groups)
 {
 	fill_groups(r, interface, groups);
-	resource_save(r, interface);
+	network_interface_save(r, interface);
 }
 
 void network_interface_delete(struct request *r, struct resource *interface)
@@ -167,7 +177,8 @@ void network_interface_delete(struct request *r, struct resource *interface)
 
 	address_interface_gone(r, interface);
 	flow_log_resource_gone(r, interface->id);
-	for (struct resource **p = resource_list(r, &network_interface_permission_kind, interface->id); *p; p++)
+	for (struct resource **p = resource_list(r, &network_interface_permission_kind, interface->id); *p;
+	     p++)
 		resource_delete(r, *p);
 	network_interface_public_release(r, interface);
 	route_table_target_gone(r, interface->id);
@@ -241,19 +252,23 @@ void network_interface_attach(struct request *r, struct resource *interface, con
                               unsigned device_index, unsigned network_card_index, bool delete_on_termination)
 {
 	attach(r, interface, instance, device_index, network_card_index, delete_on_termination);
-	resource_save(r, interface);
+	network_interface_save(r, interface);
 	route_table_target_back(r, interface->id);
 }
 
 void network_interface_detach(struct request *r, struct resource *interface)
 {
+	const char *instance = value_path(interface->doc, "Attachment.InstanceId");
+
 	link_remove(r, interface->id, "instance", NULL);
 	link_remove(r, interface->id, "attachment", NULL);
 	network_interface_public_release(r, interface);
 	value_remove(interface->doc, "Attachment");
 	value_set_string(interface->doc, "Status", "available");
 	interface->state = "available";
-	resource_save(r, interface);
+	network_interface_save(r, interface);
+	if (instance)
+		instance_network_changed(r, instance);
 	route_table_target_gone(r, interface->id);
 }
 
@@ -420,7 +435,7 @@ void network_interface_associate(struct request *r, struct resource *interface, 
 		link_add(r, interface->id, "public", vpc);
 	else
 		link_remove(r, interface->id, "public", NULL);
-	resource_save(r, interface);
+	network_interface_save(r, interface);
 }
 
 int network_interface_public_assign(struct request *r, struct resource *interface)
@@ -510,7 +525,7 @@ ACTION(ec2, ModifyNetworkInterfaceAttribute)
 	} else {
 		return request_fail(r, "UnsupportedOperation", "ENA Express is not available here");
 	}
-	resource_save(r, interface);
+	network_interface_save(r, interface);
 	return 0;
 }
 
@@ -548,6 +563,6 @@ ACTION(ec2, ResetNetworkInterfaceAttribute)
 		return request_fail(r, "MissingParameter",
 		                    "The request must contain the parameter sourceDestCheck");
 	value_set_boolean(interface->doc, "SourceDestCheck", true);
-	resource_save(r, interface);
+	network_interface_save(r, interface);
 	return 0;
 }

@@ -21,6 +21,8 @@ struct network_interface_spec {
 	 * InstanceNetworkInterfaceSpecification share (PrivateIpAddresses, SecondaryPrivateIpAddressCount,
 	 * Ipv6AddressCount, Ipv6Addresses, Ipv4Prefixes, …), or NULL. */
 	const struct value *addresses;
+	s64 ipv6_count; /* the same two for those who have no such structure */
+	const struct value *ipv6;
 	const char *instance; /* to attach it to; NULL: none. The rest is for that only. */
 	unsigned device_index, network_card_index;
 	bool delete_on_termination;
@@ -30,6 +32,8 @@ struct network_interface_spec {
 
 /* An interface, stored; tags are those of the request. NULL with r->fault. */
 struct resource *network_interface_create(struct request *r, const struct network_interface_spec *spec);
+/* Stores it, and what its instance shows of it. */
+void network_interface_save(struct request *r, struct resource *interface);
 /* Its groups, which were checked. */
 void network_interface_set_groups(struct request *r, struct resource *interface, struct resource **groups);
 /* With its addresses, whatever it is attached to. */

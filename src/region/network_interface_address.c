@@ -190,6 +190,21 @@ int network_interface_take_addresses(struct request *r, struct resource *interfa
 		             add_prefix6) < 0)
 			return -1;
 	}
+	for (unsigned i = 0; i < value_count(spec->ipv6); i++) {
+		const char *text = text_of(spec->ipv6, i, "Ipv6Address");
+
+		if (!text || add_ipv6(r, interface, subnet, text) < 0)
+			return text ? -1
+			            : request_fail(r, "MissingParameter",
+			                           "The request must contain the parameter Ipv6Address");
+	}
+	if (spec->ipv6_count < 0 || spec->ipv6_count > ADDRESSES_MAX)
+		return request_fail(r, "InvalidParameterValue",
+		                    "Value (%lld) for parameter ipv6AddressCount is invalid",
+		                    (long long)spec->ipv6_count);
+	for (s64 i = 0; i < spec->ipv6_count; i++)
+		if (add_ipv6(r, interface, subnet, NULL) < 0)
+			return -1;
 	if (value_boolean(subnet->doc, "AssignIpv6AddressOnCreation", false) &&
 	    !value_count(value_get(interface->doc, "Ipv6Addresses")))
 		return add_ipv6(r, interface, subnet, NULL);
@@ -248,7 +263,7 @@ static int reassign(struct request *r, const struct resource *subnet, const stru
 		                    from->id);
 	address_private_gone(r, from, text);
 	remove_text(value_get(from->doc, "PrivateIpAddresses"), "PrivateIpAddress", text);
-	resource_save(r, from);
+	network_interface_save(r, from);
 	address_give_back(r, subnet->id, a);
 	return 0;
 }
@@ -313,7 +328,7 @@ ACTION(ec2, AssignPrivateIpAddresses)
 		value_set_string(out, "Ipv4Prefix",
 		                 value_string(value_item(list, list->count - 1), "Ipv4Prefix"));
 	}
-	resource_save(r, interface);
+	network_interface_save(r, interface);
 	return 0;
 }
 
@@ -362,7 +377,7 @@ ACTION(ec2, UnassignPrivateIpAddresses)
 			                    interface->id);
 		subnet_give_back(r, interface->parent, text);
 	}
-	resource_save(r, interface);
+	network_interface_save(r, interface);
 	return 0;
 }
 
@@ -399,7 +414,7 @@ ACTION(ec2, AssignIpv6Addresses)
 	for (unsigned i = prefixes_before; i < value_count(list); i++)
 		value_append_string(value_open(r->out, "AssignedIpv6Prefixes"),
 		                    value_string(value_item(list, i), "Ipv6Prefix"));
-	resource_save(r, interface);
+	network_interface_save(r, interface);
 	return 0;
 }
 
@@ -438,6 +453,6 @@ ACTION(ec2, UnassignIpv6Addresses)
 	                  "UnassignedIpv6Prefixes") < 0)
 		return -1;
 	value_set_string(r->out, "NetworkInterfaceId", interface->id);
-	resource_save(r, interface);
+	network_interface_save(r, interface);
 	return 0;
 }

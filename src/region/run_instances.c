@@ -2,6 +2,7 @@
 #include "model/json.h"
 #include "region/image.h"
 #include "region/instance.h"
+#include "region/instance_network.h"
 #include "region/instance_type.h"
 #include "region/region.h"
 #include "region/schedule.h"
@@ -18,6 +19,7 @@ struct launch {
 	const char *key, *zone, *tenancy, *group, *strategy;
 	const char *reservation;
 	struct value *attributes;
+	struct instance_network network;
 };
 
 static int check_counts(struct request *r, s64 *least, s64 *most)
@@ -104,13 +106,7 @@ static int check_unsupported(struct request *r)
 	                                    "KernelId",
 	                                    "RamdiskId",
 	                                    "LaunchTemplate",
-	                                    "BlockDeviceMappings",
-	                                    "NetworkInterfaces",
-	                                    "Ipv6Addresses",
-	                                    "PrivateIpAddress",
-	                                    "SubnetId",
-	                                    "SecurityGroupIds",
-	                                    "SecurityGroups"};
+	                                    "BlockDeviceMappings"};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
 		if (value_get(r->in, names[i]) &&
@@ -232,9 +228,9 @@ static void insert_machine(struct request *r, const struct launch *l, const char
 	r->cloud->wake = true;
 }
 
-static int launch_one(struct request *r, const struct launch *l, unsigned index, struct value *list)
+static int launch_one(struct request *r, struct launch *l, unsigned index, struct value *list)
 {
-	const struct schedule_wish wish = {.zone = l->zone,
+	const struct schedule_wish wish = {.zone = l->network.zone,
 	                                   .vcpus = l->type->vcpus,
 	                                   .memory_mib = l->type->memory_mib,
 	                                   .group = l->group,
@@ -248,7 +244,8 @@ static int launch_one(struct request *r, const struct launch *l, unsigned index,
 		return -1;
 	instance = resource_new(r, &instance_kind);
 	fill(r, l, instance->doc, index, &place);
-	if (tag_specifications(r, instance, others) < 0)
+	if (tag_specifications(r, instance, others) < 0 ||
+	    instance_network_create(r, &l->network, instance, place.zone) < 0)
 		return -1;
 	instance_state_write(value_open(instance->doc, "State"), INSTANCE_PENDING);
 	value_set_string(instance->doc, "StateTransitionReason", "");
@@ -277,7 +274,7 @@ ACTION(ec2, RunInstances)
 		return request_fail(r, "MissingParameter", "The request must contain the parameter ImageId");
 	l.image = image_get(r, image, &l.source);
 	if (!l.image || check_type(r, &l) < 0 || check_key(r, &l) < 0 || check_placement(r, &l) < 0 ||
-	    make_attributes(r, &l) < 0)
+	    make_attributes(r, &l) < 0 || instance_network_read(r, l.zone, most, &l.network) < 0)
 		return -1;
 	cloud_random_hex(digits, 17);
 	l.reservation = arena_printf(r->arena, "r-%s", digits);

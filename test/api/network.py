@@ -4,11 +4,13 @@
 usage: network.py [PATH-OF-INSULA]
 """
 import ipaddress
+import json
 import os
 import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -55,17 +57,35 @@ def tags(kind, **pairs):
 
 class Server:
     def __init__(self, program):
-        self.data = tempfile.mkdtemp(prefix='insula-network-')
-        with socket.socket() as free:
-            free.bind(('127.0.0.1', 0))
-            port = free.getsockname()[1]
-        self.process = subprocess.Popen([program, 'serve', '--data', self.data, '--listen', f'127.0.0.1:{port}'],
-                                        stdout=subprocess.PIPE, text=True)
+        self.program, self.data = program, tempfile.mkdtemp(prefix='insula-network-')
+        self.start()
         line = self.process.stdout.readline()
         self.url = re.search(r'http://[0-9.:]+', line).group()
         env = subprocess.run([program, 'env', '--data', self.data], capture_output=True, text=True).stdout
         self.key = re.search(r'AWS_ACCESS_KEY_ID=[\'"]?([^\'"\s;]+)', env).group(1)
         self.secret = re.search(r'AWS_SECRET_ACCESS_KEY=[\'"]?([^\'"\s;]+)', env).group(1)
+
+    def start(self):
+        with socket.socket() as free:
+            free.bind(('127.0.0.1', 0))
+            port = free.getsockname()[1]
+        self.process = subprocess.Popen([self.program, 'serve', '--data', self.data, '--simulate-hosts', '6',
+                                         '--listen', f'127.0.0.1:{port}'], stdout=subprocess.PIPE, text=True)
+
+    def restart_with_image(self):
+        """An image to launch: nothing boots on simulated hosts, so a record is enough."""
+        self.process.terminate()
+        self.process.wait(20)
+        image = {'ImageId': 'ami-' + NONE, 'OwnerId': '123456789012', 'State': 'available', 'Name': 'none',
+                 'RootDeviceName': '/dev/xvda', 'Public': True}
+        with sqlite3.connect(os.path.join(self.data, 'region.db')) as db:
+            db.execute('INSERT INTO resource (id, seq, kind, account, region, parent, state, created, doc) '
+                       "VALUES (?, 999999, 'image', 'insula', '*', '', '', 0, ?)",
+                       (image['ImageId'], json.dumps(image)))
+        db.close()
+        self.start()
+        self.url = re.search(r'http://[0-9.:]+', self.process.stdout.readline()).group()
+        return image['ImageId']
 
     def client(self, region='us-east-1'):
         return boto3.client('ec2', region_name=region, endpoint_url=self.url, aws_access_key_id=self.key,
@@ -950,6 +970,110 @@ def flow_log(ec2, server):
     equal('gone with the VPC', ec2.describe_flow_logs()['FlowLogs'], [])
 
 
+def instances(ec2, server):
+    image = server.restart_with_image()
+    ec2 = server.client()
+    run = lambda **p: ec2.run_instances(**{'ImageId': image, 'InstanceType': 't3.micro', 'MinCount': 1, 'MaxCount': 1,
+                                           **p})['Instances'][0]
+    show = lambda i: ec2.describe_instances(InstanceIds=[i])['Reservations'][0]['Instances'][0]
+    interface = lambda i: ec2.describe_network_interfaces(NetworkInterfaceIds=[i])['NetworkInterfaces'][0]
+    plain = run()
+    i = plain['InstanceId']
+    subnet = ec2.describe_subnets(SubnetIds=[plain['SubnetId']])['Subnets'][0]
+    check('in a default subnet', subnet['DefaultForAz'] and
+          subnet['AvailabilityZone'] == plain['Placement']['AvailabilityZone'])
+    check('an address of it', ipaddress.ip_address(plain['PrivateIpAddress']) in
+          ipaddress.ip_network(subnet['CidrBlock']))
+    equal('the default group', [g['GroupName'] for g in plain['SecurityGroups']], ['default'])
+    check('a public address', plain.get('PublicIpAddress', '').startswith('198.'), plain.get('PublicIpAddress'))
+    one = plain['NetworkInterfaces'][0]
+    equal('the interface says the same', interface(one['NetworkInterfaceId'])['Association']['PublicIp'],
+          plain['PublicIpAddress'])
+    equal('its name', plain['PrivateDnsName'], 'ip-' + plain['PrivateIpAddress'].replace('.', '-') + '.ec2.internal')
+    equal('found by its address', [n['InstanceId'] for r in ec2.describe_instances(
+        Filters=filters(private_ip_address=plain['PrivateIpAddress']))['Reservations'] for n in r['Instances']], [i])
+    error('InvalidNetworkInterface.InUse', ec2.delete_network_interface,
+          NetworkInterfaceId=one['NetworkInterfaceId'])
+    error('OperationNotPermitted', ec2.detach_network_interface,
+          AttachmentId=one['Attachment']['AttachmentId'])
+    # stopped, it has no public address; started, it has one again
+    ec2.stop_instances(InstanceIds=[i])
+    ec2.get_waiter('instance_stopped').wait(InstanceIds=[i])
+    stopped = show(i)
+    check('no public address', 'PublicIpAddress' not in stopped and
+          stopped['PrivateIpAddress'] == plain['PrivateIpAddress'])
+    ec2.start_instances(InstanceIds=[i])
+    check('a public address again', 'PublicIpAddress' in show(i))
+    # an Elastic IP instead
+    address = ec2.allocate_address()
+    ec2.associate_address(AllocationId=address['AllocationId'], InstanceId=i)
+    equal('its own', show(i)['PublicIpAddress'], address['PublicIp'])
+    equal('whose it is', [a['PublicIp'] for a in
+          ec2.describe_addresses(Filters=filters(instance_id=i))['Addresses']], [address['PublicIp']])
+    # one more interface
+    vpc_id = plain['VpcId']
+    group = ec2.create_security_group(GroupName='i', Description='i', VpcId=vpc_id)['GroupId']
+    eni = ec2.create_network_interface(SubnetId=plain['SubnetId'], Groups=[group])['NetworkInterface']
+    eni_id = eni['NetworkInterfaceId']
+    error('InvalidParameterValue', ec2.attach_network_interface, NetworkInterfaceId=eni_id, InstanceId=i,
+          DeviceIndex=0)
+    attachment = ec2.attach_network_interface(NetworkInterfaceId=eni_id, InstanceId=i, DeviceIndex=1)['AttachmentId']
+    equal('two', [n['Attachment']['DeviceIndex'] for n in show(i)['NetworkInterfaces']], [0, 1])
+    equal('in use', interface(eni_id)['Status'], 'in-use')
+    error('InvalidNetworkInterface.InUse', ec2.attach_network_interface, NetworkInterfaceId=eni_id, InstanceId=i,
+          DeviceIndex=2)
+    third = ec2.create_network_interface(SubnetId=plain['SubnetId'])['NetworkInterface']['NetworkInterfaceId']
+    error('AttachmentLimitExceeded', ec2.attach_network_interface, NetworkInterfaceId=third, InstanceId=i,
+          DeviceIndex=2)
+    error('InvalidInstanceID', ec2.associate_address, AllocationId=ec2.allocate_address()['AllocationId'], InstanceId=i)
+    error('PrivateIpAddressLimitExceeded', ec2.assign_private_ip_addresses, NetworkInterfaceId=eni_id,
+          SecondaryPrivateIpAddressCount=9)
+    error('DependencyViolation', ec2.delete_security_group, GroupId=group)
+    ec2.detach_network_interface(AttachmentId=attachment)
+    equal('one', len(show(i)['NetworkInterfaces']), 1)
+    ec2.delete_network_interface(NetworkInterfaceId=third)
+    # an existing interface, and a fresh one with all that may be said of it
+    listed = run(NetworkInterfaces=[{'DeviceIndex': 0, 'NetworkInterfaceId': eni_id}])
+    equal('its address', listed['PrivateIpAddress'], eni['PrivateIpAddress'])
+    equal('its groups', [g['GroupId'] for g in listed['SecurityGroups']], [group])
+    error('InvalidNetworkInterface.InUse', ec2.run_instances, ImageId=image, InstanceType='t3.micro', MinCount=1,
+          MaxCount=1, NetworkInterfaces=[{'DeviceIndex': 0, 'NetworkInterfaceId': eni_id}])
+    ec2.terminate_instances(InstanceIds=[listed['InstanceId']])
+    ec2.get_waiter('instance_terminated').wait(InstanceIds=[listed['InstanceId']])
+    equal('it stays', interface(eni_id)['Status'], 'available')
+    ec2.delete_network_interface(NetworkInterfaceId=eni_id)
+    fresh = run(NetworkInterfaces=[{'DeviceIndex': 0, 'SubnetId': plain['SubnetId'], 'Groups': [group],
+                                    'AssociatePublicIpAddress': False, 'SecondaryPrivateIpAddressCount': 1}])
+    check('no public address', 'PublicIpAddress' not in fresh)
+    equal('two addresses', len(fresh['NetworkInterfaces'][0]['PrivateIpAddresses']), 2)
+    ec2.modify_network_interface_attribute(NetworkInterfaceId=fresh['NetworkInterfaces'][0]['NetworkInterfaceId'],
+                                           Groups=[plain['SecurityGroups'][0]['GroupId']])
+    equal('other groups', show(fresh['InstanceId'])['SecurityGroups'][0]['GroupName'], 'default')
+    named = run(SecurityGroups=['i'])
+    equal('a group by its name', named['SecurityGroups'][0]['GroupId'], group)
+    launch = lambda code, **p: error(code, ec2.run_instances, **{'ImageId': image, 'InstanceType': 't3.micro',
+                                                                 'MinCount': 1, 'MaxCount': 1, **p})
+    launch('InvalidSubnetID.NotFound', SubnetId='subnet-' + NONE)
+    launch('InvalidGroup.NotFound', SecurityGroupIds=['sg-' + NONE])
+    launch('InvalidGroup.NotFound', SecurityGroups=['none'])
+    launch('InvalidParameterCombination', SecurityGroups=['i'], SubnetId=plain['SubnetId'])
+    launch('InvalidIPAddress.InUse', SubnetId=plain['SubnetId'], PrivateIpAddress=plain['PrivateIpAddress'])
+    launch('InvalidParameterCombination', SubnetId=plain['SubnetId'], PrivateIpAddress='172.31.0.99', MaxCount=2)
+    launch('InvalidParameterCombination', SubnetId=plain['SubnetId'], NetworkInterfaces=[{'DeviceIndex': 0}])
+    launch('InvalidParameterValue', NetworkInterfaces=[{'DeviceIndex': 1}])
+    other = next(z for z in 'abc' if not plain['Placement']['AvailabilityZone'].endswith(z))
+    launch('InvalidParameterValue', SubnetId=plain['SubnetId'], Placement={'AvailabilityZone': 'us-east-1' + other})
+    # terminated, all is given back
+    all_of_them = [i, fresh['InstanceId'], named['InstanceId']]
+    ec2.terminate_instances(InstanceIds=all_of_them)
+    ec2.get_waiter('instance_terminated').wait(InstanceIds=all_of_them)
+    equal('no interfaces are left', ec2.describe_network_interfaces()['NetworkInterfaces'], [])
+    check('the Elastic IP is free', all('AssociationId' not in a for a in ec2.describe_addresses()['Addresses']))
+    equal('all addresses are free', {s['AvailableIpAddressCount'] for s in ec2.describe_subnets()['Subnets']}, {4091})
+    check('nothing is shown', 'PrivateIpAddress' not in show(i) and not show(i)['NetworkInterfaces'])
+    ec2.delete_security_group(GroupId=group)
+
+
 def main():
     global where
     here = os.path.dirname(os.path.abspath(__file__))
@@ -958,7 +1082,7 @@ def main():
     try:
         ec2 = server.client()
         for test in (default_network, vpc, subnet, security_group, network_interface, address, routes, network_acl,
-                     dhcp_options, vpc_endpoint, vpc_peering, prefix_list, flow_log):
+                     dhcp_options, vpc_endpoint, vpc_peering, prefix_list, flow_log, instances):
             where = test.__name__
             try:
                 test(ec2, server)
