@@ -103,6 +103,7 @@ static int perform(struct call *k, const struct action *action)
 	if (!in)
 		return -1;
 	r->in = in;
+	r->token = form_get(&k->form, "ClientToken");
 	if (query_validate(in, &k->fault) < 0)
 		return -1;
 	if (!action)

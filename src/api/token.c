@@ -10,7 +10,7 @@ static const char *token_of(const struct request *r)
 	const struct value *in = r->in;
 
 	if (in->shape == MODEL_NONE)
-		return NULL;
+		return r->token;
 	for (unsigned i = 0; i < value_shape(in)->count; i++) {
 		const struct model_member *member = model_member(r->model, value_shape(in), i);
 		const struct value *v = value_at(in, i);
@@ -20,7 +20,7 @@ static const char *token_of(const struct request *r)
 		     !strcmp(model_text(r->model, member->name), "ClientToken")))
 			return v->text;
 	}
-	return NULL;
+	return r->token;
 }
 
 /* Of all parameters, as a text. */
