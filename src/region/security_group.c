@@ -346,15 +346,33 @@ ACTION(ec2, DeleteSecurityGroup)
 	return 0;
 }
 
+/* Names are those of the default VPC. */
+static bool named_by_default(struct request *r, const struct resource *group)
+{
+	return !value_count(value_get(r->in, "GroupNames")) ||
+	       property_is(r, region_key(r), "default-vpc", group->parent);
+}
+
 ACTION(ec2, DescribeSecurityGroups)
 {
+	const struct value *names = value_get(r->in, "GroupNames");
+	struct resource *vpc = value_count(names) ? vpc_default(r) : NULL;
 	static const struct describe d = {.kind = &security_group_kind,
 	                                  .list = "SecurityGroups",
 	                                  .ids = "GroupIds",
 	                                  .names = "GroupNames",
 	                                  .name_path = "GroupName",
-	                                  .name_not_found = "InvalidGroup.NotFound"};
+	                                  .name_not_found = "InvalidGroup.NotFound",
+	                                  .accept = named_by_default};
 
+	for (unsigned i = 0; i < value_count(names); i++) {
+		const char *name = value_item(names, i)->text;
+
+		if (!vpc || !security_group_named(r, vpc->id, name))
+			return request_fail(r, "InvalidGroup.NotFound",
+			                    "The security group '%.255s' does not exist in default VPC",
+			                    name);
+	}
 	return describe_run(r, &d);
 }
 

@@ -395,6 +395,9 @@ def security_group(ec2, server):
     ec2.revoke_security_group_egress(GroupId=one, IpPermissions=[
         {'IpProtocol': '-1', 'IpRanges': [{'CidrIp': '0.0.0.0/0'}]}])
     equal('egress', [p['IpRanges'] for p in show()['IpPermissionsEgress']], [[{'CidrIp': '9.9.9.9/32'}]])
+    error('InvalidGroup.NotFound', ec2.describe_security_groups, GroupNames=['one'])
+    equal('of the default VPC', [g['VpcId'] == vpc_id for g in
+          ec2.describe_security_groups(GroupNames=['default'])['SecurityGroups']], [False])
     # the default group, by the name of another
     ec2.create_security_group(GroupName='web', Description='of the default VPC')
     allow(GroupName='web', SourceSecurityGroupName='default')
