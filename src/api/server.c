@@ -184,8 +184,17 @@ static int listen_at(struct server *s, const char *where, struct error *e)
 	int length = sizeof(at);
 	socklen_t size = sizeof(at);
 
-	if (evutil_parse_sockaddr_port(where, (struct sockaddr *)&at, &length) < 0 || !strrchr(where, ':'))
+	const char *colon = strrchr(where, ':');
+	bool any = colon && !strcmp(colon, ":0"); /* which the parser does not take */
+	char text[128];
+
+	snprintf(text, sizeof(text), "%.*s%s", any ? (int)(colon - where) : 100, where, any ? ":1" : "");
+	if (!colon || evutil_parse_sockaddr_port(text, (struct sockaddr *)&at, &length) < 0)
 		return error_set(e, 0, "--listen %s: must be ADDRESS:PORT", where);
+	if (any && at.ss_family == AF_INET6)
+		((struct sockaddr_in6 *)&at)->sin6_port = 0;
+	else if (any)
+		((struct sockaddr_in *)&at)->sin_port = 0;
 	listener = evconnlistener_new_bind(s->base, NULL, NULL,
 	                                   LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE,
 	                                   1024, (struct sockaddr *)&at, length);

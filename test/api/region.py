@@ -1,0 +1,73 @@
+"""A region for a test: `insula serve` on a free port with a data folder of its own, and clients for it."""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import boto3
+from botocore.config import Config
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+class Region:
+    def __init__(self, *options, name='region'):
+        self.program = os.environ.get('INSULA', ROOT + '/build/insula')
+        self.data, self.options, self.port = tempfile.mkdtemp(prefix=f'insula-{name}-'), options, 0
+        self.start()
+
+    def start(self):
+        self.log = open(self.data + '/serve.out', 'a+b')
+        self.process = subprocess.Popen(
+            [self.program, 'serve', '--data', self.data, '--listen', f'127.0.0.1:{self.port}', *self.options],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, text=True)
+        line = self.process.stdout.readline()
+        if 'serving at' not in line:
+            sys.exit(f'insula serve did not start: {line}')
+        self.url = line.split()[-1]
+        self.port = int(self.url.rsplit(':', 1)[1])
+
+    def kill(self):
+        """As a crash would end it."""
+        self.process.kill()
+        self.process.wait()
+
+    def environment(self):
+        text = subprocess.run([self.program, 'env', '--data', self.data], check=True, capture_output=True, text=True).stdout
+        return dict(line[len('export '):].split('=', 1) for line in text.splitlines() if line.startswith('export '))
+
+    def client(self, service='ec2', region='us-east-1', **options):
+        env = self.environment()
+        return boto3.client(service, endpoint_url=self.url, region_name=region,
+                            aws_access_key_id=env['AWS_ACCESS_KEY_ID'], aws_secret_access_key=env['AWS_SECRET_ACCESS_KEY'],
+                            config=Config(retries={'max_attempts': 1}, read_timeout=20, parameter_validation=False, **options))
+
+    def insula(self, *words):
+        return subprocess.run([self.program, *words, '--data', self.data], check=True, capture_output=True, text=True).stdout
+
+    def keepers(self):
+        """Processes of machines of this region."""
+        out = subprocess.run(['pgrep', '-f', f'keep {self.data}/'], capture_output=True, text=True).stdout
+        return [int(pid) for pid in out.split()]
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+        for pid in self.keepers():
+            os.kill(pid, 15)
+        shutil.rmtree(self.data, ignore_errors=True)
+
+
+class Results:
+    failed = False
+
+    def ok(self, name, good=True, why=''):
+        print(f'ok {name}' if good else f'not ok {name} # {why}', flush=True)
+        self.failed |= not good
+
+    def equal(self, name, seen, wanted):
+        self.ok(name, seen == wanted, f'{seen!r}, not {wanted!r}'[:300])
+
+    def end(self):
+        sys.exit(self.failed)
