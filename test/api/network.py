@@ -995,6 +995,11 @@ def instances(ec2, server):
     equal('its name', plain['PrivateDnsName'], 'ip-' + plain['PrivateIpAddress'].replace('.', '-') + '.ec2.internal')
     equal('found by its address', [n['InstanceId'] for r in ec2.describe_instances(
         Filters=filters(private_ip_address=plain['PrivateIpAddress']))['Reservations'] for n in r['Instances']], [i])
+    for pairs in ({'network_interface__addresses__private_ip_address': plain['PrivateIpAddress']},
+                  {'network_interface__group_name': 'default'}, {'ip_address': plain['PublicIpAddress']},
+                  {'network_interface__network_interface_id': one['NetworkInterfaceId']}, {'subnet_id': subnet['SubnetId']}):
+        equal(f'filter {pairs}', [n['InstanceId'] for r in ec2.describe_instances(Filters=filters(**pairs))
+                                  ['Reservations'] for n in r['Instances']], [i])
     error('InvalidNetworkInterface.InUse', ec2.delete_network_interface,
           NetworkInterfaceId=one['NetworkInterfaceId'])
     error('OperationNotPermitted', ec2.detach_network_interface,
