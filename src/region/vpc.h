@@ -15,7 +15,6 @@ extern const struct resource_kind vpc_kind;
 struct resource *vpc_create(struct request *r, const char *cidr, const char *tenancy, bool by_default);
 /* The default VPC, or NULL. */
 struct resource *vpc_default(struct request *r);
-/* The id of its default group is what vpc_default_group() (security_group.h) finds. */
 
 /* Is the block within one of the VPC's (associated) blocks? */
 bool vpc_covers(const struct resource *vpc, struct cidr block);
