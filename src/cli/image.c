@@ -61,7 +61,7 @@ static int keep(const char *from, const char *to, struct error *e)
 static int build(const char *data, const char *name, struct image_source *source, struct arena *a,
                  struct error *e)
 {
-	static const char *const files[] = {"vmlinuz", "initrd.img", "disk.img"};
+	static const char *const files[] = {"vmlinuz", "initrd.img", "disk.raw"};
 	char recipes[PATH_MAX], root[PATH_MAX];
 	const char *folder, *paths[ARRAY_SIZE(files)];
 
@@ -88,7 +88,7 @@ static int build(const char *data, const char *name, struct image_source *source
 	}
 	*source = (struct image_source){.kernel = paths[0], .initrd = paths[1], .disk = paths[2]};
 	source->cmdline =
-	        *source->disk ? "root=/dev/nvme0n1 console=ttyS0 quiet" : "console=ttyS0 quiet panic=-1";
+	        *source->disk ? "root=/dev/nvme0n1 rw console=ttyS0 quiet" : "console=ttyS0 quiet panic=-1";
 	return 0;
 }
 
