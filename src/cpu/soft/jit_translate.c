@@ -186,7 +186,7 @@ static void prologue(struct tr *t)
 	struct soft_cpu *c = t->c;
 	u8 *start = t->b.p, *from;
 	static const u8 lea_page[] = {0x4d, 0x8d, 0x92}; /* lea …(%r10), %r10 */
-	static const u8 no_events[] = {0x83, 0x3c, 0x25};
+	static const u8 no_events[] = {0x83, 0x3c, 0x25}, nop5[] = {0x0f, 0x1f, 0x44, 0x00, 0x00};
 	struct cold *k;
 
 	for (unsigned i = 0; i < sizeof(lea_page); i++)
@@ -208,6 +208,8 @@ static void prologue(struct tr *t)
 	k->disp = t->block->off;
 	if (t->b.p != start + JIT_CHECK_SIZE)
 		t->b.full = true;
+	/* Room for the jump that ends it (jit_pages.c), which no cell overwrites. */
+	e_bytes(&t->b, nop5, sizeof(nop5));
 	t->open = t->colds;
 }
 
