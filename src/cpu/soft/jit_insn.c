@@ -383,7 +383,7 @@ u8 jit_live_at(const u8 *page, unsigned off, unsigned depth, bool exact)
 		if (ZYAN_FAILED(ZydisDecoderDecodeInstruction(&decoder, &context, page + off, PAGE_SIZE - off,
 		                                              &z)))
 			break;
-		target = (s64)off + z.length + z.raw.imm[0].value.s;
+		target = (s64)((u64)off + z.length + z.raw.imm[0].value.u);
 		if (z.meta.branch_type == ZYDIS_BRANCH_TYPE_SHORT ||
 		    z.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR) {
 			bool in_page = z.raw.imm[0].is_relative && target >= 0 && target < (s64)PAGE_SIZE;
