@@ -92,11 +92,17 @@ enum { JIT_FAR_GUARD = 1 + 12 + 6 + 4, JIT_FAR_MISS = 1 + 12 + 4 };
 /* In front of the entries. */
 struct jit_code {
 	u32 next;       /* of the pages of one hash; JIT_NO_CODE ends */
-	u32 block;      /* + 1: it needs flags (struct soft_block.needs_flags) */
+	u32 block;      /* and in bits 3:0, as blocks are aligned: JIT_CODE_* */
 	u32 generation; /* of its page */
 	u32 stale;      /* where it leaves when it is stale */
 };
 enum { JIT_NO_CODE = 1 };
+enum {
+	JIT_CODE_FLAGS = 1, /* struct soft_block.needs_flags */
+	JIT_CODE_MODE = 1,  /* bits 2:1: TLB mode */
+	JIT_CODE_RETIRED = 8,
+	JIT_CODE_BITS = 15
+};
 
 struct jit_jump {
 	u64 rip, code; /* at the far entry */

@@ -103,21 +103,31 @@ bool jit_pages_announce(struct soft_jit *j, const struct soft_block *b)
 	return soft_block_current(b);
 }
 
-void jit_pages_add(struct soft_jit *j, const struct soft_block *b, struct jit_code *code)
-{
-	_Atomic u32 *head = &j->heads[hash(b->page)];
-
-	code->next = atomic_load_explicit(head, memory_order_relaxed);
-	atomic_store_explicit(head, (u32)(u64)code + (u32)(u64)(j->run - j->write), memory_order_relaxed);
-}
-
-/* Jumps to this code go out. */
-static void shut(struct soft_jit *j, struct jit_code *k)
+/* Whoever comes to this code goes to `to`. */
+static void divert(struct soft_jit *j, struct jit_code *k, u32 to)
 {
 	u8 *p = (u8 *)(k + 1) + JIT_FAR_SIZE + JIT_CHECK_SIZE;
 
 	p[0] = 0xe9;
-	*(u32 *)(p + 1) = k->stale - ((u32)(u64)p + (u32)(u64)(j->run - j->write) + 5);
+	*(u32 *)(p + 1) = to - ((u32)(u64)p + (u32)(u64)(j->run - j->write) + 5);
+}
+
+void jit_pages_add(struct soft_jit *j, const struct soft_block *b, struct jit_code *code)
+{
+	_Atomic u32 *head = &j->heads[hash(b->page)];
+	u32 at = (u32)(u64)code + (u32)(u64)(j->run - j->write);
+
+	code->next = atomic_load_explicit(head, memory_order_relaxed);
+	/* Jumps to what it replaces come here. */
+	for (u32 old = code->next; old > JIT_NO_CODE;) {
+		struct jit_code *k = (struct jit_code *)(old + (u64)(j->write - j->run));
+
+		if (((k->block ^ code->block) & ~(u32)JIT_CODE_FLAGS) == JIT_CODE_RETIRED &&
+		    k->generation == code->generation)
+			divert(j, k, at + sizeof(*k) + JIT_FAR_SIZE + JIT_CHECK_SIZE);
+		old = k->next;
+	}
+	atomic_store_explicit(head, at, memory_order_relaxed);
 }
 
 void jit_pages_retire(struct soft_jit *j, struct soft_block *b, unsigned mode)
@@ -126,7 +136,9 @@ void jit_pages_retire(struct soft_jit *j, struct soft_block *b, unsigned mode)
 
 	if (!b->code[mode])
 		return;
-	shut(j, (struct jit_code *)(check - JIT_FAR_SIZE) - 1);
+	struct jit_code *k = (struct jit_code *)(check - JIT_FAR_SIZE) - 1;
+	divert(j, k, k->stale);
+	k->block |= JIT_CODE_RETIRED;
 	b->code[mode] = 0;
 }
 
@@ -143,7 +155,7 @@ static bool sweep(struct soft_jit *j, unsigned h)
 
 	while (at > JIT_NO_CODE) {
 		struct jit_code *k = (struct jit_code *)(at + (u64)(j->write - j->run));
-		struct soft_block *b = (struct soft_block *)(u64)(k->block & ~1u);
+		struct soft_block *b = (struct soft_block *)(u64)(k->block & ~(u32)JIT_CODE_BITS);
 
 		if (atomic_load_explicit(b->page, memory_order_relaxed) == k->generation) {
 			if (!from)
@@ -152,8 +164,8 @@ static bool sweep(struct soft_jit *j, unsigned h)
 				*from = at;
 			from = &k->next;
 		} else {
-			flagless |= !(k->block & 1);
-			shut(j, k);
+			flagless |= !(k->block & JIT_CODE_FLAGS);
+			divert(j, k, k->stale);
 			for (unsigned m = 0; m < SOFT_TLB_MODES; m++)
 				if (b->code[m] == at + sizeof(*k) + JIT_FAR_SIZE)
 					b->code[m] = 0;

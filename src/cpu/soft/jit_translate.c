@@ -458,8 +458,10 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 		b->heat = SOFT_JIT_NEVER;
 		return 0;
 	}
-	*code = (struct jit_code){
-	        .block = low(b) + b->needs_flags, .generation = b->generation, .stale = t.stale};
+	*code = (struct jit_code){.block = low(b) | (b->needs_flags ? JIT_CODE_FLAGS : 0) |
+	                                   mode << JIT_CODE_MODE,
+	                          .generation = b->generation,
+	                          .stale = t.stale};
 	jit_pages_add(j, b, code);
 	j->used = align_up((size_t)(end - j->write), (size_t)16);
 	j->cold_used = align_up((size_t)(t.b.p - j->write), sizeof(*sites));
