@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { SIGNAL_STACK = 64 << 10, HOT = 40 };
+enum { SIGNAL_STACK = 64 << 10, GIVE_BACK = 512 << 10, HOT = 40 };
 
 /* Is there translated code for the current mode? That for the supervisor takes it that CPL is 0. */
 static bool usable(const struct soft_cpu *c)
@@ -414,7 +414,7 @@ void soft_jit_flush(struct soft_cpu *c)
 	if (!c->jit)
 		return;
 	jit_map_flush(c->jit->map, (u64)c->jit->run + c->jit->fixed, c->jit->size - c->jit->fixed);
-	c->jit->used = c->jit->fixed;
+	c->jit->used = c->jit->unmapped = c->jit->fixed;
 	c->jit->cold_used = c->jit->cold;
 	c->jit->fault_count = 0;
 	soft_cells_reset(c);
@@ -437,6 +437,17 @@ void soft_jit_thread(struct soft_cpu *c, bool runs)
 }
 
 /* ---- running ---- */
+
+/* The process counts each page of code for both of its mappings; the writable one can do without. */
+static void give_back(struct soft_jit *j)
+{
+	if (j->used < j->unmapped + GIVE_BACK)
+		return;
+	(void)madvise(j->write, align_down(j->used, (size_t)PAGE_SIZE), MADV_DONTNEED);
+	(void)madvise(j->write + j->cold, align_down(j->cold_used - j->cold, (size_t)PAGE_SIZE),
+	              MADV_DONTNEED);
+	j->unmapped = j->used;
+}
 
 bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 {
@@ -464,6 +475,7 @@ bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 		if (!code)
 			return false;
 		b->code[n] = code;
+		give_back(c->jit);
 		jit_map_block(c->jit->map, code - JIT_FAR_SIZE, (u64)c->jit->run + c->jit->used, c->rip,
 		              c->cpl);
 	}

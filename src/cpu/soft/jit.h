@@ -149,6 +149,7 @@ struct jit_insn;
 struct soft_jit {
 	u8 *write, *run;          /* the same bytes */
 	size_t used, size, fixed; /* fixed: trampolines, at the start; used == size: full */
+	size_t unmapped;          /* what was used when the writable mapping's pages were given back */
 	size_t cold, cold_used; /* from cold on: what is off the main line, apart, as it would fill caches */
 	s32 threshold;
 	u32 stop, chain, far, miss, interpret, written, single, fault; /* trampolines */
