@@ -42,7 +42,7 @@ struct vmm_config {
 	enum vmm_accel accel;
 	char *serial;     /* as chardev.h takes it */
 	char *api_socket; /* NULL: none */
-	bool debug_exit, no_reboot, verbose, soft_check, soft_translate;
+	bool debug_exit, no_reboot, verbose, soft_check, soft_interpret;
 };
 
 /* Defaults: 1 vCPU, 512 MiB, serial on stdio. -1: no memory. */

@@ -289,7 +289,7 @@ static int cpus_add(struct machine *m, struct error *e)
 	        .count = m->config->cpus,
 	        .board = board_cpu_interface(m->board),
 	        .tsc_hz = clock_tsc_hz(),
-	        .interpret = !m->config->soft_translate && !m->config->soft_check,
+	        .interpret = m->config->soft_interpret && !m->config->soft_check,
 	        .check = m->config->soft_check,
 	};
 

@@ -23,7 +23,7 @@ static const char help[] =
         "  --api SOCKET       control socket; without a kernel, wait there for one\n"
         "  --debug-exit       a write to port 0xf4 ends the process\n"
         "  --no-reboot        a guest's reboot ends the process, with status 0\n"
-        "  --soft-engine interpret|translate   how the soft CPU works; translate is young: interpret is the default\n"
+        "  --soft-engine interpret|translate   how the soft CPU works (default translate)\n"
         "  --soft-check       check the CPU engine's parts against each other\n"
         "  --verbose          say what is done\n"
         "  --help             this text\n"
@@ -97,7 +97,7 @@ static int set_soft_engine(struct vmm_config *c, const char *text, struct error 
 {
 	if (strcmp(text, "translate") && strcmp(text, "interpret"))
 		return error_set(e, 0, "not one of translate, interpret");
-	c->soft_translate = text[0] == 't';
+	c->soft_interpret = text[0] == 'i';
 	return 0;
 }
 

@@ -2,6 +2,8 @@
 # timeout: 300
 # Our CPU test suite: small multiboot guests (test/guest/cpu) that check exceptions, segments, paging, debug registers,
 # APICs and the rest against the SDM, each on its own machine. CPU_GUESTS="name.bits …" runs only these.
+# All code is translated; cpu-interpreter.sh has none translated.
+export INSULA_TRANSLATE="${INSULA_TRANSLATE:-1}"
 . "$(dirname "$0")/lib/guest.sh"
 
 guests=$WORK/guests

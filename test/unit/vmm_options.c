@@ -43,7 +43,7 @@ static void defaults(void **state)
 	assert_string_equal(c.serial, "stdio");
 	assert_int_equal(c.accel, VMM_ACCEL_AUTO);
 	assert_int_equal(c.disk_count + c.net_count, 0);
-	assert_false(c.debug_exit || c.no_reboot || c.verbose || c.soft_check || c.soft_translate);
+	assert_false(c.debug_exit || c.no_reboot || c.verbose || c.soft_check || c.soft_interpret);
 	assert_null(c.api_socket);
 	vmm_config_release(&c);
 }
@@ -58,7 +58,7 @@ static void every_option(void **state)
 	              "--kernel|k|--initrd|i|--cmdline|root=/dev/x --help|--memory|2G|--cpus|64|"
 	              "--disk|path=a,,b,readonly,id=vol-1,type=virtio|--disk=path=c=d|"
 	              "--net|tap=t0,mac=02:00:5E:00:00:0f|--net|tap=t1|--accel|soft|--serial|file:log|"
-	              "--api|sock|--debug-exit|--no-reboot|--verbose|--soft-check|--soft-engine|translate",
+	              "--api|sock|--debug-exit|--no-reboot|--verbose|--soft-check|--soft-engine|interpret",
 	              &e),
 	        OPTIONS_RUN);
 	assert_string_equal(c.cmdline, "root=/dev/x --help");
@@ -79,7 +79,7 @@ static void every_option(void **state)
 	assert_int_equal(c.accel, VMM_ACCEL_SOFT);
 	assert_string_equal(c.serial, "file:log");
 	assert_string_equal(c.api_socket, "sock");
-	assert_true(c.debug_exit && c.no_reboot && c.verbose && c.soft_check && c.soft_translate);
+	assert_true(c.debug_exit && c.no_reboot && c.verbose && c.soft_check && c.soft_interpret);
 	vmm_config_release(&c);
 }
 
