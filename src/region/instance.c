@@ -195,8 +195,7 @@ void machine_set_attributes(struct request *r, const char *instance, const struc
 
 /* ---- describe ---- */
 
-/* Terminated ones are shown for a while. */
-static bool is_shown(const struct request *r, const struct resource *res)
+bool instance_is_shown(const struct request *r, const struct resource *res)
 {
 	s64 at;
 
@@ -240,7 +239,7 @@ static bool visit(void *ctx, struct resource *res)
 {
 	struct listing *l = ctx;
 
-	if (!is_shown(l->request, res) || !filter_match(l->filter, res->doc))
+	if (!instance_is_shown(l->request, res) || !filter_match(l->filter, res->doc))
 		return true;
 	if (l->most && l->count == l->most) {
 		l->more = true;

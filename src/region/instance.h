@@ -27,6 +27,7 @@ void instance_state_write(struct value *v, enum instance_state state);
 
 /* How long a terminated one is still shown. */
 enum { INSTANCE_SHOWN_MS = 3600 * 1000 };
+bool instance_is_shown(const struct request *r, const struct resource *instance);
 
 struct machine {
 	const char *instance, *account, *region, *host, *reservation, *group, *wanted, *status;

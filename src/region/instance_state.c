@@ -73,6 +73,11 @@ ACTION(ec2, StopInstances)
 		if (before == INSTANCE_SHUTTING_DOWN || before == INSTANCE_TERMINATED ||
 		    before == INSTANCE_PENDING)
 			return incorrect(r, list[i], "stopped");
+		if (m && value_boolean(value_get(m->attributes, "DisableApiStop"), "Value", false))
+			return request_fail(r, "OperationNotPermitted",
+			                    "The instance '%s' may not be stopped. Modify its "
+			                    "'disableApiStop' instance attribute and try again.",
+			                    list[i]->id);
 		if (m && (before == INSTANCE_RUNNING || (before == INSTANCE_STOPPING && force))) {
 			bool now = m->simulated;
 
@@ -128,6 +133,14 @@ ACTION(ec2, TerminateInstances)
 	return 0;
 }
 
+static const char *strategy_of(struct request *r, const char *name)
+{
+	extern const struct resource_kind placement_group_kind;
+	struct resource *group = *name ? resource_lookup(r, &placement_group_kind, "GroupName", name) : NULL;
+
+	return group ? value_string(group->doc, "Strategy") : "";
+}
+
 ACTION(ec2, StartInstances)
 {
 	unsigned count;
@@ -148,7 +161,7 @@ ACTION(ec2, StartInstances)
 			        .vcpus = m->vcpus,
 			        .memory_mib = m->memory,
 			        .group = m->group,
-			        .strategy = ""};
+			        .strategy = strategy_of(r, m->group)};
 
 			if (schedule_enter(r, &wish, &place) < 0)
 				return -1;

@@ -135,6 +135,7 @@ static int make_attributes(struct request *r, struct launch *l)
 	l->attributes = value_new(r->arena, r->model, resource_shape(r->model, &kind));
 	set_boolean(l->attributes, "DisableApiTermination",
 	            value_boolean(r->in, "DisableApiTermination", false));
+	set_boolean(l->attributes, "DisableApiStop", value_boolean(r->in, "DisableApiStop", false));
 	set_boolean(l->attributes, "EbsOptimized", value_boolean(r->in, "EbsOptimized", false));
 	set_boolean(l->attributes, "SourceDestCheck", true);
 	value_set_string(value_open(l->attributes, "InstanceInitiatedShutdownBehavior"), "Value",

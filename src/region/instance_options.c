@@ -1,0 +1,159 @@
+/* What is changed of instances beside their attributes: monitoring, metadata options, placement; passwords.
+ */
+#include "region/instance.h"
+
+#include <string.h>
+
+/* ---- monitoring ---- */
+
+static int monitor(struct request *r, const char *state)
+{
+	const struct value *ids = value_get(r->in, "InstanceIds");
+	struct value *list = value_open(r->out, "InstanceMonitorings"), *item;
+
+	if (!value_count(ids))
+		return request_fail(r, "MissingParameter",
+		                    "The request must contain the parameter InstanceId");
+	for (unsigned i = 0; i < ids->count; i++) {
+		struct resource *instance = resource_get(r, &instance_kind, value_item(ids, i)->text);
+
+		if (!instance)
+			return -1;
+		if (instance_state_of(instance->doc) == INSTANCE_TERMINATED)
+			return request_fail(r, "IncorrectInstanceState", "The instance '%s' is terminated.",
+			                    instance->id);
+		value_set_string(value_open(instance->doc, "Monitoring"), "State", state);
+		resource_save(r, instance);
+		item = value_append(list);
+		value_set_string(item, "InstanceId", instance->id);
+		value_set_string(value_open(item, "Monitoring"), "State", state);
+	}
+	return 0;
+}
+
+ACTION(ec2, MonitorInstances)
+{
+	return monitor(r, "enabled");
+}
+
+ACTION(ec2, UnmonitorInstances)
+{
+	return monitor(r, "disabled");
+}
+
+/* ---- metadata ---- */
+
+ACTION(ec2, ModifyInstanceMetadataOptions)
+{
+	static const char *const texts[] = {"HttpTokens", "HttpEndpoint", "HttpProtocolIpv6",
+	                                    "InstanceMetadataTags"};
+	enum { HOPS_MAX = 64 };
+	struct resource *instance = resource_of(r, &instance_kind, "InstanceId");
+	s64 hops = value_integer(r->in, "HttpPutResponseHopLimit", 1);
+	struct value *options;
+
+	if (!instance)
+		return -1;
+	if (hops < 1 || hops > HOPS_MAX)
+		return request_fail(
+		        r, "InvalidParameterValue",
+		        "Value (%lld) for parameter HttpPutResponseHopLimit is invalid. Expecting "
+		        "a value from 1 to %d.",
+		        (long long)hops, HOPS_MAX);
+	if (instance_state_of(instance->doc) == INSTANCE_TERMINATED)
+		return request_fail(r, "IncorrectInstanceState", "The instance '%s' is terminated.",
+		                    instance->id);
+	options = value_open(instance->doc, "MetadataOptions");
+	for (unsigned i = 0; i < ARRAY_SIZE(texts); i++)
+		if (value_get(r->in, texts[i]))
+			value_set_string(options, texts[i], value_string(r->in, texts[i]));
+	if (value_get(r->in, "HttpPutResponseHopLimit"))
+		value_set_integer(options, "HttpPutResponseHopLimit", hops);
+	value_set_string(options, "State", "applied");
+	resource_save(r, instance);
+	value_set_string(r->out, "InstanceId", instance->id);
+	value_put(r->out, "InstanceMetadataOptions", value_copy(r->arena, options));
+	return 0;
+}
+
+/* ---- passwords ---- */
+
+/* Only Windows makes one; for others the API answers with an empty one. */
+ACTION(ec2, GetPasswordData)
+{
+	struct resource *instance = resource_of(r, &instance_kind, "InstanceId");
+
+	if (!instance)
+		return -1;
+	value_set_string(r->out, "InstanceId", instance->id);
+	value_set_time(r->out, "Timestamp", r->now_ms);
+	value_set_string(r->out, "PasswordData", "");
+	return 0;
+}
+
+/* ---- placement ---- */
+
+static int check_placement(struct request *r)
+{
+	static const char *const dedicated[] = {"HostId", "HostResourceGroupArn", "Tenancy"};
+	const char *affinity = value_string(r->in, "Affinity");
+
+	for (unsigned i = 0; i < ARRAY_SIZE(dedicated); i++)
+		if (value_get(r->in, dedicated[i]))
+			return request_fail(
+			        r, "UnsupportedOperation",
+			        "%s: dedicated hosts and dedicated tenancy are not offered here yet",
+			        dedicated[i]);
+	if (affinity && strcmp(affinity, "default"))
+		return request_fail(r, "UnsupportedOperation",
+		                    "Affinity '%s' is for dedicated hosts, which are not offered here yet",
+		                    affinity);
+	if (value_get(r->in, "PartitionNumber"))
+		return request_fail(r, "UnsupportedOperation",
+		                    "The partition of an instance cannot be chosen here yet");
+	if (value_get(r->in, "GroupName") && value_get(r->in, "GroupId"))
+		return request_fail(r, "InvalidParameterCombination",
+		                    "The parameters GroupName and GroupId cannot be used together");
+	if (!value_get(r->in, "GroupName") && !value_get(r->in, "GroupId") && !affinity)
+		return request_fail(r, "MissingParameter",
+		                    "The request must contain a placement to modify: GroupName, GroupId or "
+		                    "Affinity");
+	return 0;
+}
+
+ACTION(ec2, ModifyInstancePlacement)
+{
+	extern const struct resource_kind placement_group_kind;
+	const char *name = value_string(r->in, "GroupName"), *id = value_string(r->in, "GroupId");
+	struct resource *instance = resource_of(r, &instance_kind, "InstanceId"), *group = NULL;
+	struct value *placement;
+	struct query *q;
+
+	if (!instance || check_placement(r) < 0)
+		return -1;
+	if (instance_state_of(instance->doc) != INSTANCE_STOPPED)
+		return request_fail(r, "IncorrectInstanceState",
+		                    "The instance '%s' is not in the 'stopped' state.", instance->id);
+	if (id)
+		group = resource_get(r, &placement_group_kind, id);
+	else if (name && *name)
+		group = resource_lookup(r, &placement_group_kind, "GroupName", name);
+	if (id && !group)
+		return -1;
+	if (name && *name && !group)
+		return request_fail(r, "InvalidPlacementGroup.Unknown",
+		                    "The Placement Group '%.255s' is unknown.", name);
+	if (group)
+		name = value_string(group->doc, "GroupName");
+	if (name) {
+		placement = value_open(instance->doc, "Placement");
+		value_set_string(placement, "GroupName", name);
+		value_set_string(placement, "GroupId", group ? group->id : NULL);
+		q = database_query(r->cloud->db,
+		                   "UPDATE machine SET placement_group = $1 WHERE instance = $2");
+		query_run(query_text(query_text(q, name), instance->id));
+		resource_save(r, instance);
+	}
+	value_set_boolean(r->out, "Return", true);
+	return 0;
+}
