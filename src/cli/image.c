@@ -15,10 +15,12 @@
 
 static const char usage[] = "usage: insula image build micro|debian-12 [--data DIR]\n";
 
-/* The recipes, beside the program: …/build/insula has …/images/build, …/bin/insula …/share/insula/images. */
+/* The recipes: in the tree that the program was built in, at some depth, or …/share/insula/images beside
+ * …/bin. */
 static int find_recipes(char *buf, size_t size, struct error *e)
 {
-	static const char *const places[] = {"../images/build", "../share/insula/images/build"};
+	static const char *const places[] = {"../images/build", "../../images/build", "../../../images/build",
+	                                     "../share/insula/images/build"};
 	char self[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
