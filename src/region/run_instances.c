@@ -4,6 +4,7 @@
 #include "region/instance.h"
 #include "region/instance_network.h"
 #include "region/instance_type.h"
+#include "region/launch_template.h"
 #include "region/region.h"
 #include "region/schedule.h"
 #include "region/tag.h"
@@ -105,7 +106,6 @@ static int check_unsupported(struct request *r)
 	                                    "ElasticInferenceAccelerators",
 	                                    "KernelId",
 	                                    "RamdiskId",
-	                                    "LaunchTemplate",
 	                                    "BlockDeviceMappings"};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
@@ -263,14 +263,15 @@ static int launch_one(struct request *r, struct launch *l, unsigned index, struc
 
 ACTION(ec2, RunInstances)
 {
-	const char *image = value_string(r->in, "ImageId");
+	const char *image;
 	struct launch l = {0};
 	struct value *list;
 	s64 least, most;
 	char digits[18];
 
-	if (check_counts(r, &least, &most) < 0 || check_unsupported(r) < 0)
+	if (launch_template_apply(r) < 0 || check_counts(r, &least, &most) < 0 || check_unsupported(r) < 0)
 		return -1;
+	image = value_string(r->in, "ImageId");
 	if (!image)
 		return request_fail(r, "MissingParameter", "The request must contain the parameter ImageId");
 	l.image = image_get(r, image, &l.source);

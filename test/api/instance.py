@@ -162,6 +162,44 @@ def statuses():
     ec2.terminate_instances(InstanceIds=[one, two])
 
 
+def templates():
+    made = ec2.create_launch_template(LaunchTemplateName='web', VersionDescription='first', LaunchTemplateData={
+        'ImageId': IMAGE, 'InstanceType': 't3.small', 'UserData': 'aGk=', 'InstanceInitiatedShutdownBehavior': 'terminate',
+        'TagSpecifications': [{'ResourceType': 'instance', 'Tags': [{'Key': 'Name', 'Value': 'web'}]}]})['LaunchTemplate']
+    lt = made['LaunchTemplateId']
+    results.equal('template', (made['DefaultVersionNumber'], made['LatestVersionNumber']), (1, 1))
+    results.equal('template-duplicate', code_of(ec2.create_launch_template, LaunchTemplateName='web', LaunchTemplateData={'ImageId': IMAGE}),
+                  'InvalidLaunchTemplateName.AlreadyExistsException')
+    results.equal('template-unknown', code_of(ec2.delete_launch_template, LaunchTemplateName='none'),
+                  'InvalidLaunchTemplateName.NotFoundException')
+    second = ec2.create_launch_template_version(LaunchTemplateId=lt, SourceVersion='1', LaunchTemplateData={'InstanceType': 't3.large'})
+    second = second['LaunchTemplateVersion']
+    results.equal('template-version', (second['VersionNumber'], second['DefaultVersion'], second['LaunchTemplateData']['ImageId'],
+                                       second['LaunchTemplateData']['InstanceType']), (2, False, IMAGE, 't3.large'))
+    launch = lambda **p: ec2.run_instances(MinCount=1, MaxCount=1, **p)['Instances'][0]
+    one = launch(LaunchTemplate={'LaunchTemplateId': lt})
+    results.equal('template-launch', (one['InstanceType'], one['Tags'], attribute(one['InstanceId'], 'userData', 'UserData'),
+                                      attribute(one['InstanceId'], 'instanceInitiatedShutdownBehavior', 'InstanceInitiatedShutdownBehavior')),
+                  ('t3.small', [{'Key': 'Name', 'Value': 'web'}], 'aGk=', 'terminate'))
+    results.equal('template-launch-latest', launch(LaunchTemplate={'LaunchTemplateName': 'web', 'Version': '$Latest'})['InstanceType'], 't3.large')
+    results.equal('template-launch-over', launch(LaunchTemplate={'LaunchTemplateName': 'web'}, InstanceType='c5.large')['InstanceType'], 'c5.large')
+    results.equal('template-no-version', code_of(ec2.run_instances, MinCount=1, MaxCount=1,
+                                                 LaunchTemplate={'LaunchTemplateId': lt, 'Version': '7'}),
+                  'InvalidLaunchTemplateId.VersionNotFound')
+    ec2.modify_launch_template(LaunchTemplateId=lt, DefaultVersion='2')
+    versions = lambda **p: [(v['VersionNumber'], v['DefaultVersion']) for v in ec2.describe_launch_template_versions(**p)['LaunchTemplateVersions']]
+    results.equal('template-default', versions(LaunchTemplateId=lt), [(1, False), (2, True)])
+    results.equal('template-default-all', versions(Versions=['$Default']), [(2, True)])
+    deleted = ec2.delete_launch_template_versions(LaunchTemplateId=lt, Versions=['1', '2', '9'])
+    results.equal('template-delete-versions', ([v['VersionNumber'] for v in deleted['SuccessfullyDeletedLaunchTemplateVersions']],
+                                               [v['ResponseError']['Code'] for v in deleted['UnsuccessfullyDeletedLaunchTemplateVersions']]),
+                  ([1], ['unexpectedError', 'launchTemplateVersionDoesNotExist']))
+    data = ec2.get_launch_template_data(InstanceId=one['InstanceId'])['LaunchTemplateData']
+    results.equal('template-data', (data['InstanceType'], data['ImageId'], data['UserData']), ('t3.small', IMAGE, 'aGk='))
+    ec2.delete_launch_template(LaunchTemplateId=lt)
+    results.equal('template-gone', (ec2.describe_launch_templates()['LaunchTemplates'], versions(Versions=['$Latest'])), ([], []))
+
+
 OWN = 'ami-0fedcba9876543210'
 try:
     restart_with_images()
@@ -171,6 +209,7 @@ try:
     BIGGEST = max(TYPES, key=TYPES.get)
     attributes()
     statuses()
+    templates()
 finally:
     region.stop()
 results.end()
