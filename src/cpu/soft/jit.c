@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { SIGNAL_STACK = 64 << 10, GIVE_BACK = 512 << 10, HOT = 40 };
+enum { SIGNAL_STACK = 64 << 10, GIVE_BACK = 512 << 10, HOT = 16 };
 
 /* Is there translated code for the current mode? That for the supervisor takes it that CPL is 0. */
 static bool usable(const struct soft_cpu *c)
@@ -340,7 +340,7 @@ void soft_jit_init(struct soft_cpu *c)
 		return;
 	c->jit = j;
 	j->threshold = threshold;
-	j->size = c->base.config.count > 16 ? 6 * MiB : 24 * MiB;
+	j->size = soft_share(c, 96 * MiB, 24 * MiB, 6 * MiB);
 	j->cold = j->cold_used = j->size / 2;
 	j->write = j->run = j->signal_stack = MAP_FAILED;
 	j->insns = calloc(JIT_INSNS, sizeof(*j->insns));

@@ -292,6 +292,14 @@ struct soft_cpu {
  * else anywhere. run.c */
 void *soft_map(const struct cpu_config *config, size_t size, int prot, int fd);
 
+/* A vCPU's share of what must lie there: all if it is alone, down to `least` where there are many. */
+static inline size_t soft_share(const struct soft_cpu *c, size_t all, size_t some, size_t least)
+{
+	unsigned count = c->base.config.count;
+
+	return count <= 1 ? all : count <= 2 ? max(all / 2, some) : count <= 16 ? some : least;
+}
+
 static inline struct soft_cpu *soft_of(struct cpu *c)
 {
 	return (struct soft_cpu *)c;
