@@ -200,6 +200,24 @@ def templates():
     results.equal('template-gone', (ec2.describe_launch_templates()['LaunchTemplates'], versions(Versions=['$Latest'])), ([], []))
 
 
+def images():
+    change = lambda i, **p: code_of(ec2.modify_image_attribute, ImageId=i, **p)
+    results.equal('image-register', code_of(ec2.register_image, Name='x'), 'UnsupportedOperation')
+    results.equal('image-description', (change(OWN, Description={'Value': 'mine'}),
+                                        ec2.describe_image_attribute(ImageId=OWN, Attribute='description')['Description']['Value'],
+                                        ec2.describe_images(ImageIds=[OWN])['Images'][0]['Description']), ('success', 'mine', 'mine'))
+    results.equal('image-of-region', change(IMAGE, Description={'Value': 'mine'}), 'AuthFailure')
+    results.equal('image-permission', change(OWN, LaunchPermission={'Add': [{'Group': 'all'}]}), 'UnsupportedOperation')
+    results.equal('image-permissions', [ec2.describe_image_attribute(ImageId=i, Attribute='launchPermission')['LaunchPermissions']
+                                        for i in (IMAGE, OWN)], [[{'Group': 'all'}], []])
+    ec2.enable_image_deprecation(ImageId=OWN, DeprecateAt='2099-01-01T00:00:00Z')
+    results.equal('image-deprecated', ec2.describe_images(ImageIds=[OWN])['Images'][0]['DeprecationTime'][:10], '2099-01-01')
+    ec2.disable_image_deprecation(ImageId=OWN)
+    results.ok('image-not-deprecated', 'DeprecationTime' not in ec2.describe_images(ImageIds=[OWN])['Images'][0])
+    results.equal('image-past', code_of(ec2.enable_image_deprecation, ImageId=OWN, DeprecateAt='2001-01-01T00:00:00Z'),
+                  'InvalidParameterValue')
+
+
 OWN = 'ami-0fedcba9876543210'
 try:
     restart_with_images()
@@ -210,6 +228,7 @@ try:
     attributes()
     statuses()
     templates()
+    images()
 finally:
     region.stop()
 results.end()
