@@ -286,7 +286,7 @@ static u32 tick(void)
  * through memory by small steps is no reason. */
 static bool thrashes(struct soft_cell_info *i, u64 page, u64 off)
 {
-	enum { OFTEN = 64, STRIDE = 128 };
+	enum { OFTEN = 250, STRIDE = 128 };
 	s64 step = (s64)(page - i->page) / (s64)PAGE_SIZE;
 	bool near = step > 0 ? off < STRIDE : off + i->span > PAGE_SIZE - STRIDE;
 	bool walks = near && step == i->step && (step == 1 || step == -1);
