@@ -62,16 +62,34 @@ static void die(void)
 
 /* ---- PCI ---- */
 
+/* One processor at a time: address and data are two ports, and what is written to another's register moves a device. */
+static u32 config_lock;
+
+static void config_begin(u32 slot, u32 offset)
+{
+	while (__atomic_exchange_n(&config_lock, 1, __ATOMIC_ACQUIRE))
+		asm volatile("pause");
+	outl(0xcf8, 0x80000000 | slot << 11 | (offset & 0xfc));
+}
+
+static void config_end(void)
+{
+	__atomic_store_n(&config_lock, 0, __ATOMIC_RELEASE);
+}
+
 static u32 config_read(u32 slot, u32 offset)
 {
-	outl(0xcf8, 0x80000000 | slot << 11 | (offset & 0xfc));
-	return inl(0xcfc);
+	config_begin(slot, offset);
+	u32 v = inl(0xcfc);
+	config_end();
+	return v;
 }
 
 static void config_write(u32 slot, u32 offset, u32 v)
 {
-	outl(0xcf8, 0x80000000 | slot << 11 | (offset & 0xfc));
+	config_begin(slot, offset);
 	outl(0xcfc, v);
+	config_end();
 }
 
 /* A slot with this word (vendor 31:0 or class in 31:8) from `from` on; 32: none. */
@@ -152,9 +170,10 @@ static void storm_config(void)
 		u32 slot = below(8) ? below(6) : below(32), offset = below(4) ? below(0x100) : below(0x1000);
 		ulong ecam = 0xe0000000 + (slot << 15) + offset;
 
-		if (below(2))
-			config_write(slot, offset, (u32)value());
-		else if (below(4))
+		if (below(2)) { /* without the lock: the others may come between */
+			outl(0xcf8, 0x80000000 | slot << 11 | (offset & 0xfc));
+			outl(0xcfc, (u32)value());
+		} else if (below(4))
 			write_any(ecam, 1u << below(4), value());
 		else
 			read_any(ecam, 1u << below(4));
