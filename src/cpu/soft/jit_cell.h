@@ -18,7 +18,7 @@
  * changing between pages far apart gives up: its check becomes a look into the TLB, in code of its own.
  *
  * Stores and code. With one vCPU a write entry (TLB's write tag, cell) exists only for pages that are not
- * marked as code (physmem.h): fill() in mmu.c and cell_refill() look at the mark, which only this thread
+ * marked as code (physmem.h): mmu_fill() and cell_refill() look at the mark, which only this thread
  * sets, and whoever sets it drops the write entries of the page (soft_mmu_code_marked()). So a store that
  * hits is no store to code. With more vCPUs another one may set the mark at any time: each translated store
  * then looks at the word of the page behind itself (physmem.h says why that is enough), by a pointer in the

@@ -272,7 +272,7 @@ struct soft_cpu {
 	struct soft_tlb_entry tlbs[SOFT_TLB_MODES][SOFT_TLB_ENTRIES];
 	struct soft_tlb_entry tlb_slow[SOFT_TLB_ENTRIES];
 	struct soft_itlb_entry itlb[2][SOFT_ITLB_ENTRIES]; /* supervisor, user */
-	struct soft_mmu *mmu; /* mmu.c's own: address-space tags, large-page records */
+	struct soft_mmu *mmu; /* mmu_tlb.h: address-space tags, large-page records */
 	/* Read-modify-write in progress, see soft_rmw(). */
 	struct {
 		_Atomic u32 *page;

@@ -1,0 +1,187 @@
+/*
+ * Entries of the soft TLB (mmu.c) are made: from a record of a large page, or by a walk; and what flushes
+ * have to know of them is noted.
+ */
+#include "cpu/soft/jit_cell.h"
+#include "cpu/soft/mmu_tlb.h"
+#include "cpu/soft/walk.h"
+
+static void check_canonical(struct soft_cpu *c, u64 linear, unsigned seg)
+{
+	if (unlikely((u64)((s64)(linear << 16) >> 16) != linear) && soft_long_active(c))
+		soft_raise_error(c, seg == SEG_SS ? EXC_SS : EXC_GP, 0);
+}
+
+static void note_fragment(struct soft_mmu *m, u64 linear)
+{
+	u64 bit = mmu_large_bit(linear), region = linear >> 21;
+	struct fragments *f = &m->fragments[bit];
+
+	if (!mmu_bit_test(m->large, bit)) {
+		mmu_bit_set(m->large, bit);
+		f->region = region;
+		f->count = 0;
+	}
+	if (f->region != region) {
+		f->region = FRAGMENTS_SHARED;
+		f->count = FRAGMENTS_MANY;
+	} else if (f->count < ARRAY_SIZE(f->page)) {
+		f->page[f->count++] = linear >> PAGE_SHIFT & 511;
+	} else {
+		f->count = FRAGMENTS_MANY;
+	}
+}
+
+static void note_size(struct soft_mmu *m, u64 linear, const struct soft_walk *w)
+{
+	if (w->page_size == GiB)
+		mmu_bit_set(m->huge, mmu_huge_bit(linear));
+	else if (w->page_size > PAGE_SIZE)
+		note_fragment(m, linear);
+}
+
+/* A write entry to the page may be made; notes that it is. */
+static bool may_write_to(struct soft_cpu *c, const _Atomic u32 *page)
+{
+	if (c->base.config.board->mem->single_vcpu &&
+	    (atomic_load_explicit(page, memory_order_relaxed) & PHYSMEM_PAGE_CODE))
+		return false;
+	mmu_bit_set(c->mmu->written, mmu_written_bit(page));
+	return true;
+}
+
+void soft_mmu_code_marked(struct soft_cpu *c, const _Atomic u32 *page)
+{
+	struct soft_mmu *m = c->mmu;
+
+	soft_cells_drop_writes(c, page);
+	if (!mmu_bit_test(m->written, mmu_written_bit(page)))
+		return;
+	/* While all entries are looked at, the map becomes exact. */
+	mmu_zero(m->written, ARRAY_SIZE(m->written));
+	for (unsigned k = 0; k < SOFT_TLB_MODES; k++)
+		for (unsigned i = 0; i < SOFT_TLB_ENTRIES; i++) {
+			struct soft_tlb_entry *e = &c->tlbs[k][i];
+
+			if (e->tag_write == soft_tlb_none(i))
+				continue;
+			if (e->page == page)
+				e->tag_write = soft_tlb_none(i);
+			else
+				mmu_bit_set(m->written, mmu_written_bit(e->page));
+		}
+}
+
+static void note_large(struct soft_cpu *c, u64 linear, unsigned mode, const struct soft_walk *w,
+                       const struct physmem_slot *slot)
+{
+	u64 gpa = w->gpa & ~(LARGE_SIZE - 1);
+
+	if (w->page_size < LARGE_SIZE || gpa < slot->gpa || gpa + LARGE_SIZE > slot->gpa + slot->size)
+		return;
+	*mmu_large_entry(c->mmu, mode, linear) = (struct large){
+	        .region = (linear & ~(LARGE_SIZE - 1)) | (w->global ? 0 : c->tlb_tag),
+	        .host = slot->hva + (gpa - slot->gpa),
+	        .page = physmem_page(c->base.config.board->mem, slot, gpa),
+	        .write = w->write && !slot->readonly,
+	};
+}
+
+/* The entry of a page that is memory. */
+static void enter(struct soft_cpu *c, u64 linear, unsigned mode, const struct place *p, bool write,
+                  bool global)
+{
+	struct soft_mmu *m = c->mmu;
+	unsigned index = linear >> PAGE_SHIFT & (SOFT_TLB_ENTRIES - 1);
+	struct soft_tlb_entry *e = &c->tlbs[mode][index];
+	u64 tag = (linear & PAGE_MASK) + c->tlb_key;
+
+	e->tag_read = tag;
+	e->tag_write = write && may_write_to(c, p->page) ? tag : soft_tlb_none(index);
+	e->addend = (u64)p->host - linear;
+	e->page = p->page;
+	if (global)
+		mmu_bit_set(m->global[mode], index);
+	else
+		m->global[mode][index / 64] &= ~BIT(index % 64);
+}
+
+static bool fill_large(struct soft_cpu *c, u64 linear, bool write, unsigned mode, struct place *p)
+{
+	const struct large *l = mmu_large_entry(c->mmu, mode, linear);
+	u64 region = linear & ~(LARGE_SIZE - 1), offset = linear & (LARGE_SIZE - 1);
+
+	if ((l->region != region && l->region != (region | c->tlb_tag)) || (write && !l->write))
+		return false;
+	p->host = l->host + offset;
+	p->page = l->page + (offset >> PAGE_SHIFT);
+	if (likely(!c->rehearsing)) {
+		enter(c, linear, mode, p, l->write, l->region == region);
+		note_fragment(c->mmu, linear);
+	}
+	return true;
+}
+
+void mmu_fill(struct soft_cpu *c, u64 linear, bool write, unsigned mode, unsigned seg, struct place *p)
+{
+	const struct physmem *pm = c->base.config.board->mem;
+	struct soft_walk w;
+	u32 error;
+
+	if (fill_large(c, linear, write, mode, p))
+		return;
+	check_canonical(c, linear, seg);
+	if (!soft_walk(c, linear, write ? SOFT_WRITE : SOFT_READ, mode, c->mmu->pdptes, &w, &error))
+		soft_raise_pf(c, linear, error);
+
+	const struct physmem_slot *slot = physmem_find(pm, w.gpa);
+	p->gpa = w.gpa;
+	if (!slot || (write && slot->readonly)) {
+		p->host = NULL;
+		return;
+	}
+	p->host = slot->hva + (w.gpa - slot->gpa);
+	p->page = physmem_page(pm, slot, w.gpa);
+	if (unlikely(c->rehearsing))
+		return;
+	enter(c, linear, mode, p, w.write && !slot->readonly, w.global);
+	note_size(c->mmu, linear, &w);
+	note_large(c, linear, mode, &w, slot);
+}
+
+const struct soft_tlb_entry *soft_mmu_cached(struct soft_cpu *c, u64 linear, bool write, unsigned mode,
+                                             bool *global)
+{
+	unsigned index = linear >> PAGE_SHIFT & (SOFT_TLB_ENTRIES - 1);
+	struct soft_tlb_entry *e = &c->tlbs[mode][index];
+
+	if (!mmu_is_current(c, e, write ? e->tag_write : e->tag_read, linear & PAGE_MASK, mode))
+		return NULL;
+	*global = mmu_bit_test(c->mmu->global[mode], index);
+	return e;
+}
+
+const struct soft_itlb_entry *soft_mmu_exec(struct soft_cpu *c, u64 linear)
+{
+	bool user = c->cpl == 3;
+	struct soft_itlb_entry *e = &c->itlb[user][linear >> PAGE_SHIFT & (SOFT_ITLB_ENTRIES - 1)];
+	u64 page = linear & PAGE_MASK;
+	const struct physmem *pm = c->base.config.board->mem;
+	const struct physmem_slot *slot;
+	struct soft_walk w;
+	u32 error;
+
+	if (likely(e->tag == (page | c->tlb_tag) || e->tag == page))
+		return e;
+	check_canonical(c, linear, SEG_CS);
+	if (!soft_walk(c, linear, SOFT_EXEC, user ? SOFT_TLB_USER : SOFT_TLB_SUPER, c->mmu->pdptes, &w,
+	               &error))
+		soft_raise_pf(c, linear, error);
+	slot = physmem_find(pm, w.gpa);
+	e->tag = page | (w.global ? 0 : c->tlb_tag);
+	e->gpa = w.gpa & PAGE_MASK;
+	e->hva = slot ? slot->hva + (e->gpa - slot->gpa) : NULL;
+	e->page = slot ? physmem_page(pm, slot, e->gpa) : NULL;
+	note_size(c->mmu, linear, &w);
+	return e;
+}
