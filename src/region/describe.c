@@ -54,91 +54,145 @@ void describe_next(struct request *r, s64 last)
 	buffer_release(&b);
 }
 
+/* ---- going through ---- */
+
 struct listing {
+	const struct describe_each *each;
+	unsigned most, count;
+	s64 last;
+	bool more;
+};
+
+static bool visit(void *ctx, struct resource *res)
+{
+	struct listing *l = ctx;
+
+	if (!l->each->match(l->each->ctx, res))
+		return true;
+	if (l->most && l->count == l->most) {
+		l->more = true;
+		return false;
+	}
+	l->each->add(l->each->ctx, res);
+	l->count++;
+	l->last = res->seq;
+	return true;
+}
+
+static int by_age(const void *a, const void *b)
+{
+	const struct resource *const *x = a, *const *y = b;
+
+	return ((*x)->seq > (*y)->seq) - ((*x)->seq < (*y)->seq);
+}
+
+/* By age, as all are listed: what a page begins behind is an age. */
+static int visit_named(struct request *r, const struct resource_kind *kind, const struct value *ids,
+                       s64 after, struct listing *l)
+{
+	struct resource **found = arena_alloc(r->arena, ids->count * sizeof(struct resource *));
+	s64 seen = after;
+
+	for (unsigned i = 0; i < ids->count; i++) {
+		found[i] = resource_get(r, kind, value_item(ids, i)->text);
+		if (!found[i])
+			return -1;
+	}
+	qsort(found, ids->count, sizeof(struct resource *), by_age);
+	for (unsigned i = 0; i < ids->count; i++) {
+		if (found[i]->seq <= seen)
+			continue;
+		seen = found[i]->seq;
+		if (!visit(l, found[i]))
+			break;
+	}
+	return 0;
+}
+
+int describe_each(struct request *r, const struct describe_each *each)
+{
+	const struct value *ids = each->ids ? value_get(r->in, each->ids) : NULL;
+	struct listing l = {.each = each};
+	s64 after;
+
+	if (describe_page(r, &l.most, &after) < 0)
+		return -1;
+	if (each->ids_alone && value_count(ids) && value_get(r->in, "MaxResults"))
+		return request_fail(r, "InvalidParameterCombination",
+		                    "The parameter %s cannot be used with the parameter maxResults",
+		                    each->ids_alone);
+	if (!value_count(ids))
+		resource_each(r, each->kind, NULL, after, visit, &l);
+	else if (visit_named(r, each->kind, ids, after, &l) < 0)
+		return -1;
+	if (l.more)
+		describe_next(r, l.last);
+	return 0;
+}
+
+/* ---- lists of documents ---- */
+
+struct documents {
 	struct request *request;
 	const struct describe *describe;
 	const struct filter *filters;
 	const struct value *names;
 	struct value *list;
 	bool *named; /* which of the names were found */
-	unsigned most;
-	s64 after, last;
-	bool more;
 };
 
-static bool name_match(struct listing *l, const struct resource *res)
+static bool name_match(struct documents *d, const struct resource *res)
 {
 	const char *name;
 
-	if (!value_count(l->names))
+	if (!value_count(d->names))
 		return true;
-	name = value_path(res->doc, l->describe->name_path);
-	for (unsigned i = 0; name && i < l->names->count; i++) {
-		if (!strcmp(value_item(l->names, i)->text, name)) {
-			l->named[i] = true;
+	name = value_path(res->doc, d->describe->name_path);
+	for (unsigned i = 0; name && i < d->names->count; i++) {
+		if (!strcmp(value_item(d->names, i)->text, name)) {
+			d->named[i] = true;
 			return true;
 		}
 	}
 	return false;
 }
 
-static bool visit(void *ctx, struct resource *res)
+static bool match(void *ctx, struct resource *res)
 {
-	struct listing *l = ctx;
+	struct documents *d = ctx;
 
-	if (res->seq <= l->after)
-		return true;
-	if (!name_match(l, res) || (l->describe->accept && !l->describe->accept(l->request, res)) ||
-	    !filter_match(l->filters, res->doc))
-		return true;
-	if (l->most && l->list->count == l->most) {
-		l->more = true;
-		return false;
-	}
-	value_append_value(l->list, value_copy(l->request->arena, res->doc));
-	l->last = res->seq;
-	return true;
+	return name_match(d, res) && (!d->describe->accept || d->describe->accept(d->request, res)) &&
+	       filter_match(d->filters, res->doc);
+}
+
+static void add(void *ctx, struct resource *res)
+{
+	struct documents *d = ctx;
+
+	value_append_value(d->list, value_copy(d->request->arena, res->doc));
 }
 
 int describe_run(struct request *r, const struct describe *d)
 {
-	const struct value *ids = d->ids ? value_get(r->in, d->ids) : NULL;
-	struct listing l = {.request = r,
-	                    .describe = d,
-	                    .names = d->names ? value_get(r->in, d->names) : NULL,
-	                    .list = value_open(r->out, d->list)};
+	struct documents all = {.request = r,
+	                        .describe = d,
+	                        .names = d->names ? value_get(r->in, d->names) : NULL,
+	                        .list = value_open(r->out, d->list)};
+	const struct describe_each each = {
+	        .kind = d->kind, .ids = d->ids, .match = match, .add = add, .ctx = &all};
 	struct filter *filters = NULL;
 
 	if (r->in->shape != MODEL_NONE && filter_read(r, d->kind, &filters) < 0)
 		return -1;
-	l.filters = filters;
-	l.named = arena_alloc(r->arena, value_count(l.names) + 1);
-	if (describe_page(r, &l.most, &l.after) < 0)
+	all.filters = filters;
+	all.named = arena_alloc(r->arena, value_count(all.names) + 1);
+	if (describe_each(r, &each) < 0)
 		return -1;
-	if (value_count(ids)) {
-		struct resource **found = arena_alloc(r->arena, ids->count * sizeof(struct resource *));
-
-		for (unsigned i = 0; i < ids->count; i++) {
-			found[i] = resource_get(r, d->kind, value_item(ids, i)->text);
-			if (!found[i])
-				return -1;
-		}
-		for (unsigned i = 0; i < ids->count; i++) {
-			bool twice = false;
-
-			for (unsigned k = 0; k < i && !twice; k++)
-				twice = found[k]->seq == found[i]->seq;
-			if (!twice && !visit(&l, found[i]))
-				break;
-		}
-	} else {
-		resource_each(r, d->kind, NULL, l.after, visit, &l);
-		for (unsigned i = 0; i < value_count(l.names); i++)
-			if (!l.named[i])
-				return request_fail(r, d->name_not_found, "The %s '%.200s' does not exist",
-				                    d->kind->name, value_item(l.names, i)->text);
-	}
-	if (l.more)
-		describe_next(r, l.last);
+	if (d->ids && value_count(value_get(r->in, d->ids)))
+		return 0;
+	for (unsigned i = 0; i < value_count(all.names); i++)
+		if (!all.named[i])
+			return request_fail(r, d->name_not_found, "The %s '%.200s' does not exist",
+			                    d->kind->name, value_item(all.names, i)->text);
 	return 0;
 }

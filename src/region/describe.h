@@ -17,6 +17,19 @@ struct describe {
 
 int describe_run(struct request *r, const struct describe *d);
 
+/* For those who show something else than the document: goes through the resources of the request's ids, or
+ * all of them, from where NextToken says, oldest first, a page at most. match() says whether the answer has
+ * it, add() puts it there. What they are given is gone when they return. */
+struct describe_each {
+	const struct resource_kind *kind;
+	const char *ids;       /* member of the input, NULL if it has none */
+	const char *ids_alone; /* what the error calls them, if they may not be used with MaxResults */
+	bool (*match)(void *ctx, struct resource *res);
+	void (*add)(void *ctx, struct resource *res);
+	void *ctx;
+};
+int describe_each(struct request *r, const struct describe_each *each);
+
 /* Pages for those who list something else: how many items at most (0: all), and where to begin (the number
  * that describe_next() was given). -1: MaxResults or NextToken are invalid. */
 int describe_page(struct request *r, unsigned *most, s64 *after);

@@ -209,13 +209,18 @@ struct listing {
 	struct request *request;
 	const struct filter *filter;
 	struct value *reservations;
-	unsigned most, count;
-	s64 last;
-	bool more;
 };
 
-static void add(struct listing *l, const struct resource *res)
+static bool match(void *ctx, struct resource *res)
 {
+	struct listing *l = ctx;
+
+	return instance_is_shown(l->request, res) && filter_match(l->filter, res->doc);
+}
+
+static void add(void *ctx, struct resource *res)
+{
+	struct listing *l = ctx;
 	struct request *r = l->request;
 	struct machine *m = machine_find(r, res->id);
 	const char *id = m ? m->reservation : "r-0";
@@ -231,48 +236,21 @@ static void add(struct listing *l, const struct resource *res)
 		value_open(reservation, "Groups");
 	}
 	value_append_value(value_open(reservation, "Instances"), value_copy(r->arena, res->doc));
-	l->count++;
-	l->last = res->seq;
-}
-
-static bool visit(void *ctx, struct resource *res)
-{
-	struct listing *l = ctx;
-
-	if (!instance_is_shown(l->request, res) || !filter_match(l->filter, res->doc))
-		return true;
-	if (l->most && l->count == l->most) {
-		l->more = true;
-		return false;
-	}
-	add(l, res);
-	return true;
 }
 
 ACTION(ec2, DescribeInstances)
 {
-	const struct value *ids = value_get(r->in, "InstanceIds");
 	struct listing l = {.request = r, .reservations = value_open(r->out, "Reservations")};
+	const struct describe_each each = {.kind = &instance_kind,
+	                                   .ids = "InstanceIds",
+	                                   .ids_alone = "instancesSet",
+	                                   .match = match,
+	                                   .add = add,
+	                                   .ctx = &l};
 	struct filter *filter;
-	s64 after;
 
-	if (filter_read(r, &instance_kind, &filter) < 0 || describe_page(r, &l.most, &after) < 0)
+	if (filter_read(r, &instance_kind, &filter) < 0)
 		return -1;
 	l.filter = filter;
-	if (value_count(ids) && value_get(r->in, "MaxResults"))
-		return request_fail(
-		        r, "InvalidParameterCombination",
-		        "The parameter instancesSet cannot be used with the parameter maxResults");
-	for (unsigned i = 0; i < value_count(ids); i++) {
-		struct resource *res = resource_get(r, &instance_kind, value_item(ids, i)->text);
-
-		if (!res)
-			return -1;
-		visit(&l, res);
-	}
-	if (!value_count(ids))
-		resource_each(r, &instance_kind, NULL, after, visit, &l);
-	if (l.more)
-		describe_next(r, l.last);
-	return 0;
+	return describe_each(r, &each);
 }

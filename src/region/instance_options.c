@@ -1,6 +1,7 @@
 /* What is changed of instances beside their attributes: monitoring, metadata options, placement; passwords.
  */
 #include "region/instance.h"
+#include "region/placement_group.h"
 
 #include <string.h>
 
@@ -123,7 +124,6 @@ static int check_placement(struct request *r)
 
 ACTION(ec2, ModifyInstancePlacement)
 {
-	extern const struct resource_kind placement_group_kind;
 	const char *name = value_string(r->in, "GroupName"), *id = value_string(r->in, "GroupId");
 	struct resource *instance = resource_of(r, &instance_kind, "InstanceId"), *group = NULL;
 	struct value *placement;
@@ -137,12 +137,9 @@ ACTION(ec2, ModifyInstancePlacement)
 	if (id)
 		group = resource_get(r, &placement_group_kind, id);
 	else if (name && *name)
-		group = resource_lookup(r, &placement_group_kind, "GroupName", name);
-	if (id && !group)
+		group = placement_group_named(r, name);
+	if (!group && (id || (name && *name)))
 		return -1;
-	if (name && *name && !group)
-		return request_fail(r, "InvalidPlacementGroup.Unknown",
-		                    "The Placement Group '%.255s' is unknown.", name);
 	if (group)
 		name = value_string(group->doc, "GroupName");
 	if (name) {

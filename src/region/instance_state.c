@@ -1,5 +1,6 @@
 /* StartInstances, StopInstances, RebootInstances, TerminateInstances. */
 #include "region/instance.h"
+#include "region/placement_group.h"
 #include "region/schedule.h"
 #include "model/scalar.h"
 
@@ -133,14 +134,6 @@ ACTION(ec2, TerminateInstances)
 	return 0;
 }
 
-static const char *strategy_of(struct request *r, const char *name)
-{
-	extern const struct resource_kind placement_group_kind;
-	struct resource *group = *name ? resource_lookup(r, &placement_group_kind, "GroupName", name) : NULL;
-
-	return group ? value_string(group->doc, "Strategy") : "";
-}
-
 ACTION(ec2, StartInstances)
 {
 	unsigned count;
@@ -156,12 +149,13 @@ ACTION(ec2, StartInstances)
 		if (before != INSTANCE_STOPPED && before != INSTANCE_RUNNING && before != INSTANCE_PENDING)
 			return incorrect(r, list[i], "started");
 		if (m && before == INSTANCE_STOPPED) {
+			const struct resource *group = *m->group ? placement_group_find(r, m->group) : NULL;
 			const struct schedule_wish wish = {
 			        .zone = value_path(list[i]->doc, "Placement.AvailabilityZone"),
 			        .vcpus = m->vcpus,
 			        .memory_mib = m->memory,
 			        .group = m->group,
-			        .strategy = strategy_of(r, m->group)};
+			        .strategy = placement_group_strategy(group)};
 
 			if (schedule_enter(r, &wish, &place) < 0)
 				return -1;

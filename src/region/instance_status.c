@@ -123,59 +123,44 @@ static struct value *status_of(struct request *r, const struct resource *instanc
 struct listing {
 	struct request *request;
 	const struct filter *filter;
-	struct value *list;
-	unsigned most;
-	s64 last;
-	bool all, more;
+	struct value *list, *status; /* status: of the one that matches */
+	bool all;
 };
 
-static bool visit(void *ctx, struct resource *instance)
+static bool match(void *ctx, struct resource *instance)
 {
 	struct listing *l = ctx;
-	struct value *v;
 
 	if (!l->all && instance_state_of(instance->doc) != INSTANCE_RUNNING)
-		return true;
-	if (!instance_is_shown(l->request, instance))
-		return true;
-	v = status_of(l->request, instance);
-	if (!filter_match(l->filter, v))
-		return true;
-	if (l->most && l->list->count == l->most) {
-		l->more = true;
 		return false;
-	}
-	value_append_value(l->list, v);
-	l->last = instance->seq;
-	return true;
+	if (!instance_is_shown(l->request, instance))
+		return false;
+	l->status = status_of(l->request, instance);
+	return filter_match(l->filter, l->status);
+}
+
+static void add(void *ctx, struct resource *instance)
+{
+	struct listing *l = ctx;
+
+	value_append_value(l->list, l->status);
 }
 
 ACTION(ec2, DescribeInstanceStatus)
 {
-	const struct value *ids = value_get(r->in, "InstanceIds");
 	struct listing l = {.request = r,
 	                    .list = value_open(r->out, "InstanceStatuses"),
 	                    .all = value_boolean(r->in, "IncludeAllInstances", false)};
+	const struct describe_each each = {.kind = &instance_kind,
+	                                   .ids = "InstanceIds",
+	                                   .ids_alone = "instancesSet",
+	                                   .match = match,
+	                                   .add = add,
+	                                   .ctx = &l};
 	struct filter *filter;
-	s64 after;
 
-	if (filter_read(r, &status_kind, &filter) < 0 || describe_page(r, &l.most, &after) < 0)
+	if (filter_read(r, &status_kind, &filter) < 0)
 		return -1;
 	l.filter = filter;
-	if (value_count(ids) && value_get(r->in, "MaxResults"))
-		return request_fail(
-		        r, "InvalidParameterCombination",
-		        "The parameter instancesSet cannot be used with the parameter maxResults");
-	for (unsigned i = 0; i < value_count(ids); i++) {
-		struct resource *instance = resource_get(r, &instance_kind, value_item(ids, i)->text);
-
-		if (!instance)
-			return -1;
-		visit(&l, instance);
-	}
-	if (!value_count(ids))
-		resource_each(r, &instance_kind, NULL, after, visit, &l);
-	if (l.more)
-		describe_next(r, l.last);
-	return 0;
+	return describe_each(r, &each);
 }

@@ -1,4 +1,4 @@
-/* Key pairs: what an instance lets in. */
+#include "region/key_pair.h"
 #include "region/describe.h"
 #include "region/ssh_key.h"
 #include "region/tag.h"
@@ -19,7 +19,7 @@ RESOURCE_KIND(key_pair_kind) = {
 
 enum { NAME_LENGTH_MAX = 255, KEYS_MAX = 5000 };
 
-static struct resource *key_named(struct request *r, const char *name)
+struct resource *key_pair_named(struct request *r, const char *name)
 {
 	return resource_lookup(r, &key_pair_kind, "KeyName", name);
 }
@@ -37,7 +37,7 @@ static int check_name(struct request *r, const char *name)
 		if (name[i] < ' ' || name[i] > '~')
 			return request_fail(r, "InvalidParameterValue",
 			                    "Value for parameter KeyName is invalid: ASCII characters only");
-	if (key_named(r, name))
+	if (key_pair_named(r, name))
 		return request_fail(r, "InvalidKeyPair.Duplicate", "The keypair '%s' already exists.", name);
 	if (resource_count(r, &key_pair_kind, NULL) >= KEYS_MAX)
 		return request_fail(r, "KeyPairLimitExceeded", "You may have at most %d key pairs", KEYS_MAX);
@@ -104,7 +104,7 @@ ACTION(ec2, DeleteKeyPair)
 	if (!name && !id)
 		return request_fail(r, "MissingParameter",
 		                    "The request must contain the parameter KeyName or KeyPairId");
-	pair = id ? resource_find(r, &key_pair_kind, id) : key_named(r, name);
+	pair = id ? resource_find(r, &key_pair_kind, id) : key_pair_named(r, name);
 	/* One that is not there is deleted already: EC2 says success. */
 	if (id && !resource_id_valid("key-", id))
 		return request_fail(r, "InvalidKeyPair.NotFound", "The key pair '%.100s' does not exist", id);

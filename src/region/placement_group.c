@@ -1,4 +1,4 @@
-/* Placement groups: how the scheduler may spread or gather instances. */
+#include "region/placement_group.h"
 #include "region/describe.h"
 #include "region/tag.h"
 
@@ -19,6 +19,26 @@ RESOURCE_KIND(placement_group_kind) = {
 };
 
 enum { NAME_MAX_LENGTH = 255, PARTITIONS_MAX = 7, GROUPS_MAX = 500 };
+
+struct resource *placement_group_find(struct request *r, const char *name)
+{
+	return resource_lookup(r, &placement_group_kind, "GroupName", name);
+}
+
+struct resource *placement_group_named(struct request *r, const char *name)
+{
+	struct resource *group = placement_group_find(r, name);
+
+	if (!group)
+		request_fail(r, "InvalidPlacementGroup.Unknown", "The Placement Group '%.255s' is unknown.",
+		             name);
+	return group;
+}
+
+const char *placement_group_strategy(const struct resource *group)
+{
+	return group ? value_string(group->doc, "Strategy") : "";
+}
 
 ACTION(ec2, CreatePlacementGroup)
 {
@@ -47,7 +67,7 @@ ACTION(ec2, CreatePlacementGroup)
 	if (level && strcmp(strategy, "spread"))
 		return request_fail(r, "InvalidParameterCombination",
 		                    "SpreadLevel is for the strategy 'spread' only");
-	if (resource_lookup(r, &placement_group_kind, "GroupName", name))
+	if (placement_group_find(r, name))
 		return request_fail(r, "InvalidPlacementGroup.Duplicate",
 		                    "The placement group '%s' already exists.", name);
 	if (resource_count(r, &placement_group_kind, NULL) >= GROUPS_MAX)
@@ -73,13 +93,10 @@ ACTION(ec2, CreatePlacementGroup)
 
 ACTION(ec2, DeletePlacementGroup)
 {
-	struct resource *group =
-	        resource_lookup(r, &placement_group_kind, "GroupName", value_string(r->in, "GroupName"));
+	struct resource *group = placement_group_named(r, value_string(r->in, "GroupName"));
 
 	if (!group)
-		return request_fail(r, "InvalidPlacementGroup.Unknown",
-		                    "The Placement Group '%.255s' is unknown.",
-		                    value_string(r->in, "GroupName"));
+		return -1;
 	resource_delete(r, group);
 	return 0;
 }

@@ -4,7 +4,9 @@
 #include "region/instance.h"
 #include "region/instance_network.h"
 #include "region/instance_type.h"
+#include "region/key_pair.h"
 #include "region/launch_template.h"
+#include "region/placement_group.h"
 #include "region/region.h"
 #include "region/schedule.h"
 #include "region/tag.h"
@@ -48,9 +50,8 @@ static int check_type(struct request *r, struct launch *l)
 {
 	const char *name = value_string(r->in, "InstanceType");
 
-	l->type = instance_type_find(name ? name : "m1.small");
-	if (!name)
-		l->type = instance_type_find("t2.micro"); /* EC2's m1.small is of another age */
+	/* EC2's default, m1.small, is of another age. */
+	l->type = instance_type_find(name ? name : "t2.micro");
 	if (!l->type)
 		return request_fail(r, "InvalidParameterValue", "Invalid value '%.64s' for InstanceType.",
 		                    name);
@@ -61,17 +62,14 @@ static int check_type(struct request *r, struct launch *l)
 
 static int check_key(struct request *r, struct launch *l)
 {
-	extern const struct resource_kind key_pair_kind;
-
 	l->key = value_string(r->in, "KeyName");
-	if (l->key && !resource_lookup(r, &key_pair_kind, "KeyName", l->key))
+	if (l->key && !key_pair_named(r, l->key))
 		return request_fail(r, "InvalidKeyPair.NotFound", "The key pair '%s' does not exist", l->key);
 	return 0;
 }
 
 static int check_placement(struct request *r, struct launch *l)
 {
-	extern const struct resource_kind placement_group_kind;
 	const struct value *placement = value_get(r->in, "Placement");
 	struct resource *group;
 
@@ -89,12 +87,9 @@ static int check_placement(struct request *r, struct launch *l)
 		l->group = "";
 	if (!*l->group)
 		return 0;
-	group = resource_lookup(r, &placement_group_kind, "GroupName", l->group);
-	if (!group)
-		return request_fail(r, "InvalidPlacementGroup.Unknown",
-		                    "The Placement Group '%s' is unknown.", l->group);
-	l->strategy = value_string(group->doc, "Strategy");
-	return 0;
+	group = placement_group_named(r, l->group);
+	l->strategy = placement_group_strategy(group);
+	return group ? 0 : -1;
 }
 
 /* What this region cannot do yet is refused, not forgotten. */

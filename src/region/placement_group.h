@@ -1,0 +1,13 @@
+/* Placement groups: how the scheduler may spread or gather instances. */
+#pragma once
+
+#include "region/resource.h"
+
+extern const struct resource_kind placement_group_kind;
+
+/* NULL: there is none of that name. */
+struct resource *placement_group_find(struct request *r, const char *name);
+/* The same, with a fault: InvalidPlacementGroup.Unknown. */
+struct resource *placement_group_named(struct request *r, const char *name);
+/* "spread", "partition", "cluster"; "" for NULL. */
+const char *placement_group_strategy(const struct resource *group);
