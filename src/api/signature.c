@@ -1,4 +1,5 @@
 #include "api/signature.h"
+#include "api/digest.h"
 #include "api/form.h"
 
 #include <openssl/crypto.h>
@@ -230,31 +231,12 @@ static int canonical_headers(struct buffer *b, const struct signature *s, const 
 	return 0;
 }
 
-static void hex(char out[65], const u8 digest[32])
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (unsigned i = 0; i < 32; i++) {
-		out[2 * i] = digits[digest[i] >> 4];
-		out[2 * i + 1] = digits[digest[i] & 15];
-	}
-	out[64] = 0;
-}
-
-static void sha256(char out[65], const void *bytes, size_t length)
-{
-	u8 digest[32];
-
-	EVP_Digest(bytes, length, digest, NULL, EVP_sha256(), NULL);
-	hex(out, digest);
-}
-
 static int canonical(struct buffer *b, const struct signature *s, const struct http_request *r)
 {
 	const char *claimed = http_header(r, "x-amz-content-sha256");
-	char digest[65];
+	char digest[DIGEST_HEX];
 
-	sha256(digest, r->body, r->body_length);
+	digest_sha256(digest, r->body, r->body_length);
 	buffer_text(b, r->method);
 	buffer_char(b, '\n');
 	encode(b, r->path, strlen(r->path), true);
@@ -320,14 +302,14 @@ int signature_check(const struct signature *s, const struct http_request *r, con
                     struct fault *f)
 {
 	struct buffer request = {0}, text = {0};
-	char first[256], digest[65];
+	char first[256], digest[DIGEST_HEX];
 	u8 key[32];
 	bool good = false;
 
 	if (check_time(s, now_s, f) < 0)
 		return -1;
 	if (canonical(&request, s, r) == 0) {
-		sha256(digest, buffer_str(&request), request.length);
+		digest_sha256(digest, buffer_str(&request), request.length);
 		buffer_printf(&text, ALGORITHM "\n%s\n%s/%s/%s/aws4_request\n%s", s->time, s->date, s->region,
 		              s->service, digest);
 		snprintf(first, sizeof(first), "AWS4%s", secret);
@@ -336,7 +318,7 @@ int signature_check(const struct signature *s, const struct http_request *r, con
 		hmac(key, key, sizeof(key), s->service);
 		hmac(key, key, sizeof(key), "aws4_request");
 		hmac(key, key, sizeof(key), buffer_str(&text));
-		hex(digest, key);
+		digest_hex(digest, key, sizeof(key));
 		good = strlen(s->hex) == 64 && !CRYPTO_memcmp(digest, s->hex, 64);
 		OPENSSL_cleanse(first, sizeof(first));
 	}

@@ -1,7 +1,7 @@
 #include "api/token.h"
+#include "api/digest.h"
 #include "model/json.h"
 
-#include <openssl/evp.h>
 #include <string.h>
 
 /* The token of the request, NULL if it has none. */
@@ -27,16 +27,11 @@ static const char *token_of(const struct request *r)
 static const char *digest_of(const struct request *r)
 {
 	struct buffer b = {0};
-	u8 digest[32];
-	char *text = arena_alloc(r->arena, 2 * sizeof(digest) + 1);
+	char *text = arena_alloc(r->arena, DIGEST_HEX);
 
 	json_write(&b, r->in);
-	EVP_Digest(buffer_str(&b), b.length, digest, NULL, EVP_sha256(), NULL);
+	digest_sha256(text, buffer_str(&b), b.length);
 	buffer_release(&b);
-	for (unsigned i = 0; i < sizeof(digest); i++) {
-		text[2 * i] = "0123456789abcdef"[digest[i] >> 4];
-		text[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
-	}
 	return text;
 }
 

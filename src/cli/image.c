@@ -17,7 +17,7 @@ static const char usage[] = "usage: insula image build micro|debian-12 [--data D
 
 /* The recipes: in the tree that the program was built in, at some depth, or …/share/insula/images beside
  * …/bin. */
-static int find_recipes(char *buf, size_t size, struct error *e)
+static int find_recipes(char buf[PATH_MAX], struct error *e)
 {
 	static const char *const places[] = {"../images/build", "../../images/build", "../../../images/build",
 	                                     "../share/insula/images/build"};
@@ -34,7 +34,6 @@ static int find_recipes(char *buf, size_t size, struct error *e)
 		if (access(path, X_OK) == 0 && realpath(path, buf))
 			return 0;
 	}
-	(void)size;
 	return error_set(e, 0, "the recipes (images/build) are not beside %s", self);
 }
 
@@ -67,7 +66,7 @@ static int build(const char *data, const char *name, struct image_source *source
 	char recipes[PATH_MAX], root[PATH_MAX];
 	const char *folder, *paths[ARRAY_SIZE(files)];
 
-	if (find_recipes(recipes, sizeof(recipes), e) < 0)
+	if (find_recipes(recipes, e) < 0)
 		return -1;
 	const char *const argv[] = {recipes, name, NULL};
 	if (run(argv, e) < 0)

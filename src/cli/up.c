@@ -47,6 +47,7 @@ int up_main(int argc, char **argv)
 	const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
 	char place[4096], log[4200];
 	const char *data = data_of(argc, argv, place, sizeof(place));
+	char **serve;
 	int fd, null;
 	pid_t pid;
 
@@ -56,6 +57,11 @@ int up_main(int argc, char **argv)
 		puts("the region is up");
 		return 0;
 	}
+	serve = calloc((size_t)argc + 2, sizeof(*serve));
+	if (!serve) {
+		fputs("insula up: no memory\n", stderr);
+		return 1;
+	}
 	snprintf(log, sizeof(log), "%s/serve.log", data);
 	mkdir(data, 0700);
 	fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -63,6 +69,9 @@ int up_main(int argc, char **argv)
 		fprintf(stderr, "insula up: open %s: %s\n", log, strerror(errno));
 		return 1;
 	}
+	serve[0] = "insula";
+	serve[1] = "serve";
+	memcpy(serve + 2, argv + 1, (size_t)argc * sizeof(*serve)); /* and the NULL */
 	pid = fork();
 	if (pid == 0) {
 		null = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -70,18 +79,7 @@ int up_main(int argc, char **argv)
 		dup2(null, 0);
 		dup2(fd, 1);
 		dup2(fd, 2);
-		argv[0] = "insula";
-		{
-			char **more = calloc((size_t)argc + 2, sizeof(*more));
-
-			if (!more)
-				_exit(127);
-			more[0] = "insula";
-			more[1] = "serve";
-			for (int i = 1; i < argc; i++)
-				more[i + 1] = argv[i];
-			execv("/proc/self/exe", more);
-		}
+		execv("/proc/self/exe", serve);
 		_exit(127);
 	}
 	for (unsigned i = 0; pid > 0 && i < 200 && kill(pid, 0) == 0; i++) {

@@ -1,4 +1,5 @@
 #include "host/hosted.h"
+#include "host/process.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -128,25 +128,6 @@ static int read_small(int at, const char *name, char *buf, size_t size)
 	return n > 0 ? 0 : -1;
 }
 
-/* Is pid the process that started then? */
-static bool is_alive(int pid, unsigned long long started)
-{
-	unsigned long long value = 0;
-	char path[64], text[2048], *p;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	file = fopen(path, "re");
-	if (!file)
-		return false;
-	if (fgets(text, sizeof(text), file) && (p = strrchr(text, ')')) && p[2] != 'Z')
-		sscanf(p + 1,
-		       "%*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu",
-		       &value);
-	fclose(file);
-	return value == started;
-}
-
 int hosted_state(const char *dir, struct hosted_state *state, struct error *e)
 {
 	unsigned long long started, at;
@@ -158,7 +139,7 @@ int hosted_state(const char *dir, struct hosted_state *state, struct error *e)
 		return errno == ENOENT ? 0 : -1;
 	if (read_small(fd, "keeper", text, sizeof(text)) == 0 &&
 	    sscanf(text, "%d %llu %d", &state->keeper, &started, &state->vmm) == 3)
-		state->status = is_alive(state->keeper, started) ? HOSTED_RUNNING : HOSTED_LOST;
+		state->status = process_start_time(state->keeper) == started ? HOSTED_RUNNING : HOSTED_LOST;
 	/* `ended` last: a keeper that was alive a moment ago may have written it. */
 	if (state->status != HOSTED_RUNNING && read_small(fd, "ended", text, sizeof(text)) == 0 &&
 	    sscanf(text, "%15s %d %llu", how, &state->code, &at) == 3) {
@@ -281,16 +262,6 @@ int hosted_kill(const char *dir, struct error *e)
 	if (state.status == HOSTED_RUNNING && kill(state.keeper, SIGTERM) < 0 && errno != ESRCH)
 		return error_set(e, errno, "end %s", dir);
 	return 0;
-}
-
-int hosted_watch(const char *dir)
-{
-	struct hosted_state state;
-	struct error e;
-
-	if (hosted_state(dir, &state, &e) < 0 || state.status != HOSTED_RUNNING)
-		return -1;
-	return (int)syscall(SYS_pidfd_open, state.keeper, 0);
 }
 
 int hosted_remove(const char *dir, struct error *e)

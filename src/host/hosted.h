@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/types.h"
 
-enum hosted_status { HOSTED_NONE, HOSTED_STARTING, HOSTED_RUNNING, HOSTED_ENDED, HOSTED_LOST };
+enum hosted_status { HOSTED_NONE, HOSTED_RUNNING, HOSTED_ENDED, HOSTED_LOST };
 
 struct hosted_state {
 	enum hosted_status status; /* LOST: the keeper is gone and said nothing */
@@ -42,8 +42,6 @@ int hosted_state(const char *dir, struct hosted_state *state, struct error *e);
 int hosted_press_power(const char *dir, struct error *e);
 /* Ends it now; returns without waiting. */
 int hosted_kill(const char *dir, struct error *e);
-/* A descriptor that becomes readable when the keeper ends; -1: there is none. */
-int hosted_watch(const char *dir);
 /* Connects to the serial line. */
 int hosted_console(const char *dir, struct error *e);
 /* The last bytes of the serial line's log; returns how many. */

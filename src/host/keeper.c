@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "host/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -336,23 +337,6 @@ static int read_command(struct keeper *k, char **buf, char **argv, struct error 
 	return count ? 0 : error_set(e, 0, "command: empty");
 }
 
-/* Field 22 of /proc/self/stat: in clock ticks since the host started. */
-static unsigned long long start_time(void)
-{
-	unsigned long long value = 0;
-	FILE *file = fopen("/proc/self/stat", "re");
-	char text[2048], *p;
-
-	if (!file)
-		return 0;
-	if (fgets(text, sizeof(text), file) && (p = strrchr(text, ')')))
-		sscanf(p + 1,
-		       "%*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu",
-		       &value);
-	fclose(file);
-	return value;
-}
-
 static int keep(struct keeper *k, const char *path, struct error *e)
 {
 	char text[128], *buf = NULL, *argv[ARGUMENTS + 1];
@@ -368,7 +352,8 @@ static int keep(struct keeper *k, const char *path, struct error *e)
 	unlinkat(k->dir, "vmm.sock", 0);
 	if (start(k, argv, e) < 0)
 		return -1;
-	snprintf(text, sizeof(text), "%d %llu %d\n", getpid(), start_time(), k->vmm);
+	snprintf(text, sizeof(text), "%d %llu %d\n", getpid(),
+	         (unsigned long long)process_start_time(getpid()), k->vmm);
 	if (write_file(k, "keeper", text, e) < 0) {
 		kill(k->vmm, SIGKILL);
 		return -1;

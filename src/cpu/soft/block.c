@@ -66,7 +66,6 @@ int soft_cache_init(struct soft_cpu *c, struct error *e)
 	if (!k)
 		return error_set(e, 0, "no memory for a vCPU's code cache");
 	pthread_once(&once, register_membarrier);
-	/* There is room below 2 GiB for some of the large kind, or all of the small. */
 	k->size = soft_share(c, 192 * MiB, 64 * MiB, 16 * MiB);
 	k->arena = soft_map(&c->base.config, k->size, PROT_READ | PROT_WRITE, -1);
 	if (k->arena == MAP_FAILED) {
