@@ -6,7 +6,7 @@ status=0
 for test in model life instance; do
 	/usr/bin/python3 "$here/$test.py" || status=1
 done
-/usr/bin/python3 "$here/network.py" "${INSULA:-$here/../../build/insula}" >/tmp/insula-network.$$ 2>&1
+/usr/bin/python3 "$here/network.py" >/tmp/insula-network.$$ 2>&1
 if [ $? -eq 0 ]; then
 	echo "ok network # $(tail -n 1 /tmp/insula-network.$$)"
 else

@@ -1,9 +1,6 @@
 #!/usr/bin/python3
 """Instances on simulated hosts: their attributes, status checks and options; launch templates; attributes of images."""
 import base64
-import json
-import os
-import sqlite3
 
 from botocore.exceptions import ClientError
 
@@ -22,22 +19,6 @@ def code_of(call, **parameters):
         return 'success'
     except ClientError as e:
         return e.response['Error']['Code']
-
-
-def restart_with_images():
-    """Images to launch: nothing boots on simulated hosts, so records are enough."""
-    region.process.terminate()
-    region.process.wait(20)
-    common = {'OwnerId': '123456789012', 'State': 'available', 'RootDeviceName': '/dev/xvda'}
-    with sqlite3.connect(os.path.join(region.data, 'region.db')) as db:
-        for seq, (image, account, place, public) in enumerate(((IMAGE, 'insula', '*', True),
-                                                               (OWN, '123456789012', 'us-east-1', False))):
-            db.execute('INSERT INTO resource (id, seq, kind, account, region, parent, state, created, doc) '
-                       "VALUES (?, ?, 'image', ?, ?, '', '', 0, ?)",
-                       (image, 999990 + seq, account, place,
-                        json.dumps({**common, 'ImageId': image, 'Name': image, 'Public': public})))
-    db.close()
-    region.start()
 
 
 def run(**parameters):
@@ -220,7 +201,8 @@ def images():
 
 OWN = 'ami-0fedcba9876543210'
 try:
-    restart_with_images()
+    region.restart_with_image(IMAGE)
+    region.restart_with_image(OWN, account='123456789012', region='us-east-1')
     ec2 = region.client()
     TYPES = {t['InstanceType']: t['MemoryInfo']['SizeInMiB']
              for page in ec2.get_paginator('describe_instance_types').paginate() for t in page['InstanceTypes'] if not t['BareMetal']}

@@ -1,23 +1,12 @@
 #!/usr/bin/python3
-"""The network's records, as boto3 sees them: each noun's life, its filters and its errors.
-
-usage: network.py [PATH-OF-INSULA]
-"""
+"""The network's records, as boto3 sees them: each noun's life, its filters and its errors."""
 import ipaddress
-import json
-import os
 import re
-import shutil
-import signal
-import socket
-import sqlite3
-import subprocess
 import sys
-import tempfile
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from region import Region
 
 passed = failed = 0
 where = ''
@@ -55,53 +44,6 @@ def tags(kind, **pairs):
     return [{'ResourceType': kind, 'Tags': [{'Key': k, 'Value': v} for k, v in pairs.items()]}]
 
 
-class Server:
-    def __init__(self, program):
-        self.program, self.data = program, tempfile.mkdtemp(prefix='insula-network-')
-        self.start()
-        line = self.process.stdout.readline()
-        self.url = re.search(r'http://[0-9.:]+', line).group()
-        env = subprocess.run([program, 'env', '--data', self.data], capture_output=True, text=True).stdout
-        self.key = re.search(r'AWS_ACCESS_KEY_ID=[\'"]?([^\'"\s;]+)', env).group(1)
-        self.secret = re.search(r'AWS_SECRET_ACCESS_KEY=[\'"]?([^\'"\s;]+)', env).group(1)
-
-    def start(self):
-        with socket.socket() as free:
-            free.bind(('127.0.0.1', 0))
-            port = free.getsockname()[1]
-        self.process = subprocess.Popen([self.program, 'serve', '--data', self.data, '--simulate-hosts', '6',
-                                         '--listen', f'127.0.0.1:{port}'], stdout=subprocess.PIPE, text=True)
-
-    def restart_with_image(self):
-        """An image to launch: nothing boots on simulated hosts, so a record is enough."""
-        self.process.terminate()
-        self.process.wait(20)
-        image = {'ImageId': 'ami-' + NONE, 'OwnerId': '123456789012', 'State': 'available', 'Name': 'none',
-                 'RootDeviceName': '/dev/xvda', 'Public': True}
-        with sqlite3.connect(os.path.join(self.data, 'region.db')) as db:
-            db.execute('INSERT INTO resource (id, seq, kind, account, region, parent, state, created, doc) '
-                       "VALUES (?, 999999, 'image', 'insula', '*', '', '', 0, ?)",
-                       (image['ImageId'], json.dumps(image)))
-        db.close()
-        self.start()
-        self.url = re.search(r'http://[0-9.:]+', self.process.stdout.readline()).group()
-        return image['ImageId']
-
-    def client(self, region='us-east-1'):
-        return boto3.client('ec2', region_name=region, endpoint_url=self.url, aws_access_key_id=self.key,
-                            aws_secret_access_key=self.secret, config=Config(retries={'max_attempts': 0}))
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-        check('the server ended by itself', self.process.returncode in (0, -signal.SIGTERM),
-              self.process.returncode)
-        shutil.rmtree(self.data, ignore_errors=True)
-
-
 NONE = '0123456789abcdef0'
 
 
@@ -132,7 +74,7 @@ def default_network(ec2, server):
     for name in 'enableDnsSupport', 'enableDnsHostnames':
         answer = ec2.describe_vpc_attribute(VpcId=vpc['VpcId'], Attribute=name)
         equal(name, answer[name[0].upper() + name[1:]]['Value'], True)
-    other = server.client('eu-west-1')
+    other = server.client(region='eu-west-1')
     there = other.describe_vpcs()['Vpcs']
     check('another region has its own', len(there) == 1 and there[0]['VpcId'] != vpc['VpcId'])
     error('InvalidVpcID.NotFound', other.describe_vpcs, VpcIds=[vpc['VpcId']])
@@ -974,7 +916,7 @@ def flow_log(ec2, server):
 
 
 def instances(ec2, server):
-    image = server.restart_with_image()
+    image = server.restart_with_image('ami-' + NONE)
     ec2 = server.client()
     run = lambda **p: ec2.run_instances(**{'ImageId': image, 'InstanceType': 't3.micro', 'MinCount': 1, 'MaxCount': 1,
                                            **p})['Instances'][0]
@@ -1084,9 +1026,7 @@ def instances(ec2, server):
 
 def main():
     global where
-    here = os.path.dirname(os.path.abspath(__file__))
-    program = sys.argv[1] if len(sys.argv) > 1 else os.path.join(here, '../../build/insula')
-    server = Server(program)
+    server = Region('--simulate-hosts', '6', name='network')
     try:
         ec2 = server.client()
         for test in (default_network, vpc, subnet, security_group, network_interface, address, routes, network_acl,
@@ -1101,7 +1041,7 @@ def main():
                 check(f'line {line.tb_lineno}', False, f'{type(e).__name__}: {e}')
     finally:
         where = 'end'
-        server.stop()
+        equal('the server ended by itself', server.stop(), 0)
     print(f'{passed} passed, {failed} failed')
     return failed != 0
 

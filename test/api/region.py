@@ -1,6 +1,8 @@
 """A region for a test: `insula serve` on a free port with a data folder of its own, and clients for it."""
+import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -33,6 +35,28 @@ class Region:
         self.process.kill()
         self.process.wait()
 
+    def terminate(self):
+        """Asks it to end, and returns the status it ended with; None: it had to be killed."""
+        self.process.terminate()
+        try:
+            return self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return None
+
+    def restart_with_image(self, image='ami-0123456789abcdef0', account='insula', region='*', **document):
+        """An image to launch on simulated hosts, where nothing boots: a record is enough."""
+        self.terminate()
+        document = {'ImageId': image, 'OwnerId': '123456789012', 'State': 'available', 'Name': image,
+                    'RootDeviceName': '/dev/xvda', 'Public': account == 'insula', **document}
+        with sqlite3.connect(self.data + '/region.db') as db:
+            seq, = db.execute("UPDATE counter SET value = value + 1 WHERE name = 'seq' RETURNING value").fetchone()
+            db.execute('INSERT INTO resource (id, seq, kind, account, region, parent, state, created, doc) '
+                       "VALUES (?, ?, 'image', ?, ?, '', '', 0, ?)", (image, seq, account, region, json.dumps(document)))
+        db.close()
+        self.start()
+        return image
+
     def environment(self):
         text = subprocess.run([self.program, 'env', '--data', self.data], check=True, capture_output=True, text=True).stdout
         return dict(line[len('export '):].split('=', 1) for line in text.splitlines() if line.startswith('export '))
@@ -52,11 +76,12 @@ class Region:
         return [int(pid) for pid in out.split()]
 
     def stop(self):
-        self.process.terminate()
-        self.process.wait()
+        """The end, with all its machines; returns the status as terminate() does."""
+        status = self.terminate()
         for pid in self.keepers():
             os.kill(pid, 15)
         shutil.rmtree(self.data, ignore_errors=True)
+        return status
 
 
 class Results:
