@@ -1,4 +1,5 @@
 #include "api/front.h"
+#include "api/operator.h"
 #include "api/query.h"
 #include "api/signature.h"
 #include "api/token.h"
@@ -51,6 +52,7 @@ struct call {
 	struct fault fault;
 	struct form form;
 	const char *version;
+	bool own; /* of the operators' service */
 };
 
 static int authenticate(struct call *k, struct signature *s)
@@ -136,6 +138,7 @@ static int handle(struct call *k)
 {
 	const struct http_request *h = k->http;
 	const struct action *action = NULL;
+	struct request *r = &k->request;
 	struct signature s;
 
 	if (strcmp(h->method, "POST") && strcmp(h->method, "GET"))
@@ -146,7 +149,12 @@ static int handle(struct call *k)
 		        &k->fault, "MalformedQueryString",
 		        "The query string contains a syntax error, a zero byte, or too many parameters");
 	k->version = form_get(&k->form, "Version");
-	if (authenticate(k, &s) < 0 || find_action(k, &s, &action) < 0)
+	if (authenticate(k, &s) < 0)
+		return -1;
+	k->own = !strcmp(s.service, OPERATOR_SERVICE);
+	if (k->own)
+		return operator_perform(r, &k->form, &k->answer->body);
+	if (find_action(k, &s, &action) < 0)
 		return -1;
 	return perform(k, action);
 }
@@ -164,6 +172,9 @@ static void answer_json(struct call *k, bool good)
 	struct buffer *b = &k->answer->body;
 
 	k->answer->content_type = "application/json";
+	if (good && k->own) /* written already */
+		return;
+	buffer_clear(b);
 	if (good) {
 		if (k->request.out)
 			json_write(b, k->request.out);
@@ -200,14 +211,14 @@ void front_handle(struct front *a, const struct http_request *http, struct http_
 	if (handle(&k) < 0) {
 		database_take_back(a->cloud->db);
 		answer->status = k.fault.status;
-		if (wants_json(http))
+		if (k.own || wants_json(http))
 			answer_json(&k, false);
 		else
 			xml_fault(&answer->body, r->model, &k.fault, r->id);
 	} else {
 		database_release_mark(a->cloud->db);
 		answer->status = 200;
-		if (wants_json(http))
+		if (k.own || wants_json(http))
 			answer_json(&k, true);
 		else
 			xml_answer(&answer->body, r->model, r->action, k.version, r->id, r->out);

@@ -21,6 +21,11 @@ u64 clock_realtime_ns(void)
 	return clock_ns(CLOCK_REALTIME);
 }
 
+u64 clock_boot_ns(void)
+{
+	return clock_ns(CLOCK_BOOTTIME);
+}
+
 static u64 tsc_hz;
 
 /* The pair (ns, tsc) of the tightest of a few readings, so that a preemption in between does not count. */

@@ -7,6 +7,8 @@
 
 u64 clock_monotonic_ns(void);
 u64 clock_realtime_ns(void);
+/* Since the host was booted, suspension included; nobody sets it. */
+u64 clock_boot_ns(void);
 
 static inline u64 clock_tsc(void)
 {

@@ -68,7 +68,8 @@ static void add(struct client *c, struct buffer *body, const char *name, const c
 	curl_free(text);
 }
 
-json_t *client_call_list(struct client *c, struct error *e, const char *action, const char *const *pairs)
+static json_t *call(struct client *c, struct error *e, const char *service, const char *version,
+                    const char *action, const char *const *pairs)
 {
 	struct curl_slist *headers = curl_slist_append(NULL, "Accept: application/json");
 	char provider[160], user[300], why[CURL_ERROR_SIZE] = "";
@@ -79,10 +80,10 @@ json_t *client_call_list(struct client *c, struct error *e, const char *action, 
 	CURLcode code;
 
 	add(c, &body, "Action", action);
-	add(c, &body, "Version", "2016-11-15");
+	add(c, &body, "Version", version);
 	for (; pairs && pairs[0] && pairs[1]; pairs += 2)
 		add(c, &body, pairs[0], pairs[1]);
-	snprintf(provider, sizeof(provider), "aws:amz:%s:ec2", c->region);
+	snprintf(provider, sizeof(provider), "aws:amz:%s:%s", c->region, service);
 	snprintf(user, sizeof(user), "%s:%s", c->key, c->secret);
 	curl_easy_reset(c->curl);
 	curl_easy_setopt(c->curl, CURLOPT_URL, c->endpoint);
@@ -112,6 +113,16 @@ json_t *client_call_list(struct client *c, struct error *e, const char *action, 
 	buffer_release(&body);
 	buffer_release(&answer);
 	return result;
+}
+
+json_t *client_call_list(struct client *c, struct error *e, const char *action, const char *const *pairs)
+{
+	return call(c, e, "ec2", "2016-11-15", action, pairs);
+}
+
+json_t *client_operate(struct client *c, struct error *e, const char *action, const char *const *pairs)
+{
+	return call(c, e, "insula", "2026-01-01", action, pairs);
 }
 
 json_t *client_call(struct client *c, struct error *e, const char *action, ...)

@@ -23,5 +23,8 @@ void client_close(struct client *c);
 json_t *client_call(struct client *c, struct error *e, const char *action, ...) __attribute__((sentinel));
 json_t *client_call_list(struct client *c, struct error *e, const char *action, const char *const *pairs);
 
+/* The same for an action of the operators' service (api/operator.h). */
+json_t *client_operate(struct client *c, struct error *e, const char *action, const char *const *pairs);
+
 /* "" if it is not there. Path: names with dots, a number for an item. */
 const char *client_text(const json_t *v, const char *path);

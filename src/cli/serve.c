@@ -21,6 +21,7 @@ static const char help[] =
         "  --account NUMBER      the account's twelve digits (default 123456789012)\n"
         "  --simulate-hosts N    N hosts that only pretend; no machine is started\n"
         "  --accel auto|kvm|soft, --soft-engine interpret|translate   what machines run on\n"
+        "  --keep-usage DAYS     how long ended runs stay metered (default 400; 0: for ever)\n"
         "  --tls-certificate FILE --tls-key FILE   serve https\n"
         "  --verbose             a line of log for each request\n";
 
@@ -41,6 +42,7 @@ int serve_main(int argc, char **argv)
 	                                      {"simulate-hosts", required_argument, 0, 's'},
 	                                      {"accel", required_argument, 0, 'x'},
 	                                      {"soft-engine", required_argument, 0, 'e'},
+	                                      {"keep-usage", required_argument, 0, 'u'},
 	                                      {"verbose", no_argument, 0, 'v'},
 	                                      {"help", no_argument, 0, 'h'},
 	                                      {0}};
@@ -51,7 +53,7 @@ int serve_main(int argc, char **argv)
 	struct cloud cloud;
 	struct front api = {.cloud = &cloud};
 	struct error e;
-	struct agent agent = {.cloud = &cloud};
+	struct agent agent = {.cloud = &cloud, .keep_usage_days = USAGE_KEEP_DAYS};
 	unsigned simulated = 0;
 	int option, status = 0;
 	char *end;
@@ -93,6 +95,14 @@ int serve_main(int argc, char **argv)
 			break;
 		case 'e':
 			agent.engine = optarg;
+			break;
+		case 'u':
+			agent.keep_usage_days = (unsigned)strtoul(optarg, &end, 10);
+			if (*end || !*optarg || agent.keep_usage_days > 36500) {
+				fprintf(stderr,
+				        "insula serve: --keep-usage %s: must be a number of days\n", optarg);
+				return 2;
+			}
 			break;
 		case 'v':
 			log_set_level(LOG_INFO);

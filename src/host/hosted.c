@@ -130,7 +130,7 @@ static int read_small(int at, const char *name, char *buf, size_t size)
 
 int hosted_state(const char *dir, struct hosted_state *state, struct error *e)
 {
-	unsigned long long started, at;
+	unsigned long long started, at, up = 0;
 	char text[256], how[16];
 	int fd = open_dir(dir, e);
 
@@ -142,10 +142,11 @@ int hosted_state(const char *dir, struct hosted_state *state, struct error *e)
 		state->status = process_start_time(state->keeper) == started ? HOSTED_RUNNING : HOSTED_LOST;
 	/* `ended` last: a keeper that was alive a moment ago may have written it. */
 	if (state->status != HOSTED_RUNNING && read_small(fd, "ended", text, sizeof(text)) == 0 &&
-	    sscanf(text, "%15s %d %llu", how, &state->code, &at) == 3) {
+	    sscanf(text, "%15s %d %llu %llu", how, &state->code, &at, &up) >= 3) {
 		state->status = HOSTED_ENDED;
 		state->by_signal = !strcmp(how, "signal");
 		state->at_ms = (s64)at;
+		state->at_up_ms = (s64)up;
 	}
 	close(fd);
 	return 0;

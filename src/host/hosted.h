@@ -14,7 +14,7 @@ struct hosted_state {
 	int keeper, vmm;           /* pids, while RUNNING */
 	bool by_signal;            /* ENDED: */
 	int code;                  /* exit status or signal */
-	s64 at_ms;
+	s64 at_ms, at_up_ms; /* by CLOCK_REALTIME and CLOCK_BOOTTIME */
 };
 
 struct hosted_disk {

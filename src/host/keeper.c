@@ -365,9 +365,10 @@ static int keep(struct keeper *k, const char *path, struct error *e)
 			drop(c);
 	unlinkat(k->dir, "console.sock", 0);
 	unlinkat(k->dir, "vmm.sock", 0);
-	snprintf(text, sizeof(text), "%s %d %llu\n", WIFSIGNALED(k->status) ? "signal" : "exit",
+	snprintf(text, sizeof(text), "%s %d %llu %llu\n", WIFSIGNALED(k->status) ? "signal" : "exit",
 	         WIFSIGNALED(k->status) ? WTERMSIG(k->status) : WEXITSTATUS(k->status),
-	         (unsigned long long)(clock_realtime_ns() / 1000000));
+	         (unsigned long long)(clock_realtime_ns() / 1000000),
+	         (unsigned long long)(clock_boot_ns() / 1000000));
 	free(buf);
 	return write_file(k, "ended", text, e);
 }

@@ -11,7 +11,8 @@
  *   console.sock  serial line, for any number of clients; all see the output, all may type
  *   console.log   output of this boot and earlier ones; older: console.log.1 … .3
  *   vmm.log       what the VMM says on standard error
- *   ended         how the last run ended: "exit N" or "signal N", and the time
+ *   ended         how the last run ended: "exit N" or "signal N", and when: milliseconds of
+ *                 CLOCK_REALTIME and CLOCK_BOOTTIME
  */
 #pragma once
 

@@ -1,4 +1,5 @@
 #include "region/agent.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "host/hosted.h"
 #include "region/instance.h"
@@ -33,6 +34,20 @@ static bool ended(const struct step *s)
 
 /* ---- ways to end ---- */
 
+/* Its usage ends when the machine did, which may have been while nobody looked. */
+static void meter_end(struct step *s)
+{
+	struct usage_mark at;
+
+	if (s->state.status == HOSTED_ENDED) {
+		at = (struct usage_mark){.wall_ms = s->state.at_ms, .up_ms = s->state.at_up_ms};
+		if (s->state.at_up_ms)
+			usage_end(s->r, s->m->instance, &at);
+	} else if (s->state.status == HOSTED_LOST && !s->agent->begun && s->agent->last_beat.wall_ms) {
+		usage_end(s->r, s->m->instance, &s->agent->last_beat);
+	}
+}
+
 static void become(struct step *s, enum instance_state state, const char *reason, const char *code,
                    const char *message)
 {
@@ -44,6 +59,7 @@ static void become(struct step *s, enum instance_state state, const char *reason
 		log_warn("%s", e.text);
 	if (gone)
 		value_set_time(s->instance->doc, "UsageOperationUpdateTime", s->r->now_ms);
+	meter_end(s);
 	instance_enter(s->r, s->instance, state, reason, code, message);
 	machine_set(s->r, s->m->instance, name, name, 0);
 }
@@ -226,6 +242,23 @@ static void step_machine(struct agent *a, struct request *r, const char *instanc
 	one(&s);
 }
 
+/* What is done every few seconds, while machines run, and every hour. */
+static void housekeeping(struct agent *a, s64 now_ms, bool machines)
+{
+	u64 now = clock_monotonic_ns();
+	struct usage_mark at;
+
+	if (machines && now >= a->next_beat_ns) {
+		usage_now(a->cloud, now_ms, &at);
+		usage_beat(a->cloud, &at);
+		a->next_beat_ns = now + USAGE_BEAT_MS * 1000000ULL;
+	}
+	if (a->keep_usage_days && now >= a->next_hour_ns) {
+		usage_forget(a->cloud, now_ms - a->keep_usage_days * 86400000LL);
+		a->next_hour_ns = now + 3600 * 1000000000ULL;
+	}
+}
+
 void agent_run(struct agent *a)
 {
 	struct cloud *c = a->cloud;
@@ -245,6 +278,8 @@ void agent_run(struct agent *a)
 	arena_init(&arena);
 	c->wake = false;
 	database_begin(c->db);
+	if (!a->begun)
+		usage_last_beat(c, &a->last_beat);
 	q = query_text(database_query(c->db,
 	                              "SELECT instance FROM machine WHERE (host = $1 AND status NOT IN "
 	                              "('stopped', 'terminated')) OR (wanted = 'terminated' AND "
@@ -263,7 +298,10 @@ void agent_run(struct agent *a)
 	}
 	for (size_t i = 0; i < count; i++)
 		step_machine(a, &r, list[i]);
+	housekeeping(a, r.now_ms, count > 0);
 	if (database_commit(c->db, &e) < 0)
 		log_error("agent: %s", e.text);
+	else
+		a->begun = true;
 	arena_release(&arena);
 }

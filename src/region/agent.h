@@ -9,10 +9,18 @@
 #pragma once
 
 #include "region/cloud.h"
+#include "region/usage.h"
 
 struct agent {
 	struct cloud *cloud;
 	const char *accel, *engine; /* what machines are started with; NULL: the default */
+	unsigned keep_usage_days;   /* 0: for ever */
+
+	/* Its own: when machines were last looked after before this process, until the first round is over.
+	 */
+	bool begun;
+	struct usage_mark last_beat;
+	u64 next_beat_ns, next_hour_ns;
 };
 
 /* Milliseconds between two looks at the machines that run. */

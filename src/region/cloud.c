@@ -170,11 +170,22 @@ static int first_start(struct cloud *c, const struct cloud_options *o, struct er
 	return database_commit(c->db, e);
 }
 
+static void read_boot(struct cloud *c)
+{
+	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+
+	if (file && fscanf(file, "%39s", c->boot) != 1)
+		c->boot[0] = 0;
+	if (file)
+		fclose(file);
+}
+
 int cloud_open(struct cloud *c, const struct cloud_options *o, struct error *e)
 {
 	char url[4200];
 
 	*c = (struct cloud){.data = o->data, .regions = o->regions};
+	read_boot(c);
 	if (o->existing && access(o->data, F_OK) < 0)
 		return error_set(e, 0, "there is no region at %s: start one with `insula up`", o->data);
 	if (make_folder(o->data, e) < 0)

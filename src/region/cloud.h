@@ -10,6 +10,7 @@ struct cloud {
 	const char *data;    /* folder */
 	const char *regions; /* names that are offered, separated by commas; NULL: any */
 	char account[13], setting[512];
+	char boot[40]; /* which start of the host this is: a UUID */
 	bool wake; /* something is to be done in the world when the transaction is committed */
 };
 

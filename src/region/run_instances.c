@@ -10,6 +10,7 @@
 #include "region/region.h"
 #include "region/schedule.h"
 #include "region/tag.h"
+#include "region/usage.h"
 
 #include <string.h>
 
@@ -251,6 +252,7 @@ static int launch_one(struct request *r, struct launch *l, unsigned index, struc
 	if (place.simulated) {
 		instance_state_write(value_open(instance->doc, "State"), INSTANCE_RUNNING);
 		instance->state = "running";
+		usage_enter(r, instance, INSTANCE_RUNNING);
 	}
 	resource_insert(r, instance);
 	return 0;

@@ -50,5 +50,12 @@ const char *const schema_steps[] = {
         "CREATE TABLE address_space (id TEXT PRIMARY KEY, used BIGINT NOT NULL, next TEXT NOT NULL);"
         "CREATE TABLE space_address (space TEXT NOT NULL, address TEXT NOT NULL, holder TEXT NOT NULL,"
         " PRIMARY KEY (space, address));",
+
+        /* Metering (usage.h): ended 0: it runs; up, boot: when it started by the clock that nobody sets. */
+        "CREATE TABLE usage (instance TEXT NOT NULL, run BIGINT NOT NULL, account TEXT NOT NULL,"
+        " region TEXT NOT NULL, zone TEXT NOT NULL, type TEXT NOT NULL, vcpus BIGINT NOT NULL,"
+        " memory BIGINT NOT NULL, started BIGINT NOT NULL, ended BIGINT NOT NULL, up BIGINT NOT NULL,"
+        " boot TEXT NOT NULL, PRIMARY KEY (instance, run));"
+        "CREATE INDEX usage_by_end ON usage (ended);",
 };
 const unsigned schema_steps_count = sizeof(schema_steps) / sizeof(schema_steps[0]);

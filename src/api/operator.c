@@ -1,0 +1,62 @@
+#include "api/operator.h"
+#include "model/scalar.h"
+#include "region/usage.h"
+
+#include <string.h>
+
+struct operation {
+	const char *name;
+	int (*fn)(struct request *r, const struct form *form, struct buffer *answer);
+};
+
+/* otherwise: if there is none. Seconds since 1970. */
+static int read_time(struct request *r, const struct form *form, const char *name, s64 otherwise,
+                     s64 *seconds)
+{
+	const char *text = form_get(form, name);
+	s64 ms = otherwise * 1000;
+
+	if (text && scalar_parse_time(text, &ms) < 0)
+		return request_fail(r, "InvalidParameterValue",
+		                    "%s '%.64s' is not a date, or a date and a time", name, text);
+	*seconds = ms / 1000;
+	return 0;
+}
+
+static int get_usage(struct request *r, const struct form *form, struct buffer *answer)
+{
+	static const char *const names[] = {"instance", "type", "owner", "day"};
+	const char *by = form_get(form, "By"), *after = form_get(form, "NextToken");
+	struct usage_report report = {.after = after ? after : ""};
+	unsigned i = 0;
+
+	while (by && i < ARRAY_SIZE(names) && strcmp(names[i], by))
+		i++;
+	if (i == ARRAY_SIZE(names))
+		return request_fail(r, "InvalidParameterValue",
+		                    "By '%.64s' must be one of instance, type, owner, day", by);
+	report.by = (enum usage_by)i;
+	if (strcmp(r->account, r->cloud->account))
+		report.account = r->account;
+	if (read_time(r, form, "StartTime", 0, &report.from_s) < 0 ||
+	    read_time(r, form, "EndTime", 0, &report.to_s) < 0)
+		return -1;
+	if (report.to_s && report.to_s <= report.from_s)
+		return request_fail(r, "InvalidParameterValue", "EndTime must be behind StartTime");
+	return usage_write(r, &report, answer);
+}
+
+static const struct operation operations[] = {
+        {"GetUsage", get_usage},
+};
+
+int operator_perform(struct request *r, const struct form *form, struct buffer *answer)
+{
+	const char *name = form_get(form, "Action");
+
+	for (unsigned i = 0; name && i < ARRAY_SIZE(operations); i++)
+		if (!strcmp(operations[i].name, name))
+			return operations[i].fn(r, form, answer);
+	return request_fail(r, "InvalidAction", "The action %.128s is not valid for this web service.",
+	                    name ? name : "(none)");
+}

@@ -1,0 +1,131 @@
+/* insula usage: what ran for how long, as it would be billed. */
+#include "base/types.h"
+#include "cli/client.h"
+#include "cli/place.h"
+#include "cli/verbs.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] =
+        "usage: insula usage [--from TIME] [--to TIME] [--by instance|type|owner|day] [--json] [--data "
+        "DIR]\n\n"
+        "Seconds that instances ran, each start counted as 60 at least; vCPU-hours and GiB-hours of memory.\n"
+        "TIME: 2026-01-31, or 2026-01-31T12:00:00Z; --from is within, --to is not. Days are UTC's.\n";
+
+static void print_line(const json_t *line, const char *by)
+{
+	bool instance = !strcmp(by, "instance");
+
+	printf("%-20s ", client_text(line, "Key"));
+	if (instance)
+		printf("%-14s %-13s ", client_text(line, "Type"), client_text(line, "Owner"));
+	printf("%6lld %12lld %12.3f %12.3f%s\n",
+	       (long long)json_integer_value(json_object_get(line, "Starts")),
+	       (long long)json_integer_value(json_object_get(line, "Seconds")),
+	       json_real_value(json_object_get(line, "VcpuHours")),
+	       json_real_value(json_object_get(line, "GibHours")),
+	       json_is_true(json_object_get(line, "Running")) ? "  running" : "");
+}
+
+static void print_head(const char *by)
+{
+	printf("%-20s ", by);
+	if (!strcmp(by, "instance"))
+		printf("%-14s %-13s ", "type", "owner");
+	printf("%6s %12s %12s %12s\n", "starts", "seconds", "vCPU-hours", "GiB-hours");
+}
+
+/* All pages of it as one document; NULL with e. */
+static json_t *fetch(struct client *c, struct error *e, const char *by, const char *from, const char *to)
+{
+	json_t *whole = NULL, *page;
+	char token[128] = "";
+
+	do {
+		const char *pairs[12] = {"By", by}, **p = pairs + 2;
+
+		if (from)
+			*p++ = "StartTime", *p++ = from;
+		if (to)
+			*p++ = "EndTime", *p++ = to;
+		if (*token)
+			*p++ = "NextToken", *p++ = token;
+		page = client_operate(c, e, "GetUsage", pairs);
+		if (!page) {
+			json_decref(whole);
+			return NULL;
+		}
+		snprintf(token, sizeof(token), "%s", client_text(page, "NextToken"));
+		json_object_del(page, "NextToken");
+		if (whole) {
+			json_array_extend(json_object_get(whole, "Usage"), json_object_get(page, "Usage"));
+			json_decref(page);
+		} else {
+			whole = page;
+		}
+	} while (*token);
+	return whole;
+}
+
+int usage_main(int argc, char **argv)
+{
+	static const struct option longs[] = {{"data", required_argument, 0, 'd'},
+	                                      {"from", required_argument, 0, 'f'},
+	                                      {"to", required_argument, 0, 't'},
+	                                      {"by", required_argument, 0, 'b'},
+	                                      {"json", no_argument, 0, 'j'},
+	                                      {"help", no_argument, 0, 'h'},
+	                                      {0}};
+	const char *from = NULL, *to = NULL, *by = "instance";
+	char place[4096];
+	const char *data = place_default(place, sizeof(place));
+	struct client c;
+	struct error e;
+	json_t *answer, *line;
+	bool json = false;
+	size_t i;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+		if (option == 'd')
+			data = optarg;
+		else if (option == 'f')
+			from = optarg;
+		else if (option == 't')
+			to = optarg;
+		else if (option == 'b')
+			by = optarg;
+		else if (option == 'j')
+			json = true;
+		else if (option == 'h')
+			return fputs(usage, stdout) < 0;
+		else
+			return 2;
+	}
+	if (optind < argc) {
+		fputs(usage, stderr);
+		return 2;
+	}
+	if (client_open(&c, data, &e) < 0) {
+		fprintf(stderr, "insula usage: %s\n", e.text);
+		return 1;
+	}
+	answer = fetch(&c, &e, by, from, to);
+	client_close(&c);
+	if (!answer) {
+		fprintf(stderr, "insula usage: %s\n", e.text);
+		return 1;
+	}
+	if (json) {
+		json_dumpf(answer, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		print_head(by);
+		json_array_foreach(json_object_get(answer, "Usage"), i, line) print_line(line, by);
+	}
+	json_decref(answer);
+	return fflush(stdout) ? 1 : 0;
+}

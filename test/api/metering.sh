@@ -1,0 +1,9 @@
+#!/bin/sh
+# timeout: 240
+# What operators see of a region: usage.
+here=$(dirname "$0")
+status=0
+for test in usage; do
+	/usr/bin/python3 "$here/$test.py" || status=1
+done
+exit $status
