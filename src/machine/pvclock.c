@@ -18,8 +18,18 @@ void pvclock_reset(struct pvclock *p)
 {
 	memset(p->system_msr, 0, sizeof(p->system_msr));
 	p->wall_msr = 0;
-	p->base_tsc = clock_tsc();
-	p->base_real_ns = clock_realtime_ns();
+	/* One moment on both clocks: the tightest of a few readings, so that a preemption in between does not
+	 * count. */
+	u64 best = ~0ULL;
+	for (int i = 0; i < 16; i++) {
+		u64 before = clock_tsc(), real = clock_realtime_ns(), took = clock_tsc() - before;
+
+		if (took < best) {
+			best = took;
+			p->base_tsc = before + took / 2;
+			p->base_real_ns = real;
+		}
+	}
 }
 
 void pvclock_scale(u64 tsc_hz, u32 *mul, s8 *shift)

@@ -72,7 +72,7 @@ try:
 
     # A machine that dies is noticed.
     os.kill(before[0], 9)
-    for _ in range(50):
+    for _ in range(600):
         if show(one)[0]['State']['Name'] != 'running':
             break
         time.sleep(0.1)
@@ -95,9 +95,9 @@ try:
     two = ec2.run_instances(ImageId=image, InstanceType='t3.nano', MinCount=1, MaxCount=1,
                             InstanceInitiatedShutdownBehavior='terminate')['Instances'][0]['InstanceId']
     ec2.get_waiter('instance_running').wait(InstanceIds=[two])
-    console(two, 'Enter')
-    subprocess.run([region.program, 'console', two, '--data', region.data], input=b'poweroff -f\n', capture_output=True, timeout=60)
-    for _ in range(200):
+    results.ok('prompt', console(two, '# '), 'no shell')
+    subprocess.run([region.program, 'console', two, '--data', region.data], input=b'poweroff -f\n', capture_output=True, timeout=200)
+    for _ in range(600):
         if show(two)[0]['State']['Name'] == 'terminated':
             break
         time.sleep(0.1)

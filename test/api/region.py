@@ -13,22 +13,29 @@ from botocore.config import Config
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
+def parent(pid):
+    try:
+        with open(f'/proc/{pid}/stat') as stat:
+            return int(stat.read().rsplit(')', 1)[1].split()[1])
+    except OSError:
+        return 0
+
+
 class Region:
     def __init__(self, *options, name='region'):
         self.program = os.environ.get('INSULA', ROOT + '/build/insula')
-        self.data, self.options, self.port = tempfile.mkdtemp(prefix=f'insula-{name}-'), options, 0
+        self.data, self.options = tempfile.mkdtemp(prefix=f'insula-{name}-'), options
         self.start()
 
     def start(self):
         self.log = open(self.data + '/serve.out', 'a+b')
         self.process = subprocess.Popen(
-            [self.program, 'serve', '--data', self.data, '--listen', f'127.0.0.1:{self.port}', *self.options],
+            [self.program, 'serve', '--data', self.data, '--listen', '127.0.0.1:0', *self.options],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline()
         if 'serving at' not in line:
             sys.exit(f'insula serve did not start: {line}')
-        self.url = line.split()[-1]
-        self.port = int(self.url.rsplit(':', 1)[1])
+        self.url = line.split()[-1]  # on a port that is free now: another one than before
 
     def kill(self):
         """As a crash would end it."""
@@ -73,7 +80,9 @@ class Region:
     def keepers(self):
         """Processes of machines of this region."""
         out = subprocess.run(['pgrep', '-f', f'keep {self.data}/'], capture_output=True, text=True).stdout
-        return [int(pid) for pid in out.split()]
+        pids = [int(pid) for pid in out.split()]
+        # A child between its fork() and its exec() still looks like its keeper.
+        return [pid for pid in pids if parent(pid) not in pids]
 
     def stop(self):
         """The end, with all its machines; returns the status as terminate() does."""

@@ -4,7 +4,7 @@
 # the thing, nothing on stdout, status 2, nothing left behind.
 . "$(dirname "$0")/lib/guest.sh"
 image micro
-VMM_LIMIT=8
+VMM_LIMIT=60
 
 refusal() {
 	[ "$STATUS" -eq 2 ] || tap_fail "status $STATUS instead of 2: $(console_end "$1")" || return 1

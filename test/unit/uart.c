@@ -290,7 +290,7 @@ static void a_stopped_reader_does_not_stop_the_guest(void **state)
 	u64 start = clock_monotonic_ns();
 	for (unsigned i = 0; i < 1 << 20; i++)
 		out(&l, 0, 'x');
-	assert_true(clock_monotonic_ns() - start < 8000000000ULL);
+	assert_true(clock_monotonic_ns() - start < 60000000000ULL);
 	close(l.client);
 	l.client = -1;
 	line_close(&l);

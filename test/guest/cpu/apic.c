@@ -372,32 +372,54 @@ static void timer(void)
 	check(rdmsr(0x6e0) == 0, "deadline-clears");
 	u64 at = rdtsc() + 1000000000;
 	wrmsr(0x6e0, at);
-	check(rdmsr(0x6e0) == at, "deadline-reads-back");
-	check(count[0x51] == 1, "deadline-not-early");
+	u64 reads = rdmsr(0x6e0);
+	int came = count[0x51];
+	/* Unless the host let it pass. */
+	bool passed = rdtsc() >= at;
+	check(reads == at || passed, "deadline-reads-back");
+	check(came == 1 || passed, "deadline-not-early");
 	wait_count(0x51, 2);
 	t1 = rdtsc();
 	check(count[0x51] == 2 && t1 >= at, "deadline-fires", "%d", count[0x51]);
 	print("# deadline late by %u cycles\n", (u32)(t1 - at));
 	apic_write(APIC_TMICT, 1000);
 	check(apic_read(APIC_TMICT) == 0 && apic_read(APIC_TMCCT) == 0, "tmict-ignored-in-deadline-mode", "%x", apic_read(APIC_TMICT));
-	wrmsr(0x6e0, rdtsc() + 20000000);
-	wrmsr(0x6e0, 0);
+	/* Disarmed before it comes, which takes another attempt if the host was away meanwhile. */
+	do {
+		at = rdtsc() + 20000000;
+		wrmsr(0x6e0, at);
+		wrmsr(0x6e0, 0);
+		passed = rdtsc() >= at;
+		if (passed)
+			delay(1000000);
+		else
+			came = count[0x51];
+	} while (passed);
 	delay(40000000);
-	check(count[0x51] == 2, "deadline-disarm");
-	wrmsr(0x6e0, rdtsc() + 20000000);
-	apic_write(APIC_LVTT, 0x00051);
-	check(rdmsr(0x6e0) == 0, "deadline-gone-with-mode");
+	check(count[0x51] == came, "deadline-disarm");
+	do {
+		at = rdtsc() + 20000000;
+		wrmsr(0x6e0, at);
+		apic_write(APIC_LVTT, 0x00051);
+		reads = rdmsr(0x6e0);
+		passed = rdtsc() >= at;
+		if (passed)
+			apic_write(APIC_LVTT, 0x40051);
+		else
+			came = count[0x51];
+	} while (passed);
+	check(reads == 0, "deadline-gone-with-mode");
 	delay(40000000);
-	check(count[0x51] == 2, "mode-change-disarms");
+	check(count[0x51] == came, "mode-change-disarms");
 	wrmsr(0x6e0, rdtsc() + 1000);
 	settle();
-	check(count[0x51] == 2, "deadline-ignored-in-other-mode");
+	check(count[0x51] == came, "deadline-ignored-in-other-mode");
 	apic_write(APIC_LVTT, 0x40051);
 	/* STI; HLT with a deadline */
 	cli();
 	wrmsr(0x6e0, rdtsc() + 3000000);
 	asm volatile("sti; hlt; cli" : : : "memory");
-	check(count[0x51] == 3, "hlt-until-deadline");
+	check(count[0x51] == came + 1, "hlt-until-deadline");
 	apic_write(APIC_LVTT, 0x10000);
 	sti();
 }

@@ -99,23 +99,23 @@ static void tsc(void)
 
 	check(t1 > t0, "tsc-counts");
 	u64 m = rdmsr(0x10);
-	check(m >= t1 && m - t1 < 100000000, "tsc-msr");
+	check(m >= t1 && m <= rdtsc(), "tsc-msr");
 	wrmsr(0x10, m + 1000000000000ull);
 	t1 = rdtsc();
-	check(t1 - m > 1000000000000ull && t1 - m < 1010000000000ull, "tsc-msr-write");
+	check(t1 - m > 1000000000000ull && t1 - m < 1100000000000ull, "tsc-msr-write");
 	cpuid(7, 0, r);
 	if (r[1] >> 1 & 1) {
 		u64 a = rdmsr(0x3b);
 		check(a > 900000000000ull, "tsc-write-moves-adjust", "%x%x", (u32)(a >> 32), (u32)a);
 		wrmsr(0x3b, 0);
 		t1 = rdtsc();
-		check(rdmsr(0x3b) == 0 && t1 > m && t1 - m < 10000000000ull, "adjust-moves-tsc");
+		check(rdmsr(0x3b) == 0 && t1 > m && t1 - m < 100000000000ull, "adjust-moves-tsc");
 		wrmsr(0x3b, 0x100000000000ull);
 		check(rdtsc() - t1 > 0x100000000000ull, "adjust-forward");
 		wrmsr(0x3b, 0);
 		wrmsr(0x10, 0);
 		t1 = rdtsc();
-		check(t1 < 1000000000 && (long)(rdmsr(0x3b) >> (BITS == 64 ? 0 : 32)) < 0, "tsc-to-0");
+		check(t1 < 100000000000ull && (long)(rdmsr(0x3b) >> (BITS == 64 ? 0 : 32)) < 0, "tsc-to-0");
 		wrmsr(0x3b, 0);
 		check(rdtsc() > m, "tsc-back");
 	}
@@ -167,20 +167,25 @@ static void kvmclock(void)
 		ns -= 1000000000, whole++;
 	u32 now = wall.sec + whole, rtc = rtc_seconds();
 	check(now - rtc + 2 <= 4, "wall-clock", "clock %u rtc %u", now, rtc);
-	/* Rate against the PIT. */
+	/* Rate against the PIT: it counts 10 ms, and ends between two looks at it. */
 	outb(0x61, (inb(0x61) & ~2) | 1);
-	u64 best = ~0ull;
-	for (int i = 0; i < 5; i++) {
+	bool right = true, close = false;
+	u64 least = 0, most = 0;
+	for (int i = 0; i < 200 && right && !close; i++) {
 		outb(0x43, 0xb0);
 		outb(0x42, 0x9b);
+		u64 begun = clock_read(0), look = begun, over;
 		outb(0x42, 0x2e);
-		u64 a = clock_read(0);
-		while (!(inb(0x61) & 0x20))
-			;
-		a = clock_read(0) - a;
-		best = a < best ? a : best;
+		u64 counting = clock_read(0);
+		while (over = clock_read(0), !(inb(0x61) & 0x20))
+			look = over;
+		most = clock_read(0) - begun, least = look > counting ? look - counting : 0;
+		right = least < 10100000 && most > 9900000;
+		close = most < 10500000 && least > 9500000;
 	}
-	check(best > 9500000 && best < 14000000, "clock-rate", "%u ns for 10 ms", (u32)best);
+	/* A host that never leaves a guest alone for 10 ms shows only that the clock is not wrong. */
+	check(right, "clock-rate", "%u to %u ns for 10 ms", (u32)least, (u32)most);
+	print("# 10 ms of the PIT are %u to %u ns\n", (u32)least, (u32)most);
 	cpus_start_async(ap);
 	wait_until_(&ready, 1);
 	check(!(clocks[1].version & 1) && clocks[1].version, "ap-clock-filled");
