@@ -3,6 +3,7 @@
 #include "api/query.h"
 #include "api/signature.h"
 #include "api/token.h"
+#include "api/traffic.h"
 #include "api/xml.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -194,6 +195,22 @@ void front_begin(struct front *a)
 	database_begin(a->cloud->db);
 }
 
+static void take_note(struct call *k, struct http_note *n)
+{
+	const struct request *r = &k->request;
+
+	*n = (struct http_note){.id = r->id, .account = r->account, .key_id = r->key_id};
+	if (k->own) {
+		n->service = OPERATOR_SERVICE;
+		n->action = operator_action(&k->form);
+	} else if (r->model) {
+		n->service = r->model->service;
+		n->action = r->action ? model_text(r->model, r->action->name) : NULL;
+	}
+	if (k->fault.status)
+		memcpy(n->code, k->fault.code, sizeof(n->code));
+}
+
 void front_handle(struct front *a, const struct http_request *http, struct http_answer *answer)
 {
 	struct call k = {.front = a, .http = http, .answer = answer};
@@ -223,10 +240,19 @@ void front_handle(struct front *a, const struct http_request *http, struct http_
 		else
 			xml_answer(&answer->body, r->model, r->action, k.version, r->id, r->out);
 	}
+	take_note(&k, &answer->note);
 	log_info("api %s %s %s %s %d %s %llu us", http->peer ? http->peer : "-", r->region ? r->region : "-",
-	         r->action ? model_text(r->model, r->action->name) : "-", r->id, answer->status,
+	         answer->note.action ? answer->note.action : "-", r->id, answer->status,
 	         k.fault.status ? k.fault.code : "ok",
 	         (unsigned long long)((clock_monotonic_ns() - start) / 1000));
+}
+
+void front_answered(struct front *a, const struct http_answer *answer, u64 ns)
+{
+	const struct http_note *n = &answer->note;
+
+	traffic_add(a->traffic, n->service ? n->service : "other", n->action ? n->action : "invalid",
+	            *n->code ? n->code : "OK", ns);
 }
 
 int front_commit(struct front *a, struct error *e)
@@ -241,6 +267,7 @@ void front_unavailable(struct http_answer *answer)
 	fault_set(&f, "ServiceUnavailable",
 	          "The state of the region cannot be written now; nothing was changed");
 	buffer_clear(&answer->body);
+	memcpy(answer->note.code, f.code, sizeof(f.code));
 	answer->status = f.status;
 	answer->content_type = "text/xml;charset=UTF-8";
 	xml_fault(&answer->body, &model_ec2, &f, "00000000-0000-0000-0000-000000000000");

@@ -13,13 +13,16 @@
 
 struct front {
 	struct cloud *cloud;
-	bool unlimited; /* no throttling: for tests and benches */
-	struct throttle *throttle;
+	struct agent *agent; /* of this host, for metrics; NULL: there is none */
+	struct traffic *traffic;
+	s64 begun_ms; /* when the process was started */
 };
 
 void front_begin(struct front *a);
 void front_handle(struct front *a, const struct http_request *request, struct http_answer *answer);
 /* -1: nothing of the batch has happened. */
 int front_commit(struct front *a, struct error *e);
+/* For each request, when its answer is on its way: counts it. ns: since the request was there. */
+void front_answered(struct front *a, const struct http_answer *answer, u64 ns);
 /* The answer of a batch that could not be committed. */
 void front_unavailable(struct http_answer *answer);

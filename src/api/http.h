@@ -25,10 +25,17 @@ struct http_request {
 	const char *peer; /* address of the client */
 };
 
+/* What logs and metrics say of a request; texts live as long as it does. */
+struct http_note {
+	const char *id, *service, *action, *account, *key_id; /* NULL: not known */
+	char code[96];                                        /* of the error, else "" */
+};
+
 struct http_answer {
 	int status;
 	const char *content_type;
 	struct buffer body;
+	struct http_note note;
 };
 
 /* The first of that name (case does not matter), or NULL. */

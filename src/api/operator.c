@@ -50,13 +50,29 @@ static const struct operation operations[] = {
         {"GetUsage", get_usage},
 };
 
-int operator_perform(struct request *r, const struct form *form, struct buffer *answer)
+static const struct operation *find(const struct form *form)
 {
 	const char *name = form_get(form, "Action");
 
 	for (unsigned i = 0; name && i < ARRAY_SIZE(operations); i++)
 		if (!strcmp(operations[i].name, name))
-			return operations[i].fn(r, form, answer);
-	return request_fail(r, "InvalidAction", "The action %.128s is not valid for this web service.",
-	                    name ? name : "(none)");
+			return &operations[i];
+	return NULL;
+}
+
+const char *operator_action(const struct form *form)
+{
+	const struct operation *o = find(form);
+
+	return o ? o->name : NULL;
+}
+
+int operator_perform(struct request *r, const struct form *form, struct buffer *answer)
+{
+	const struct operation *o = find(form);
+	const char *name = form_get(form, "Action");
+
+	return o ? o->fn(r, form, answer)
+	         : request_fail(r, "InvalidAction", "The action %.128s is not valid for this web service.",
+	                        name ? name : "(none)");
 }

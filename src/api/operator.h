@@ -17,5 +17,7 @@
 
 #define OPERATOR_SERVICE "insula"
 
+/* The name of the action, NULL if there is none of that name. */
+const char *operator_action(const struct form *form);
 /* Does what the request asks for, and writes the answer; -1 with r->fault. r has its account. */
 int operator_perform(struct request *r, const struct form *form, struct buffer *answer);

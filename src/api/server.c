@@ -1,4 +1,6 @@
 #include "api/server.h"
+#include "api/metrics.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <arpa/inet.h>
@@ -23,6 +25,7 @@ enum { BATCH = 256 };
 /* A request that waits for its batch. */
 struct waiting {
 	struct evhttp_request *request;
+	u64 since_ns;
 	struct arena arena;
 	struct http_answer answer;
 };
@@ -36,6 +39,7 @@ struct server {
 	void *every_ctx;
 	SSL_CTX *tls;
 	unsigned port;
+	enum server_metrics metrics;
 	unsigned count;
 	struct waiting waiting[BATCH];
 };
@@ -113,6 +117,7 @@ static void run_batch(evutil_socket_t fd, short what, void *ctx)
 		struct waiting *w = &s->waiting[i];
 
 		if (read_request(w, &request) < 0) {
+			w->answer.note = (struct http_note){0};
 			front_unavailable(&w->answer);
 			w->answer.status = 431;
 		} else {
@@ -124,8 +129,12 @@ static void run_batch(evutil_socket_t fd, short what, void *ctx)
 		for (unsigned i = 0; i < s->count; i++)
 			front_unavailable(&s->waiting[i].answer);
 	}
-	for (unsigned i = 0; i < s->count; i++)
-		send_answer(&s->waiting[i]);
+	for (unsigned i = 0; i < s->count; i++) {
+		struct waiting *w = &s->waiting[i];
+
+		front_answered(s->front, &w->answer, clock_monotonic_ns() - w->since_ns);
+		send_answer(w);
+	}
 	s->count = 0;
 	if (s->every && s->front->cloud->wake)
 		event_active(s->every, EV_TIMEOUT, 0);
@@ -137,9 +146,51 @@ static void received(struct evhttp_request *request, void *ctx)
 
 	if (s->count == BATCH)
 		run_batch(-1, 0, s);
+	s->waiting[s->count].since_ns = clock_monotonic_ns();
 	s->waiting[s->count++].request = request;
 	if (s->count == 1)
 		event_active(s->batch, EV_TIMEOUT, 0);
+}
+
+/* ---- /metrics ---- */
+
+static bool from_loopback(struct evhttp_request *request)
+{
+	struct evkeyvalq *headers = evhttp_request_get_input_headers(request);
+	const struct sockaddr *peer = evhttp_connection_get_addr(evhttp_request_get_connection(request));
+	static const u8 mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	if (evhttp_find_header(headers, "X-Forwarded-For") || evhttp_find_header(headers, "Forwarded") ||
+	    !peer)
+		return false;
+	if (peer->sa_family == AF_INET)
+		return ntohl(((const struct sockaddr_in *)peer)->sin_addr.s_addr) >> 24 == 127;
+	if (peer->sa_family == AF_INET6) {
+		const struct in6_addr *a = &((const struct sockaddr_in6 *)peer)->sin6_addr;
+
+		return IN6_IS_ADDR_LOOPBACK(a) || (!memcmp(a, mapped, 12) && a->s6_addr[12] == 127);
+	}
+	return false;
+}
+
+static void metrics(struct evhttp_request *request, void *ctx)
+{
+	struct server *s = ctx;
+	struct buffer text = {0};
+
+	if (evhttp_request_get_command(request) != EVHTTP_REQ_GET) {
+		evhttp_send_error(request, HTTP_BADMETHOD, NULL);
+		return;
+	}
+	if (s->metrics == METRICS_OFF || (s->metrics == METRICS_LOOPBACK && !from_loopback(request))) {
+		evhttp_send_error(request, 403, "Forbidden");
+		return;
+	}
+	metrics_write(s->front, &text);
+	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", METRICS_TYPE);
+	evbuffer_add(evhttp_request_get_output_buffer(request), buffer_str(&text), text.length);
+	evhttp_send_reply(request, HTTP_OK, NULL, NULL);
+	buffer_release(&text);
 }
 
 static void stop(evutil_socket_t signal_number, short what, void *ctx)
@@ -231,7 +282,9 @@ struct server *server_new(struct front *front, const struct server_options *o, s
 	evhttp_set_timeout(s->http, SERVER_TIMEOUT_S);
 	evhttp_set_allowed_methods(s->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD |
 	                                            EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS);
+	evhttp_set_cb(s->http, "/metrics", metrics, s);
 	evhttp_set_gencb(s->http, received, s);
+	s->metrics = o->metrics;
 	if ((o->certificate && start_tls(s, o, e) < 0) || listen_at(s, o->listen, e) < 0) {
 		server_free(s);
 		return NULL;

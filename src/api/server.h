@@ -8,9 +8,13 @@
 
 struct server;
 
+/* From this machine: of a peer that is on it, and was not passed on by a proxy. */
+enum server_metrics { METRICS_LOOPBACK, METRICS_ANY, METRICS_OFF };
+
 struct server_options {
 	const char *listen;            /* ADDR:PORT, [ADDR6]:PORT; port 0: any */
 	const char *certificate, *key; /* PEM files; NULL: no TLS */
+	enum server_metrics metrics;   /* who may read /metrics, unsigned */
 };
 
 enum { SERVER_BODY_MAX = 4 << 20, SERVER_HEADERS_MAX = 64 << 10, SERVER_TIMEOUT_S = 60 };

@@ -1,5 +1,6 @@
 /* insula serve: the region. */
 #include "api/server.h"
+#include "api/traffic.h"
 #include "base/log.h"
 #include "cli/place.h"
 #include "cli/verbs.h"
@@ -22,6 +23,7 @@ static const char help[] =
         "  --simulate-hosts N    N hosts that only pretend; no machine is started\n"
         "  --accel auto|kvm|soft, --soft-engine interpret|translate   what machines run on\n"
         "  --keep-usage DAYS     how long ended runs stay metered (default 400; 0: for ever)\n"
+        "  --metrics loopback|any|off   who may read /metrics (default: this machine)\n"
         "  --tls-certificate FILE --tls-key FILE   serve https\n"
         "  --verbose             a line of log for each request\n";
 
@@ -43,6 +45,7 @@ int serve_main(int argc, char **argv)
 	                                      {"accel", required_argument, 0, 'x'},
 	                                      {"soft-engine", required_argument, 0, 'e'},
 	                                      {"keep-usage", required_argument, 0, 'u'},
+	                                      {"metrics", required_argument, 0, 'm'},
 	                                      {"verbose", no_argument, 0, 'v'},
 	                                      {"help", no_argument, 0, 'h'},
 	                                      {0}};
@@ -51,9 +54,9 @@ int serve_main(int argc, char **argv)
 	struct server_options options = {.listen = "127.0.0.1:8773"};
 	struct server *server;
 	struct cloud cloud;
-	struct front api = {.cloud = &cloud};
 	struct error e;
 	struct agent agent = {.cloud = &cloud, .keep_usage_days = USAGE_KEEP_DAYS};
+	struct front api = {.cloud = &cloud, .agent = &agent, .begun_ms = cloud_now_ms()};
 	unsigned simulated = 0;
 	int option, status = 0;
 	char *end;
@@ -96,11 +99,24 @@ int serve_main(int argc, char **argv)
 		case 'e':
 			agent.engine = optarg;
 			break;
+		case 'm':
+			if (!strcmp(optarg, "loopback"))
+				options.metrics = METRICS_LOOPBACK;
+			else if (!strcmp(optarg, "any"))
+				options.metrics = METRICS_ANY;
+			else if (!strcmp(optarg, "off"))
+				options.metrics = METRICS_OFF;
+			else {
+				fprintf(stderr, "insula serve: --metrics %s: must be loopback, any or off\n",
+				        optarg);
+				return 2;
+			}
+			break;
 		case 'u':
 			agent.keep_usage_days = (unsigned)strtoul(optarg, &end, 10);
 			if (*end || !*optarg || agent.keep_usage_days > 36500) {
-				fprintf(stderr,
-				        "insula serve: --keep-usage %s: must be a number of days\n", optarg);
+				fprintf(stderr, "insula serve: --keep-usage %s: must be a number of days\n",
+				        optarg);
 				return 2;
 			}
 			break;
@@ -128,8 +144,11 @@ int serve_main(int argc, char **argv)
 		cloud_close(&cloud);
 		return 1;
 	}
-	server = server_new(&api, &options, &e);
+	api.traffic = traffic_new();
+	server = api.traffic ? server_new(&api, &options, &e) : NULL;
 	if (!server) {
+		if (!api.traffic)
+			error_set(&e, 0, "no memory");
 		fprintf(stderr, "insula serve: %s\n", e.text);
 		cloud_close(&cloud);
 		return 1;
@@ -153,6 +172,7 @@ int serve_main(int argc, char **argv)
 		status = 1;
 	}
 	server_free(server);
+	traffic_free(api.traffic);
 	cloud_close(&cloud);
 	return status;
 }

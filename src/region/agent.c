@@ -272,6 +272,7 @@ void agent_run(struct agent *a)
 	                    .id = "agent"};
 	const char **list = NULL;
 	size_t count = 0, room = 0;
+	u64 begun_ns = clock_monotonic_ns();
 	struct query *q;
 	struct error e;
 
@@ -304,4 +305,6 @@ void agent_run(struct agent *a)
 	else
 		a->begun = true;
 	arena_release(&arena);
+	a->round_ns = clock_monotonic_ns();
+	histogram_add(&a->rounds, a->round_ns - begun_ns);
 }

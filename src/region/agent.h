@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "base/histogram.h"
 #include "region/cloud.h"
 #include "region/usage.h"
 
@@ -21,6 +22,8 @@ struct agent {
 	bool begun;
 	struct usage_mark last_beat;
 	u64 next_beat_ns, next_hour_ns;
+	struct histogram rounds; /* how long they took */
+	u64 round_ns;            /* end of the last one, CLOCK_MONOTONIC; 0: there was none */
 };
 
 /* Milliseconds between two looks at the machines that run. */

@@ -1,4 +1,5 @@
 #include "region/database.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "region/schema.h"
 
@@ -6,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { QUERIES = 512 };
 
@@ -21,6 +23,8 @@ struct database {
 	struct query queries[QUERIES]; /* hashed by address of the text */
 	bool failed;
 	struct error error;
+	struct histogram commits;
+	u64 failures;
 };
 
 static void fail(struct database *d, const char *what)
@@ -117,6 +121,21 @@ void database_close(struct database *d)
 	free(d);
 }
 
+void database_stats(struct database *d, struct database_stats *stats)
+{
+	const char *path = sqlite3_db_filename(d->handle, "main"), *log;
+	struct stat st;
+
+	*stats = (struct database_stats){.commits = d->commits, .failures = d->failures};
+	if (!path)
+		return;
+	if (stat(path, &st) == 0)
+		stats->bytes = st.st_size;
+	log = sqlite3_filename_wal(path);
+	if (log && stat(log, &st) == 0)
+		stats->log_bytes = st.st_size;
+}
+
 /* ---- transactions ---- */
 
 void database_begin(struct database *d)
@@ -142,10 +161,14 @@ void database_rollback(struct database *d)
 
 int database_commit(struct database *d, struct error *e)
 {
+	u64 begun_ns = clock_monotonic_ns();
+
 	end_queries(d);
 	simple(d, "COMMIT");
+	histogram_add(&d->commits, clock_monotonic_ns() - begun_ns);
 	if (!d->failed)
 		return 0;
+	d->failures++;
 	*e = d->error;
 	database_rollback(d);
 	return -1;

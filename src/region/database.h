@@ -10,10 +10,17 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/histogram.h"
 #include "base/types.h"
 
 struct database;
 struct query;
+
+struct database_stats {
+	struct histogram commits; /* that wrote something or not */
+	u64 failures;
+	s64 bytes, log_bytes; /* of the database, and of what is not merged into it yet */
+};
 
 /* Opens, takes the lock that keeps a second process out, and brings the schema up to date. */
 struct database *database_open(const char *url, struct error *e);
@@ -28,6 +35,7 @@ void database_mark(struct database *d);
 void database_take_back(struct database *d);
 void database_release_mark(struct database *d);
 bool database_failed(const struct database *d);
+void database_stats(struct database *d, struct database_stats *stats);
 
 /* sql is a literal: prepared once and kept. The query is good until the same sql is asked for again. */
 struct query *database_query(struct database *d, const char *sql);

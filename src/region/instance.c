@@ -5,6 +5,7 @@
 #include "region/describe.h"
 #include "region/filter.h"
 #include "region/schedule.h"
+#include "region/tally.h"
 #include "region/usage.h"
 
 #include <string.h>
@@ -125,6 +126,7 @@ void instance_enter(struct request *r, struct resource *instance, enum instance_
 	if (state == INSTANCE_STOPPED || state == INSTANCE_TERMINATED)
 		schedule_leave(r, instance->id);
 	usage_enter(r, instance, state);
+	tally_enter(r, instance, state);
 	instance_network_enter(r, instance);
 	if (state == INSTANCE_TERMINATED)
 		value_open(doc, "BlockDeviceMappings")->count = 0;

@@ -10,6 +10,7 @@
 #include "region/network_interface.h"
 #include "region/schedule.h"
 #include "region/security_group.h"
+#include "region/tally.h"
 
 #include <string.h>
 
@@ -201,6 +202,7 @@ static int set_type(struct change *c)
 	cpu = value_open(c->instance->doc, "CpuOptions");
 	value_set_integer(cpu, "CoreCount", type->vcpus / type->threads_per_core);
 	value_set_integer(cpu, "ThreadsPerCore", type->threads_per_core);
+	tally_enter(c->r, c->instance, instance_state_of(c->instance->doc));
 	resource_save(c->r, c->instance);
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include "region/region.h"
 #include "region/schedule.h"
 #include "region/tag.h"
+#include "region/tally.h"
 #include "region/usage.h"
 
 #include <string.h>
@@ -254,6 +255,7 @@ static int launch_one(struct request *r, struct launch *l, unsigned index, struc
 		instance->state = "running";
 		usage_enter(r, instance, INSTANCE_RUNNING);
 	}
+	tally_enter(r, instance, instance_state_of(instance->doc));
 	resource_insert(r, instance);
 	return 0;
 }

@@ -57,5 +57,9 @@ const char *const schema_steps[] = {
         " memory BIGINT NOT NULL, started BIGINT NOT NULL, ended BIGINT NOT NULL, up BIGINT NOT NULL,"
         " boot TEXT NOT NULL, PRIMARY KEY (instance, run));"
         "CREATE INDEX usage_by_end ON usage (ended);",
+
+        "CREATE TABLE tally (instance TEXT PRIMARY KEY, state TEXT NOT NULL, type TEXT NOT NULL,"
+        " zone TEXT NOT NULL);"
+        "CREATE INDEX tally_by_kind ON tally (state, type, zone);",
 };
 const unsigned schema_steps_count = sizeof(schema_steps) / sizeof(schema_steps[0]);

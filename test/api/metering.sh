@@ -1,9 +1,9 @@
 #!/bin/sh
 # timeout: 240
-# What operators see of a region: usage.
+# What operators see of a region: usage, metrics.
 here=$(dirname "$0")
 status=0
-for test in usage; do
+for test in usage metrics; do
 	/usr/bin/python3 "$here/$test.py" || status=1
 done
 exit $status
