@@ -2,6 +2,7 @@
 #include "api/operator.h"
 #include "api/query.h"
 #include "api/signature.h"
+#include "api/throttle.h"
 #include "api/token.h"
 #include "api/traffic.h"
 #include "api/xml.h"
@@ -97,6 +98,67 @@ static int find_action(struct call *k, const struct signature *s, const struct a
 	return 0;
 }
 
+static int exceeded(struct call *k)
+{
+	return fault_set(&k->fault, "RequestLimitExceeded", "Request limit exceeded.");
+}
+
+/* Nothing but what every request has: it asks for all there is. */
+static bool asks_for_all(const struct form *form)
+{
+	for (unsigned i = 0; i < form->count; i++) {
+		const char *name = form->pairs[i].name;
+
+		if (strcmp(name, "Action") && strcmp(name, "Version") && strcmp(name, "DryRun") &&
+		    strncmp(name, "X-Amz-", 6))
+			return false;
+	}
+	return true;
+}
+
+static int throttle(struct call *k, const char *action)
+{
+	const struct request *r = &k->request;
+	struct throttle *t = k->front->throttle;
+
+	return !t || throttle_request(t, r->account, r->region, action, asks_for_all(&k->form),
+	                              clock_monotonic_ns())
+	               ? 0
+	               : exceeded(k);
+}
+
+static int throttle_own(struct call *k)
+{
+	const char *action = operator_action(&k->form);
+
+	return action ? throttle(k, action) : 0;
+}
+
+static bool has_member(const struct request *r, const char *name)
+{
+	return model_member_find(r->model, value_shape(r->in), name) >= 0;
+}
+
+/* By how many instances it starts, stops or ends. */
+static int throttle_instances(struct call *k)
+{
+	const struct request *r = &k->request;
+	const char *action = model_text(r->model, r->action->name);
+	struct throttle *t = k->front->throttle;
+	s64 count = 0;
+
+	if (!t || r->in->shape == MODEL_NONE)
+		return 0;
+	if (has_member(r, "MaxCount"))
+		count = value_integer(r->in, "MaxCount", 1);
+	else if (has_member(r, "InstanceIds"))
+		count = value_count(value_get(r->in, "InstanceIds"));
+	return throttle_resources(t, r->account, r->region, action, (u64)max(count, (s64)0),
+	                          clock_monotonic_ns())
+	               ? 0
+	               : exceeded(k);
+}
+
 static int perform(struct call *k, const struct action *action)
 {
 	struct request *r = &k->request;
@@ -125,6 +187,8 @@ static int perform(struct call *k, const struct action *action)
 			return -1;
 		if (again)
 			return 0;
+		if (throttle_instances(k) < 0)
+			return -1;
 	}
 	if (action->fn(r) < 0)
 		return -1;
@@ -153,9 +217,11 @@ static int handle(struct call *k)
 	if (authenticate(k, &s) < 0)
 		return -1;
 	k->own = !strcmp(s.service, OPERATOR_SERVICE);
+	if (k->own && throttle_own(k) < 0)
+		return -1;
 	if (k->own)
 		return operator_perform(r, &k->form, &k->answer->body);
-	if (find_action(k, &s, &action) < 0)
+	if (find_action(k, &s, &action) < 0 || throttle(k, model_text(r->model, r->action->name)) < 0)
 		return -1;
 	return perform(k, action);
 }

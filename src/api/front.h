@@ -15,6 +15,7 @@ struct front {
 	struct cloud *cloud;
 	struct agent *agent; /* of this host, for metrics; NULL: there is none */
 	struct traffic *traffic;
+	struct throttle *throttle; /* NULL: no limits */
 	s64 begun_ms; /* when the process was started */
 };
 

@@ -1,5 +1,6 @@
 /* insula serve: the region. */
 #include "api/server.h"
+#include "api/throttle.h"
 #include "api/traffic.h"
 #include "base/log.h"
 #include "cli/place.h"
@@ -24,6 +25,8 @@ static const char help[] =
         "  --accel auto|kvm|soft, --soft-engine interpret|translate   what machines run on\n"
         "  --keep-usage DAYS     how long ended runs stay metered (default 400; 0: for ever)\n"
         "  --metrics loopback|any|off   who may read /metrics (default: this machine)\n"
+        "  --throttle off|aws|FACTOR   limits of requests, as EC2 has them or so many times that\n"
+        "                        (default 1000)\n"
         "  --tls-certificate FILE --tls-key FILE   serve https\n"
         "  --verbose             a line of log for each request\n";
 
@@ -46,6 +49,7 @@ int serve_main(int argc, char **argv)
 	                                      {"soft-engine", required_argument, 0, 'e'},
 	                                      {"keep-usage", required_argument, 0, 'u'},
 	                                      {"metrics", required_argument, 0, 'm'},
+	                                      {"throttle", required_argument, 0, 't'},
 	                                      {"verbose", no_argument, 0, 'v'},
 	                                      {"help", no_argument, 0, 'h'},
 	                                      {0}};
@@ -57,8 +61,10 @@ int serve_main(int argc, char **argv)
 	struct error e;
 	struct agent agent = {.cloud = &cloud, .keep_usage_days = USAGE_KEEP_DAYS};
 	struct front api = {.cloud = &cloud, .agent = &agent, .begun_ms = cloud_now_ms()};
+	double factor = THROTTLE_DEFAULT;
 	unsigned simulated = 0;
 	int option, status = 0;
+	bool ready;
 	char *end;
 
 	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
@@ -112,6 +118,13 @@ int serve_main(int argc, char **argv)
 				return 2;
 			}
 			break;
+		case 't':
+			if (!throttle_parse(optarg, &factor)) {
+				fprintf(stderr, "insula serve: --throttle %s: must be off, aws or a number\n",
+				        optarg);
+				return 2;
+			}
+			break;
 		case 'u':
 			agent.keep_usage_days = (unsigned)strtoul(optarg, &end, 10);
 			if (*end || !*optarg || agent.keep_usage_days > 36500) {
@@ -145,9 +158,11 @@ int serve_main(int argc, char **argv)
 		return 1;
 	}
 	api.traffic = traffic_new();
-	server = api.traffic ? server_new(&api, &options, &e) : NULL;
+	api.throttle = factor > 0 ? throttle_new(factor) : NULL;
+	ready = api.traffic && (api.throttle || factor == 0);
+	server = ready ? server_new(&api, &options, &e) : NULL;
 	if (!server) {
-		if (!api.traffic)
+		if (!ready)
 			error_set(&e, 0, "no memory");
 		fprintf(stderr, "insula serve: %s\n", e.text);
 		cloud_close(&cloud);
@@ -173,6 +188,7 @@ int serve_main(int argc, char **argv)
 	}
 	server_free(server);
 	traffic_free(api.traffic);
+	throttle_free(api.throttle);
 	cloud_close(&cloud);
 	return status;
 }

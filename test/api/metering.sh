@@ -1,9 +1,9 @@
 #!/bin/sh
 # timeout: 240
-# What operators see of a region: usage, metrics.
+# What operators see of a region: usage, metrics, limits.
 here=$(dirname "$0")
 status=0
-for test in usage metrics; do
+for test in usage metrics throttle; do
 	/usr/bin/python3 "$here/$test.py" || status=1
 done
 exit $status
