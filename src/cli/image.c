@@ -87,9 +87,13 @@ static int build(const char *data, const char *name, struct image_source *source
 			return -1;
 		paths[i] = access(to, R_OK) == 0 ? to : "";
 	}
-	*source = (struct image_source){.kernel = paths[0], .initrd = paths[1], .disk = paths[2]};
-	source->cmdline =
-	        *source->disk ? "root=/dev/nvme0n1 rw console=ttyS0 quiet" : "console=ttyS0 quiet panic=-1";
+	/* Debian's kernel finds its root on NVMe without the initrd. */
+	*source = (struct image_source){
+	        .kernel = paths[0], .initrd = *paths[2] ? "" : paths[1], .disk = paths[2]};
+	/* A locked-down kernel makes no files for tracing, which leaves 9 MiB more of 64. */
+	source->cmdline = !strcmp(name, "micro")
+	                          ? "root=/dev/nvme0n1 rw console=ttyS0 quiet lockdown=confidentiality"
+	                          : "root=/dev/nvme0n1 rw console=ttyS0 quiet";
 	return 0;
 }
 

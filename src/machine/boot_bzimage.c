@@ -156,14 +156,14 @@ void bzimage_release(struct bzimage *b)
 	unpack_release(&b->payload);
 }
 
-/* As high as the kernel allows, above itself. 0: nowhere. */
+/* As high as the kernel allows. 0: nowhere. */
 static u64 initrd_place(const struct bzimage *b, const struct boot_env *env, u64 size)
 {
-	u64 low = align_up(max(b->end, KERNEL_LOWEST), PAGE_SIZE);
-	u64 at = boot_place(env, size, PAGE_SIZE, low, b->initrd_max + 1);
+	u64 start = b->self_unpacking ? b->load_address : b->vmlinux.low;
+	u64 at = boot_place_beside(env, size, start, b->end, b->initrd_max + 1);
 
 	if (!at && b->above_4g)
-		at = boot_place(env, size, PAGE_SIZE, low, ~0ULL);
+		at = boot_place_beside(env, size, start, b->end, ~0ULL);
 	return at;
 }
 

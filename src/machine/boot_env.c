@@ -20,6 +20,13 @@ u64 boot_place(const struct boot_env *env, u64 size, u64 align, u64 low, u64 hig
 	return best;
 }
 
+u64 boot_place_beside(const struct boot_env *env, u64 size, u64 start, u64 end, u64 high)
+{
+	u64 at = boot_place(env, size, PAGE_SIZE, align_up(max(end, 1 * MiB), PAGE_SIZE), high);
+
+	return at ? at : boot_place(env, size, PAGE_SIZE, 1 * MiB, min(start, high));
+}
+
 int boot_fits(const struct boot_env *env, u64 low, u64 high, struct error *e)
 {
 	u64 from = max(low, 1 * MiB);

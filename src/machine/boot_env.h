@@ -48,6 +48,10 @@ struct boot_env {
  */
 u64 boot_place(const struct boot_env *env, u64 size, u64 align, u64 low, u64 high);
 
+/* A page-aligned place for an initrd beside a kernel that takes [start, end): above it, ending at or below
+ * `high`; in a machine too small for that, between 1 MiB and the kernel. 0: there is none. */
+u64 boot_place_beside(const struct boot_env *env, u64 size, u64 start, u64 end, u64 high);
+
 /* Whether a kernel may load from low to high: from 1 MiB up all of that must be free RAM by the memory map.
  * (Below 1 MiB only the loads themselves check, against what is RAM.) -1 names the kernel. */
 int boot_fits(const struct boot_env *env, u64 low, u64 high, struct error *e);

@@ -60,8 +60,8 @@ int pvh_start(const struct elf_image *image, const struct boot_env *env, const s
 		return error_prefix(e, "%s", env->kernel);
 	if (initrd) {
 		module.size = initrd->size;
-		module.paddr = boot_place(env, initrd->size, PAGE_SIZE,
-		                          align_up(max(image->high, 1 * MiB), PAGE_SIZE), MEMORY_HOLE_START);
+		module.paddr =
+		        boot_place_beside(env, initrd->size, image->low, image->high, MEMORY_HOLE_START);
 		if (!module.paddr)
 			return error_set(
 			        e, 0, "%s: an initrd of %llu bytes does not fit in memory beside the kernel",

@@ -164,11 +164,23 @@ static void *press(void *dir)
 	return NULL;
 }
 
+/* At once, and then every AGENT_PRESS_MS before the deadline. */
+static bool press_is_due(const struct step *s)
+{
+	s64 before = (s->m->deadline - s->agent->looked_ms) / AGENT_PRESS_MS;
+
+	return strcmp(s->m->status, "stopping") || before != (s->m->deadline - s->r->now_ms) / AGENT_PRESS_MS;
+}
+
 static void press_power(struct step *s)
 {
-	char *dir = strdup(s->dir);
 	pthread_t thread;
+	char *dir;
 
+	if (!press_is_due(s))
+		return;
+	machine_set(s->r, s->m->instance, s->m->wanted, "stopping", s->m->deadline);
+	dir = strdup(s->dir);
 	if (dir && pthread_create(&thread, NULL, press, dir) == 0)
 		pthread_detach(thread);
 	else
@@ -205,19 +217,15 @@ static void one(struct step *s)
 			reach(s, INSTANCE_STOPPED);
 		else if (late || !strcmp(status, "killing"))
 			kill_now(s);
-		else if (!strcmp(status, "running")) {
+		else
 			press_power(s);
-			machine_set(s->r, s->m->instance, wanted, "stopping", s->m->deadline);
-		}
 	} else if (!strcmp(wanted, "rebooted")) {
 		if (ended(s))
 			machine_set(s->r, s->m->instance, "running", "pending", 0);
 		else if (late)
 			kill_now(s);
-		else if (!strcmp(status, "running")) {
+		else
 			press_power(s);
-			machine_set(s->r, s->m->instance, wanted, "stopping", s->m->deadline);
-		}
 	}
 }
 
@@ -304,6 +312,7 @@ void agent_run(struct agent *a)
 		log_error("agent: %s", e.text);
 	else
 		a->begun = true;
+	a->looked_ms = r.now_ms;
 	arena_release(&arena);
 	a->round_ns = clock_monotonic_ns();
 	histogram_add(&a->rounds, a->round_ns - begun_ns);

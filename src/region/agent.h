@@ -24,10 +24,14 @@ struct agent {
 	u64 next_beat_ns, next_hour_ns;
 	struct histogram rounds; /* how long they took */
 	u64 round_ns;            /* end of the last one, CLOCK_MONOTONIC; 0: there was none */
+	s64 looked_ms;              /* when the last round was */
 };
 
 /* Milliseconds between two looks at the machines that run. */
 enum { AGENT_PERIOD_MS = 200 };
+/* Between two presses of the power button of a machine that does not stop: a guest that is still booting has
+ * nobody who hears the first. */
+enum { AGENT_PRESS_MS = 3000 };
 
 /* One round over all machines of this host. */
 void agent_run(struct agent *a);

@@ -1,6 +1,7 @@
 /*
  * Instance types: EC2's general purpose, compute, memory, storage and burstable families for x86-64, with the
- * figures of "Amazon EC2 instance types".
+ * figures of "Amazon EC2 instance types"; and a family of Insula's own, micro, whose smallest has the 64 MiB
+ * that the micro image needs: dozens fit on a laptop.
  */
 #pragma once
 

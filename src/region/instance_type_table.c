@@ -1,4 +1,4 @@
-/* Figures of AWS's pages "Amazon EC2 instance types" and "IP addresses per network interface". */
+/* Figures of AWS's pages "Amazon EC2 instance types" and "IP addresses per network interface"; the micro family is Insula's own. */
 #include "region/instance_type.h"
 
 /* name, vCPUs, threads per core, memory in MiB, clock in 100 MHz, interfaces, IPv4 addresses on each, disks,
@@ -145,6 +145,9 @@ const struct instance_type instance_types[] = {
         {"m7i.16xlarge", 64, 2, 262144, 32, 15, 50, 0, 0, 0, TYPE_CURRENT, "25 Gigabit"},
         {"m7i.24xlarge", 96, 2, 393216, 32, 15, 50, 0, 0, 0, TYPE_CURRENT, "37.5 Gigabit"},
         {"m7i.48xlarge", 192, 2, 786432, 32, 15, 50, 0, 0, 0, TYPE_CURRENT, "50 Gigabit"},
+        {"micro.64m", 1, 1, 64, 25, 2, 2, 0, 0, 0, TYPE_CURRENT, "Up to 5 Gigabit"},
+        {"micro.128m", 1, 1, 128, 25, 2, 2, 0, 0, 0, TYPE_CURRENT, "Up to 5 Gigabit"},
+        {"micro.256m", 1, 1, 256, 25, 2, 2, 0, 0, 0, TYPE_CURRENT, "Up to 5 Gigabit"},
         {"r4.large", 2, 2, 15616, 23, 3, 10, 0, 0, 0, TYPE_XEN | TYPE_CURRENT, "Up to 10 Gigabit"},
         {"r4.xlarge", 4, 2, 31232, 23, 4, 15, 0, 0, 0, TYPE_XEN | TYPE_CURRENT, "Up to 10 Gigabit"},
         {"r4.2xlarge", 8, 2, 62464, 23, 4, 15, 0, 0, 0, TYPE_XEN | TYPE_CURRENT, "Up to 10 Gigabit"},

@@ -57,7 +57,7 @@ try:
     results.equal('client-token', again['Instances'][0]['InstanceId'], one)
     results.equal('client-token-mismatch', code_of(ec2.run_instances, ImageId=image, InstanceType='t3.small', MinCount=1,
                                                    MaxCount=1, ClientToken='once'), 'IdempotentParameterMismatch')
-    ec2.get_waiter('instance_running').wait(InstanceIds=[one])
+    ec2.get_waiter('instance_running').wait(InstanceIds=[one], WaiterConfig={'Delay': 1, 'MaxAttempts': 300})
     results.ok('console', console(one, 'INSULA-INIT-REACHED'), 'init was not reached')
     results.ok('verbs', 'running' in region.insula('ls') and 'INSULA-INIT-REACHED' in region.insula('log', 'one'), '')
     results.equal('cli', aws('ec2', 'describe-instances', '--query', 'Reservations[].Instances[].InstanceId', '--output', 'text'),
@@ -79,22 +79,28 @@ try:
     results.equal('kill-9-machine', (show(one)[0]['State']['Name'], show(one)[0]['StateReason']['Code']),
                   ('stopped', 'Server.InternalError'))
     ec2.start_instances(InstanceIds=[one])
-    ec2.get_waiter('instance_running').wait(InstanceIds=[one])
+    ec2.get_waiter('instance_running').wait(InstanceIds=[one], WaiterConfig={'Delay': 1, 'MaxAttempts': 300})
     results.equal('start-again', len(region.keepers()), 1)
 
+    # The guest obeys the power button, even one that is still booting when it is pressed first.
+    ec2.stop_instances(InstanceIds=[one])
+    ec2.get_waiter('instance_stopped').wait(InstanceIds=[one], WaiterConfig={'Delay': 1, 'MaxAttempts': 300})
+    results.ok('stop', region.keepers() == [] and console(one, 'reboot: Power down', 1), 'it did not power off')
+    ec2.start_instances(InstanceIds=[one])
+    ec2.get_waiter('instance_running').wait(InstanceIds=[one], WaiterConfig={'Delay': 1, 'MaxAttempts': 300})
     ec2.stop_instances(InstanceIds=[one], Force=True)
-    ec2.get_waiter('instance_stopped').wait(InstanceIds=[one])
-    results.equal('stop', region.keepers(), [])
+    ec2.get_waiter('instance_stopped').wait(InstanceIds=[one], WaiterConfig={'Delay': 1, 'MaxAttempts': 300})
+    results.equal('stop-force', region.keepers(), [])
     results.equal('terminate-protected', code_of(ec2.terminate_instances, InstanceIds=['i-12345678901234567']),
                   'InvalidInstanceID.NotFound')
     ec2.terminate_instances(InstanceIds=[one])
-    ec2.get_waiter('instance_terminated').wait(InstanceIds=[one])
+    ec2.get_waiter('instance_terminated').wait(InstanceIds=[one], WaiterConfig={'Delay': 1, 'MaxAttempts': 300})
     results.ok('terminate', not os.path.exists(f'{region.data}/instances/{one}'), 'its folder is there')
 
     # A guest that powers off is stopped, or terminated if it was launched so.
     two = ec2.run_instances(ImageId=image, InstanceType='t3.nano', MinCount=1, MaxCount=1,
                             InstanceInitiatedShutdownBehavior='terminate')['Instances'][0]['InstanceId']
-    ec2.get_waiter('instance_running').wait(InstanceIds=[two])
+    ec2.get_waiter('instance_running').wait(InstanceIds=[two], WaiterConfig={'Delay': 1, 'MaxAttempts': 300})
     results.ok('prompt', console(two, '# '), 'no shell')
     subprocess.run([region.program, 'console', two, '--data', region.data], input=b'poweroff -f\n', capture_output=True, timeout=200)
     for _ in range(600):

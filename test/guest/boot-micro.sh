@@ -17,16 +17,23 @@ boot() {
 		run="$run root=/dev/nvme0n1 rw"
 		;;
 	esac
-	micro_run "$name" "insula.run=$run" --kernel "$kernel" --cpus "$cpus" --memory "${memory}M" "$@" || return 1
+	micro_run "$name" "${cmdline:-}insula.run=$run" --kernel "$kernel" --cpus "$cpus" --memory "${memory}M" "$@" || return 1
 	sed -n 's/.*INSULA-INIT-REACHED/init reached:/p' "$WORK/$name.out"
 	case $run in report*) facts "$name" "$cpus" "$memory" ;; esac
 }
 
-# The kernel keeps some memory for itself: a fifth of the smallest machine here.
+# A kernel that ends 2 MiB below the end of memory, so its initrd lies before it. The files of tracing, 9 MiB,
+# would not fit; a locked-down kernel makes none.
+small() {
+	cmdline='lockdown=confidentiality '
+	boot "$1" "$2" "$3" 1 64
+}
+
+# The kernel keeps some memory for itself: half of the smallest machine here.
 facts() {
 	console_has "$1" "INSULA-FACT cpus $2\b" || return 1
 	seen=$(sed -n 's/.*INSULA-FACT memory-kib //p' "$WORK/$1.out" | tr -d '\r')
-	[ "$seen" -gt $(($3 * 1024 * 6 / 10)) ] && [ "$seen" -le $(($3 * 1024)) ] ||
+	[ "$seen" -gt $(($3 * 1024 * 4 / 10)) ] && [ "$seen" -le $(($3 * 1024)) ] ||
 		tap_fail "$3 MiB were given, the guest sees $seen KiB"
 }
 
@@ -52,6 +59,9 @@ panics() {
 	ended_with panic 0 && console_has panic "Unable to mount root fs"
 }
 
+tap_case bzimage-initrd-64M small l "$MICRO/vmlinuz" initrd
+tap_case bzimage-disk-64M small m "$MICRO/vmlinuz" disk
+tap_case pvh-initrd-64M small n "$MICRO/vmlinux" initrd
 tap_case bzimage-initrd-1cpu-128M boot a "$MICRO/vmlinuz" initrd 1 128
 tap_case bzimage-initrd-2cpu-512M boot b "$MICRO/vmlinuz" initrd 2 512
 tap_case bzimage-initrd-4cpu-1G boot c "$MICRO/vmlinuz" initrd 4 1024

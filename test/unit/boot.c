@@ -255,7 +255,10 @@ static void initrd_lies_as_high_as_it_may(void **unused)
 	assert_int_equal(initrd_at(8 * GiB, 0x17fffff, 1, 16 * MiB), 0);
 	/* Never over the kernel, which ends at 16 MiB and 0x8000. */
 	assert_int_equal(initrd_at(18 * MiB, 0x7fffffff, 3, 1 * MiB - 0x8000), 16 * MiB + 0x8000);
-	assert_int_equal(initrd_at(18 * MiB, 0x7fffffff, 3, 1 * MiB - 0x7fff), 0);
+	/* Nothing left above the kernel: below it. */
+	assert_int_equal(initrd_at(18 * MiB, 0x7fffffff, 3, 1 * MiB - 0x7fff), 15 * MiB + 0x7000);
+	assert_int_equal(initrd_at(18 * MiB, 0x7fffffff, 3, 15 * MiB), 1 * MiB);
+	assert_int_equal(initrd_at(18 * MiB, 0x7fffffff, 3, 15 * MiB + 1), 0);
 }
 
 static void initrd_content_is_loaded(void **unused)

@@ -1,0 +1,3 @@
+#!/bin/sh
+# timeout: 600
+exec /usr/bin/python3 "$(dirname "$0")/twenty.py"
