@@ -189,6 +189,7 @@ int serve_main(int argc, char **argv)
 	server_free(server);
 	traffic_free(api.traffic);
 	throttle_free(api.throttle);
+	block_jobs_end(&agent.jobs);
 	cloud_close(&cloud);
 	return status;
 }

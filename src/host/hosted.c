@@ -104,12 +104,6 @@ int hosted_write(const char *dir, const struct hosted_spec *spec, struct error *
 	result |= word(&w, "--serial") | word(&w, "stdio") | word(&w, "--api") | word(&w, "vmm.sock");
 	result = result ? error_set(e, ENOMEM, "write %s/command", dir) : write_words(dir, "command", &w, e);
 	free(w.bytes);
-	if (result == 0 && spec->disk_source) {
-		w = (struct words){0};
-		result = word(&w, "%s", spec->disk_source) ? error_set(e, ENOMEM, "write %s/source", dir)
-		                                           : write_words(dir, "source", &w, e);
-		free(w.bytes);
-	}
 	return result;
 }
 

@@ -26,7 +26,6 @@ struct hosted_spec {
 	unsigned cpus, memory_mib;
 	const char *kernel, *initrd, *cmdline, *firmware; /* initrd, cmdline, firmware may be NULL */
 	const char *accel, *engine;                       /* --accel, --soft-engine; NULL: the default */
-	const char *disk_source; /* file that `disk` is copied from at the first start, NULL: none */
 	const struct hosted_disk *disks;
 	unsigned disk_count;
 	const char *const *taps; /* "tap=NAME,mac=MAC" */

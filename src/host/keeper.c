@@ -208,33 +208,6 @@ static void signal_event(void *ctx, u32 events)
 	}
 }
 
-/* The machine's own disk, from its image: sparse, and shared where the file system can. */
-static int copy_disk(struct keeper *k, struct error *e)
-{
-	char source[4096];
-	int fd = openat(k->dir, "source", O_RDONLY | O_CLOEXEC), status;
-	ssize_t n;
-	pid_t pid;
-
-	if (fd < 0)
-		return errno == ENOENT ? 0 : error_set(e, errno, "open source");
-	n = read(fd, source, sizeof(source) - 1);
-	close(fd);
-	source[n > 0 ? n : 0] = 0;
-	if (faccessat(k->dir, "disk", F_OK, 0) == 0)
-		return 0;
-	pid = fork();
-	if (pid == 0) {
-		execlp("cp", "cp", "--reflink=auto", "--sparse=always", source, "disk.new", NULL);
-		_exit(127);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
-		return error_set(e, 0, "copy %s: cp failed", source);
-	if (renameat(k->dir, "disk.new", k->dir, "disk") < 0)
-		return error_set(e, errno, "copy %s", source);
-	return 0;
-}
-
 static int start(struct keeper *k, char **argv, struct error *e)
 {
 	int pair[2], log;
@@ -346,7 +319,7 @@ static int keep(struct keeper *k, const char *path, struct error *e)
 	if (k->dir < 0 || fchdir(k->dir) < 0)
 		return error_set(e, errno, "open %s", path);
 	if (loop_init(&k->loop, e) < 0 || read_command(k, &buf, argv, e) < 0 || open_log(k, e) < 0 ||
-	    copy_disk(k, e) < 0 || watch_signals(k, e) < 0 || listen_console(k, e) < 0)
+	    watch_signals(k, e) < 0 || listen_console(k, e) < 0)
 		return -1;
 	unlinkat(k->dir, "ended", 0);
 	unlinkat(k->dir, "vmm.sock", 0);

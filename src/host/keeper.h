@@ -5,7 +5,6 @@
  *
  * In DIR (made by hosted.h):
  *   command       what to run: arguments, each ended by a zero byte
- *   source        optional: the file that `disk` is a copy of, made when there is no `disk`
  *   keeper        pid and start time of the keeper, while there is one
  *   vmm.sock      control socket of the VMM
  *   console.sock  serial line, for any number of clients; all see the output, all may type

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "host/hosted.h"
 #include "region/instance.h"
+#include "region/instance_volume.h"
 #include "region/schedule.h"
 
 #include <errno.h>
@@ -102,7 +103,8 @@ static void ended_alone(struct step *s)
 
 static int write_machine(struct step *s, struct error *e)
 {
-	struct hosted_disk disk = {.path = "disk", .id = "root"};
+	const char **ids = instance_volume_ids(s->r, s->instance);
+	struct hosted_disk disks[INSTANCE_VOLUMES_MAX];
 	struct hosted_spec spec = {.cpus = (unsigned)s->m->vcpus,
 	                           .memory_mib = (unsigned)s->m->memory,
 	                           .kernel = s->m->kernel,
@@ -110,22 +112,55 @@ static int write_machine(struct step *s, struct error *e)
 	                           .cmdline = *s->m->cmdline ? s->m->cmdline : NULL,
 	                           .accel = s->agent->accel,
 	                           .engine = s->agent->engine,
-	                           .disks = &disk,
-	                           .disk_count = *s->m->disk ? 1 : 0,
-	                           .disk_source = *s->m->disk ? s->m->disk : NULL};
+	                           .disks = disks};
 	char parent[4200];
 
 	if (!*s->m->kernel)
 		return error_set(e, 0, "the image has nothing to boot");
+	/* Beside the machine's folder; its serial number is its id without the dash, as on EC2. */
+	for (; ids[spec.disk_count] && spec.disk_count < ARRAY_SIZE(disks); spec.disk_count++)
+		disks[spec.disk_count] = (struct hosted_disk){
+		        .path = arena_printf(s->r->arena, "../../volumes/%s", ids[spec.disk_count]),
+		        .id = arena_printf(s->r->arena, "vol%s", ids[spec.disk_count] + strlen("vol-"))};
 	snprintf(parent, sizeof(parent), "%s/instances", s->agent->cloud->data);
 	if (mkdir(parent, 0700) < 0 && errno != EEXIST)
 		return error_set(e, errno, "create %s", parent);
 	return hosted_write(s->dir, &spec, e);
 }
 
+/* A first launch that fails leaves nothing; what was stopped is stopped again, with its volumes. */
+static void start_failed(struct step *s, const char *why)
+{
+	const struct value *at = value_get(s->instance->doc, "LaunchTime");
+	bool again = at && at->integer > s->instance->created_ms;
+
+	log_error("%s: %s", s->m->instance, why);
+	become(s, again ? INSTANCE_STOPPED : INSTANCE_TERMINATED, "Server.InternalError",
+	       "Server.InternalError", arena_printf(s->r->arena, "Server.InternalError: %s", why));
+}
+
+/* Are the files of its volumes there? -1: one cannot be had. */
+static int volumes_ready(struct step *s, const char **which)
+{
+	const char **ids = instance_volume_ids(s->r, s->instance);
+	int ready = 1;
+
+	for (unsigned i = 0; ids[i]; i++) {
+		enum block_file_state state = block_file_state(s->r, ids[i]);
+
+		*which = ids[i];
+		if (state == BLOCK_FILE_NONE || state == BLOCK_FILE_FAILED)
+			return -1;
+		ready &= state == BLOCK_FILE_READY;
+	}
+	return ready;
+}
+
 static void start(struct step *s)
 {
+	const char *volume;
 	struct error e;
+	int ready;
 
 	if (s->state.status == HOSTED_RUNNING) {
 		instance_enter(s->r, s->instance, INSTANCE_RUNNING, "", NULL, NULL);
@@ -134,18 +169,22 @@ static void start(struct step *s)
 	}
 	/* Started before, and not there: it failed at once. */
 	if (s->m->deadline && s->state.status == HOSTED_ENDED) {
-		become(s, INSTANCE_TERMINATED, "Server.InternalError", "Server.InternalError",
-		       "Server.InternalError: Internal error on launch");
+		start_failed(s, "Internal error on launch");
 		return;
 	}
 	if (s->m->deadline && s->r->now_ms < s->m->deadline)
 		return;
+	ready = volumes_ready(s, &volume);
+	if (ready < 0) {
+		start_failed(s, arena_printf(s->r->arena, "the volume %s has no file", volume));
+		return;
+	}
+	if (!ready)
+		return;
 	if (s->m->deadline || write_machine(s, &e) < 0 || hosted_start(s->dir, &e) < 0) {
 		if (s->m->deadline)
 			error_set(&e, 0, "its keeper did not start");
-		log_error("%s: %s", s->m->instance, e.text);
-		become(s, INSTANCE_TERMINATED, "Server.InternalError", "Server.InternalError",
-		       arena_printf(s->r->arena, "Server.InternalError: %s", e.text));
+		start_failed(s, e.text);
 		return;
 	}
 	machine_set(s->r, s->m->instance, "running", "pending", s->r->now_ms + 60 * 1000);
@@ -305,6 +344,7 @@ void agent_run(struct agent *a)
 		}
 		list[count++] = arena_strdup(&arena, query_column_text(q, 0));
 	}
+	block_file_run(&r, &a->jobs);
 	for (size_t i = 0; i < count; i++)
 		step_machine(a, &r, list[i]);
 	housekeeping(a, r.now_ms, count > 0);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "base/histogram.h"
+#include "region/block_file.h"
 #include "region/cloud.h"
 #include "region/usage.h"
 
@@ -25,6 +26,7 @@ struct agent {
 	struct histogram rounds; /* how long they took */
 	u64 round_ns;            /* end of the last one, CLOCK_MONOTONIC; 0: there was none */
 	s64 looked_ms;              /* when the last round was */
+	struct block_jobs jobs;
 };
 
 /* Milliseconds between two looks at the machines that run. */

@@ -3,8 +3,10 @@
 #include "region/describe.h"
 #include "region/filter.h"
 #include "region/tag.h"
+#include "region/volume.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 static const char *const filters[] = {"state",        "State",    "is-public", "Public", "architecture",
                                       "Architecture", "owner-id", "OwnerId",   NULL};
@@ -92,6 +94,24 @@ static struct resource *new_image(struct request *r, const char *name, const cha
 	return image;
 }
 
+/* What boots from a disk has it as its root volume; what runs from memory has none. */
+static void map_root(struct resource *image, const struct image_source *source)
+{
+	struct value *list = value_open(image->doc, "BlockDeviceMappings"), *ebs;
+	struct stat st;
+
+	list->count = 0;
+	if (!*source->disk || stat(source->disk, &st) < 0)
+		return;
+	list = value_append(list);
+	value_set_string(list, "DeviceName", value_string(image->doc, "RootDeviceName"));
+	ebs = value_open(list, "Ebs");
+	value_set_boolean(ebs, "DeleteOnTermination", true);
+	value_set_boolean(ebs, "Encrypted", false);
+	value_set_integer(ebs, "VolumeSize", max((s64)1, (st.st_size + GIB - 1) / GIB));
+	value_set_string(ebs, "VolumeType", "gp3");
+}
+
 const char *image_share(struct request *r, const char *name, const char *description,
                         const struct image_source *source)
 {
@@ -106,6 +126,8 @@ const char *image_share(struct request *r, const char *name, const char *descrip
 		value_set_boolean(image->doc, "Public", true);
 		resource_insert(&all, image);
 	}
+	map_root(image, source);
+	resource_save(&all, image);
 	set_source(r, image->id, source);
 	return image->id;
 }

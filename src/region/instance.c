@@ -1,5 +1,6 @@
 #include "region/instance.h"
 #include "region/instance_network.h"
+#include "region/instance_volume.h"
 #include "model/json.h"
 #include "model/scalar.h"
 #include "region/describe.h"
@@ -129,7 +130,7 @@ void instance_enter(struct request *r, struct resource *instance, enum instance_
 	tally_enter(r, instance, state);
 	instance_network_enter(r, instance);
 	if (state == INSTANCE_TERMINATED)
-		value_open(doc, "BlockDeviceMappings")->count = 0;
+		instance_volumes_leave(r, instance);
 	resource_save(r, instance);
 }
 

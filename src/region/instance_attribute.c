@@ -11,6 +11,7 @@
 #include "region/schedule.h"
 #include "region/security_group.h"
 #include "region/tally.h"
+#include "region/volume.h"
 
 #include <string.h>
 
@@ -301,8 +302,8 @@ static int set_mappings(struct change *c)
 			return request_fail(c->r, "InvalidInstanceAttributeValue",
 			                    "No device is currently mapped at %.64s", name ? name : "");
 		if (value_get(ebs, "DeleteOnTermination"))
-			value_set_boolean(value_open(device, "Ebs"), "DeleteOnTermination",
-			                  value_boolean(ebs, "DeleteOnTermination", false));
+			volume_set_delete_on_termination(c->r, c->instance, device,
+			                                 value_boolean(ebs, "DeleteOnTermination", false));
 	}
 	resource_save(c->r, c->instance);
 	return 0;

@@ -134,6 +134,23 @@ ACTION(ec2, TerminateInstances)
 	return 0;
 }
 
+/* What boots from a disk needs it. */
+static int check_root(struct request *r, const struct resource *instance, const struct machine *m)
+{
+	const char *root = value_string(instance->doc, "RootDeviceName");
+	const struct value *list = value_get(instance->doc, "BlockDeviceMappings");
+
+	for (unsigned i = 0; i < value_count(list); i++)
+		if (root && !strcmp(value_string(value_item(list, i), "DeviceName"), root))
+			return 0;
+	if (!*m->disk)
+		return 0;
+	return request_fail(r, "InvalidParameterValue",
+	                    "Invalid value '%s' for instanceId. Instance does not have a volume attached at "
+	                    "root (%s)",
+	                    instance->id, root ? root : "");
+}
+
 ACTION(ec2, StartInstances)
 {
 	unsigned count;
@@ -157,7 +174,7 @@ ACTION(ec2, StartInstances)
 			        .group = m->group,
 			        .strategy = placement_group_strategy(group)};
 
-			if (schedule_enter(r, &wish, &place) < 0)
+			if (check_root(r, list[i], m) < 0 || schedule_enter(r, &wish, &place) < 0)
 				return -1;
 			query_run(query_text(
 			        query_text(database_query(r->cloud->db, "UPDATE machine SET host = $1 "

@@ -4,6 +4,7 @@
 #include "region/instance.h"
 #include "region/instance_network.h"
 #include "region/instance_type.h"
+#include "region/instance_volume.h"
 #include "region/key_pair.h"
 #include "region/launch_template.h"
 #include "region/placement_group.h"
@@ -25,6 +26,7 @@ struct launch {
 	const char *reservation;
 	struct value *attributes;
 	struct instance_network network;
+	struct instance_volumes volumes;
 };
 
 static int check_counts(struct request *r, s64 *least, s64 *most)
@@ -102,8 +104,7 @@ static int check_unsupported(struct request *r)
 	                                    "ElasticGpuSpecification",
 	                                    "ElasticInferenceAccelerators",
 	                                    "KernelId",
-	                                    "RamdiskId",
-	                                    "BlockDeviceMappings"};
+	                                    "RamdiskId"};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
 		if (value_get(r->in, names[i]) &&
@@ -243,7 +244,8 @@ static int launch_one(struct request *r, struct launch *l, unsigned index, struc
 	instance = resource_new(r, &instance_kind);
 	fill(r, l, instance->doc, index, &place);
 	if (tag_specifications(r, instance, others) < 0 ||
-	    instance_network_create(r, &l->network, instance, place.zone) < 0)
+	    instance_network_create(r, &l->network, instance, place.zone) < 0 ||
+	    instance_volumes_create(r, &l->volumes, instance, place.zone) < 0)
 		return -1;
 	instance_state_write(value_open(instance->doc, "State"), INSTANCE_PENDING);
 	value_set_string(instance->doc, "StateTransitionReason", "");
@@ -275,7 +277,8 @@ ACTION(ec2, RunInstances)
 		return request_fail(r, "MissingParameter", "The request must contain the parameter ImageId");
 	l.image = image_get(r, image, &l.source);
 	if (!l.image || check_type(r, &l) < 0 || check_key(r, &l) < 0 || check_placement(r, &l) < 0 ||
-	    make_attributes(r, &l) < 0 || instance_network_read(r, l.zone, most, &l.network) < 0)
+	    make_attributes(r, &l) < 0 || instance_network_read(r, l.zone, most, &l.network) < 0 ||
+	    instance_volumes_read(r, l.image, &l.source, &l.volumes) < 0)
 		return -1;
 	cloud_random_hex(digits, 17);
 	l.reservation = arena_printf(r->arena, "r-%s", digits);

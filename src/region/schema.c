@@ -61,5 +61,11 @@ const char *const schema_steps[] = {
         "CREATE TABLE tally (instance TEXT PRIMARY KEY, state TEXT NOT NULL, type TEXT NOT NULL,"
         " zone TEXT NOT NULL);"
         "CREATE INDEX tally_by_kind ON tally (state, type, zone);",
+
+        /* Files of volumes and snapshots (block_file.h). source: an id or a path, "" for none. */
+        "CREATE TABLE block_file (id TEXT PRIMARY KEY, account TEXT NOT NULL, region TEXT NOT NULL,"
+        " source TEXT NOT NULL, bytes BIGINT NOT NULL, wanted TEXT NOT NULL, status TEXT NOT NULL);"
+        "CREATE INDEX block_file_by_status ON block_file (status);"
+        "CREATE INDEX block_file_by_source ON block_file (source);",
 };
 const unsigned schema_steps_count = sizeof(schema_steps) / sizeof(schema_steps[0]);

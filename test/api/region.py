@@ -9,6 +9,7 @@ import tempfile
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -91,6 +92,15 @@ class Region:
             os.kill(pid, 15)
         shutil.rmtree(self.data, ignore_errors=True)
         return status
+
+
+def code_of(call, **parameters):
+    """The code of the error that a call gives."""
+    try:
+        call(**parameters)
+        return 'success'
+    except ClientError as e:
+        return e.response['Error']['Code']
 
 
 class Results:
