@@ -260,10 +260,12 @@ def in_guest(i, command, says):
 
 
 def bytes_of_volumes():
+    global ec2
     gib = 1 << 30
     v = ec2.create_volume(AvailabilityZone=ZONE, Size=1)['VolumeId']
     region.kill()
     region.start()
+    ec2 = region.client()
     wait(ec2, 'volume_available', VolumeIds=[v])
     equal('file', (size_of(v), os.stat(file_of(v)).st_blocks), (gib, 0))
     equal('file-impaired', [(os.rename(file_of(v), file_of(v) + 'x'), ec2.describe_volume_status(VolumeIds=[v]),
