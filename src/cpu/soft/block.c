@@ -1,11 +1,14 @@
 /*
  * Blocks: an arena that is flushed whole when it is full, a hash by guest-physical address and mode, and in
- * front of it the jump cache by linear address.
+ * front of it the jump cache by linear address. Their operations are in a ring (op_ring.h), and may go.
  *
  * Validity. A page's word (physmem.h) is marked before its bytes are read; a block is good as long as the
  * word has the value it had then. When the word has changed, the bytes are compared: if they are what was
- * decoded (data beside code was written), the block lives on with the new value. Each block keeps its bytes
- * behind its operations.
+ * decoded (data beside code was written), the block lives on with the new value. Each block has its bytes
+ * behind its operations. What has code keeps them apart as well, at the arena's end: its operations, when
+ * they are needed, must be those that were translated. Other blocks that lost their operations count as
+ * changed
+ * (`page` is then a word that is no page's), and what the page holds when they are next found is decoded.
  *
  * Jump cache. An entry is good while the epoch, address-space tag, privilege and mode in its key are the
  * current ones (tag 0: a global page). Whatever changes translations of code without changing the tag starts
@@ -19,6 +22,7 @@
 #include "cpu/soft/decode.h"
 #include "cpu/soft/jit.h"
 #include "cpu/soft/mmu.h"
+#include "cpu/soft/op_ring.h"
 
 #include <linux/membarrier.h>
 #include <pthread.h>
@@ -29,24 +33,22 @@
 #include <unistd.h>
 
 enum { HASH_SIZE = 1 << 17, SINGLES = 1024, MAX_INSN = 15, PAGE_BITS = 4096, REVIVALS = 6 };
-/* The most that a block takes in the arena. */
-#define BLOCK_MAX                                                                   \
-	(sizeof(struct soft_block) + (2 * SOFT_BLOCK_OPS + 1) * sizeof(struct op) + \
-	 SOFT_BLOCK_OPS * MAX_INSN + 64)
-
 struct single {
 	/* A block without a page, of at most three operations: guard, instruction, end. */
-	_Alignas(16) u8 room[sizeof(struct soft_block) + 3 * sizeof(struct op)];
+	struct soft_block block;
+	struct op ops[3];
 	u8 bytes[MAX_INSN];
 	u8 len; /* 0: empty */
 };
 
 struct soft_cache {
 	u8 *arena;
-	size_t size, used;
+	size_t size, used,
+	        kept; /* blocks from its start, bytes that are kept from its end: to used, from kept on */
+	struct op_ring *ring;
 	u32 epoch[2];                 /* of the lower half of linear addresses, and of the upper one: */
 	u64 pages[2][PAGE_BITS / 64]; /* linear pages with entries in the jump cache, by hash */
-	struct soft_block *hash[HASH_SIZE];
+	u32 hash[HASH_SIZE]; /* numbers of blocks: their place in the arena, by sizeof(struct soft_block) */
 	struct single singles[SINGLES];
 };
 
@@ -66,9 +68,15 @@ int soft_cache_init(struct soft_cpu *c, struct error *e)
 	if (!k)
 		return error_set(e, 0, "no memory for a vCPU's code cache");
 	pthread_once(&once, register_membarrier);
-	k->size = soft_share(c, 192 * MiB, 64 * MiB, 16 * MiB);
+	k->size = soft_share(c, 32 * MiB, 16 * MiB, 4 * MiB);
+	k->used = sizeof(struct soft_block);
+	k->kept = k->size;
 	k->arena = soft_map(&c->base.config, k->size, PROT_READ | PROT_WRITE, -1);
-	if (k->arena == MAP_FAILED) {
+	k->ring = op_ring_new(soft_share(c, 160 * MiB, 64 * MiB, 16 * MiB));
+	if (k->arena == MAP_FAILED || !k->ring) {
+		if (k->arena != MAP_FAILED)
+			munmap(k->arena, k->size);
+		op_ring_free(k->ring);
 		free(k);
 		return error_set(e, 0, "no memory for a vCPU's code cache");
 	}
@@ -81,6 +89,7 @@ void soft_cache_release(struct soft_cpu *c)
 	if (!c->cache)
 		return;
 	munmap(c->cache->arena, c->cache->size);
+	op_ring_free(c->cache->ring);
 	free(c->cache);
 	c->cache = NULL;
 }
@@ -156,9 +165,12 @@ void soft_cache_flush(struct soft_cpu *c)
 {
 	struct soft_cache *k = c->cache;
 
-	k->used = 0;
+	soft_block_unstop(c);
+	k->used = sizeof(struct soft_block);
+	k->kept = k->size;
+	op_ring_reset(k->ring);
 	for (unsigned i = 0; i < HASH_SIZE; i++)
-		((struct soft_block *volatile *)k->hash)[i] = NULL;
+		((volatile u32 *)k->hash)[i] = 0;
 	for (unsigned i = 0; i < SOFT_JUMP_ENTRIES; i++)
 		((volatile struct soft_jump *)c->jumps)[i].block = NULL;
 	for (unsigned i = 0; i < SINGLES; i++)
@@ -167,19 +179,24 @@ void soft_cache_flush(struct soft_cpu *c)
 	soft_jit_flush(c);
 }
 
-static struct soft_block **bucket(struct soft_cpu *c, u64 gpa, unsigned off, unsigned mode)
+static u32 *bucket(struct soft_cpu *c, u64 gpa, unsigned off, unsigned mode)
 {
 	u64 h = (gpa >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ULL + off * 0x85ebca6bULL + mode;
 
 	return &c->cache->hash[(h ^ h >> 29) & (HASH_SIZE - 1)];
 }
 
+static struct soft_block *numbered(struct soft_cpu *c, u32 n)
+{
+	return n ? (struct soft_block *)c->cache->arena + n : NULL;
+}
+
 static struct soft_block *find(struct soft_cpu *c, u64 gpa, unsigned off, unsigned mode)
 {
-	struct soft_block *b = *bucket(c, gpa, off, mode);
+	struct soft_block *b = numbered(c, *bucket(c, gpa, off, mode));
 
 	while (b && (b->gpa != gpa || b->off != off || b->mode != mode))
-		b = b->next;
+		b = numbered(c, b->next);
 	return b;
 }
 
@@ -190,9 +207,33 @@ struct soft_block *soft_block_find(struct soft_cpu *c, u64 gpa, unsigned off, un
 	return b && soft_block_current(b) ? b : NULL;
 }
 
-static u8 *block_bytes(struct soft_block *b)
+const u8 *soft_block_bytes(const struct soft_cpu *c, const struct soft_block *b)
 {
-	return (u8 *)&b->ops[b->count + 1];
+	return b->kept ? c->cache->arena + b->kept : (const u8 *)&b->ops[b->count + 1];
+}
+
+bool soft_block_keep(struct soft_cpu *c, struct soft_block *b)
+{
+	struct soft_cache *k = c->cache;
+
+	if (b->kept)
+		return true;
+	if (k->kept - k->used < b->bytes)
+		return false;
+	k->kept -= b->bytes;
+	memcpy(k->arena + k->kept, soft_block_bytes(c, b), b->bytes);
+	b->kept = (u32)k->kept;
+	return true;
+}
+
+/* The word of no page, which no block's generation equals. */
+static _Atomic u32 nowhere;
+
+void soft_block_forgotten(struct soft_block *b)
+{
+	b->ops = NULL;
+	if (!b->kept || b->heat > 0)
+		b->page = &nowhere;
 }
 
 /* Marks the page as code and returns its word. From now on each store to the page changes the word. */
@@ -214,35 +255,17 @@ static u32 mark(struct soft_cpu *c, _Atomic u32 *page)
 	return word | PHYSMEM_PAGE_CODE;
 }
 
-static void unstop(struct soft_block *b)
+void soft_block_unstop(struct soft_cpu *c)
 {
-	if (b->stopped) {
-		b->stopped->fn = b->stopped_fn;
-		b->stopped = NULL;
-	}
+	if (c->stop.op)
+		c->stop.op->fn = c->stop.fn;
+	c->stop.op = NULL;
+	c->stop.block = NULL;
 }
 
 static s32 hot(const struct soft_cpu *c)
 {
 	return c->jit ? c->jit->threshold - 1 : SOFT_JIT_NEVER;
-}
-
-static bool revive(struct soft_cpu *c, struct soft_block *b, const u8 *page)
-{
-	u32 word = mark(c, b->page);
-
-	if (memcmp(page + b->off, block_bytes(b), b->bytes))
-		return false;
-	unstop(b);
-	b->generation = word;
-	/* Flags' liveness was looked up outside of the block's bytes. */
-	for (unsigned i = 0; i < ARRAY_SIZE(b->code); i++)
-		b->code[i] = 0;
-	/* The more often the page was written to, the longer it is only interpreted. */
-	b->heat = c->jit ? hot(c) << b->revived : SOFT_JIT_NEVER;
-	if (b->revived < REVIVALS)
-		b->revived++;
-	return true;
 }
 
 static const struct op *op_block_next(struct soft_cpu *c, const struct op *o);
@@ -261,29 +284,21 @@ static unsigned guarded(struct op *o)
 	return 2;
 }
 
-/* Decodes a block at off of the page; NULL if its first instruction crosses the page end. */
-static struct soft_block *decode(struct soft_cpu *c, const struct soft_itlb_entry *t, unsigned off)
+/* Decodes what len bytes hold of b, which is filled but for its ops. False: not even one instruction. */
+static bool decode(struct soft_cpu *c, struct soft_block *b, const u8 *bytes, size_t len)
 {
-	struct soft_cache *k = c->cache;
-	struct soft_block *b;
-	u8 copy[SOFT_BLOCK_OPS * MAX_INSN];
-	size_t len = min((size_t)(PAGE_SIZE - off), sizeof(copy)), at = 0;
+	struct op *ops = op_ring_room(c, c->cache->ring);
 	unsigned count = 0, insns = 0;
 	bool ends = false;
+	size_t at = 0;
 
-	if (k->used + BLOCK_MAX > k->size)
-		soft_cache_flush(c);
-	b = (struct soft_block *)(k->arena + k->used);
-	*b = (struct soft_block){
-	        .gpa = t->gpa, .page = t->page, .mode = c->mode, .off = (u16)off, .heat = hot(c)};
-	b->generation = mark(c, t->page);
-	memcpy(copy, t->hva + off, len);
-
+	if (c->vec_live)
+		soft_vec_park(c);
 	while (!ends && insns < SOFT_BLOCK_OPS) {
-		struct op *o = &b->ops[count];
+		struct op *o = &ops[count];
 		size_t left = min(len - at, (size_t)MAX_INSN);
 
-		if (soft_decode(c, c->mode, copy + at, left, off + (unsigned)at, o, &ends) ==
+		if (soft_decode(c, b->mode, bytes + at, left, b->off + (unsigned)at, o, &ends) ==
 		    SOFT_DECODE_MORE) {
 			if (left < MAX_INSN)
 				break;
@@ -292,36 +307,111 @@ static struct soft_block *decode(struct soft_cpu *c, const struct soft_itlb_entr
 		}
 		count += guarded(o);
 		insns++;
-		at += b->ops[count - 1].len;
+		at += ops[count - 1].len;
 	}
 	if (!count)
-		return NULL;
-	b->ops[count] = (struct op){.fn = op_block_end, .off = (u16)(off + at), .disp = (s64)(off + at)};
-	if (c->long64 && off + at < PAGE_SIZE)
-		b->ops[count].fn = op_block_next;
-	b->count = (u16)count;
+		return false;
+	ops[count] = (struct op){.fn = op_block_end, .off = (u16)(b->off + at), .disp = (s64)(b->off + at)};
+	if (b->mode == SOFT_MODE_LONG64 && b->off + at < PAGE_SIZE)
+		ops[count].fn = op_block_next;
+	b->count = (u8)count;
 	b->bytes = (u16)at;
 	/* What cannot be decoded may have no length, but its bytes made it so. */
-	if (b->ops[count - 1].fn == op_undefined || b->ops[count - 1].fn == op_too_long)
+	if (ops[count - 1].fn == op_undefined || ops[count - 1].fn == op_too_long)
 		b->bytes = (u16)min(at + MAX_INSN, len);
-	memcpy(block_bytes(b), copy, b->bytes);
-	k->used = align_up((size_t)(block_bytes(b) + b->bytes - k->arena), (size_t)16);
-	return b;
+	memcpy(&ops[count + 1], bytes, b->bytes);
+	b->learned = false;
+	return true;
 }
 
-static void insert(struct soft_cpu *c, struct soft_block *b)
+struct op *soft_block_decode(struct soft_cpu *c, struct soft_block *b)
 {
-	struct soft_block **at = bucket(c, b->gpa, b->off, b->mode);
-	struct soft_block **old = at;
+	if (!decode(c, b, c->cache->arena + b->kept, b->bytes))
+		__builtin_trap();
+	op_ring_add(c->cache->ring, b, true);
+	b->seen = (u8)b->heat;
+	return b->ops;
+}
 
-	while (*old) {
-		if ((*old)->gpa == b->gpa && (*old)->off == b->off && (*old)->mode == b->mode)
-			*old = (*old)->next;
-		else
-			old = &(*old)->next;
+/* A block at off of the page that has not been there, or was another; NULL if its first instruction crosses
+ * the page end. old: what takes its place, as it never had code. */
+static struct soft_block *block_new(struct soft_cpu *c, const struct soft_itlb_entry *t, unsigned off,
+                                    struct soft_block *old)
+{
+	struct soft_cache *k = c->cache;
+	struct soft_block b = {
+	        .gpa = t->gpa, .page = t->page, .mode = c->mode, .off = (u16)off, .heat = hot(c)};
+	bool forgotten = old && old->page == &nowhere;
+	u8 copy[SOFT_BLOCK_OPS * MAX_INSN];
+	size_t len = min((size_t)(PAGE_SIZE - off), sizeof(copy));
+	u32 *at;
+
+	if (!old && k->kept - k->used < sizeof(b))
+		soft_cache_flush(c);
+	b.generation = mark(c, t->page);
+	memcpy(copy, t->hva + off, len);
+	if (!decode(c, &b, copy, len))
+		return NULL;
+	b.seen = (u8)(b.heat - 1);
+	if (old) {
+		b.next = old->next;
+		if (forgotten) { /* no other, as far as one knows */
+			b.heat = old->heat;
+			b.revived = old->revived;
+			b.seen = (u8)b.heat;
+		}
+	} else {
+		old = (struct soft_block *)(k->arena + k->used);
+		at = bucket(c, b.gpa, off, b.mode);
+		b.next = *at;
+		*at = (u32)(k->used / sizeof(b));
+		k->used += sizeof(b);
 	}
-	b->next = *at;
-	*at = b;
+	*old = b;
+	op_ring_add(k->ring, old, forgotten);
+	return old;
+}
+
+/* b is not to be found any more; its code may still run. */
+static void withdraw(struct soft_cpu *c, struct soft_block *b)
+{
+	u32 *at = bucket(c, b->gpa, b->off, b->mode);
+
+	while (numbered(c, *at) != b)
+		at = &numbered(c, *at)->next;
+	*at = b->next;
+}
+
+/* What is at t and off, where b is not current. */
+static struct soft_block *renew(struct soft_cpu *c, struct soft_block *b, const struct soft_itlb_entry *t,
+                                unsigned off)
+{
+	bool forgotten = b->page == &nowhere;
+	u32 word;
+
+	if (!b->ops && !b->kept)
+		return block_new(c, t, off, b);
+	word = mark(c, t->page);
+	if (memcmp(t->hva + off, soft_block_bytes(c, b), b->bytes)) {
+		if (!b->kept)
+			return block_new(c, t, off, b);
+		withdraw(c, b);
+		return block_new(c, t, off, NULL);
+	}
+	soft_block_unstop(c);
+	b->page = t->page;
+	b->generation = word;
+	/* Flags' liveness was looked up outside of the block's bytes. */
+	for (unsigned i = 0; i < ARRAY_SIZE(b->code); i++)
+		b->code[i] = 0;
+	soft_block_ops(c, b);
+	if (forgotten)
+		return b;
+	/* The more often the page was written to, the longer it is only interpreted. */
+	b->heat = c->jit ? hot(c) << b->revived : SOFT_JIT_NEVER;
+	if (b->revived < REVIVALS)
+		b->revived++;
+	return b;
 }
 
 /* ---- singles ---- */
@@ -356,7 +446,7 @@ static bool known_to_cross(struct soft_cpu *c, const struct soft_itlb_entry *t, 
 {
 	unsigned off = linear & (PAGE_SIZE - 1), first = PAGE_SIZE - off;
 	const struct single *s = single_at(c, linear);
-	const struct soft_block *b = (const struct soft_block *)s->room;
+	const struct soft_block *b = &s->block;
 
 	return first < MAX_INSN && s->len > first && b->off == off && b->mode == c->mode &&
 	       same_bytes(t->hva + off, s->bytes, first);
@@ -381,7 +471,7 @@ struct soft_block *soft_block_single(struct soft_cpu *c)
 	fetch(c, soft_mmu_exec(c, linear), off, bytes, first);
 
 	struct single *s = single_at(c, linear);
-	struct soft_block *b = (struct soft_block *)s->room;
+	struct soft_block *b = &s->block;
 	bool cached = s->len && b->off == off && b->mode == c->mode &&
 	              same_bytes(bytes, s->bytes, min((unsigned)s->len, first));
 	if (cached && s->len <= have)
@@ -407,7 +497,7 @@ struct soft_block *soft_block_single(struct soft_cpu *c)
 	}
 	if (r == SOFT_DECODE_MORE)
 		o.fn = op_too_long;
-	*b = (struct soft_block){.gpa = ~0ULL, .mode = c->mode, .off = (u16)off, .count = 1};
+	*b = (struct soft_block){.gpa = ~0ULL, .mode = c->mode, .off = (u16)off, .count = 1, .ops = s->ops};
 	b->ops[0] = o;
 	unsigned count = guarded(b->ops);
 	b->ops[count] = (struct op){.fn = op_block_end, .off = (u16)(off + o.len)};
@@ -433,12 +523,9 @@ static __attribute__((noinline)) struct soft_block *lookup(struct soft_cpu *c, u
 	if (!b || !soft_block_current(b)) {
 		if (c->vec_live)
 			soft_vec_park(c);
-		if (!b || !revive(c, b, t->hva)) {
-			b = decode(c, t, off);
-			if (!b)
-				return soft_block_single(c);
-			insert(c, b);
-		}
+		b = b ? renew(c, b, t, off) : block_new(c, t, off, NULL);
+		if (!b)
+			return soft_block_single(c);
 	}
 	struct soft_jump *j = jump_entry(c, linear);
 	u64 bit = page_bit(linear);
@@ -506,7 +593,7 @@ bool soft_op_is_next(const struct op *o)
 
 static const struct op *op_stopped(struct soft_cpu *c, const struct op *o)
 {
-	unstop(c->block);
+	soft_block_unstop(c);
 	return op_block_end(c, o);
 }
 
@@ -516,10 +603,11 @@ void soft_block_stop(struct soft_cpu *c)
 
 	if (!b || !b->page || !c->op || c->op[0].fn == op_stopped)
 		return;
-	unstop(b);
-	b->stopped = (struct op *)c->op + 1;
-	b->stopped_fn = b->stopped->fn;
-	b->stopped->fn = op_stopped;
+	soft_block_unstop(c);
+	c->stop.block = b;
+	c->stop.op = (struct op *)c->op + 1;
+	c->stop.fn = c->stop.op->fn;
+	c->stop.op->fn = op_stopped;
 }
 
 const struct op *op_guard_cpl0(struct soft_cpu *c, const struct op *o)

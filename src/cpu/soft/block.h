@@ -1,5 +1,9 @@
 /*
  * Blocks of decoded operations: the cache of one vCPU. Owner: struct soft_cpu; vCPU thread only.
+ *
+ * A block may have lost its operations (op_ring.h): soft_block_ops() has them decoded anew. One that is to be
+ * interpreted when it is next found is not current then, so that whoever looks for it passes by
+ * soft_block_at().
  */
 #pragma once
 
@@ -21,6 +25,16 @@ static inline bool soft_block_current(const struct soft_block *b)
 	return atomic_load_explicit(b->page, memory_order_relaxed) == b->generation;
 }
 
+/* The block's operations; pointers to others' are no longer good. For a block that soft_block_at() returned,
+ * or that has code. Vectors are parked if they have to be decoded. */
+struct op *soft_block_decode(struct soft_cpu *c, struct soft_block *b);
+static inline struct op *soft_block_ops(struct soft_cpu *c, struct soft_block *b)
+{
+	return likely(b->ops != NULL) ? b->ops : soft_block_decode(c, b);
+}
+/* op_ring.c: it has no operations any more. */
+void soft_block_forgotten(struct soft_block *b);
+
 /* Goes on at page offset o->disp (0 to 4095) of the page being executed: straight into the block there if
  * o->link knows it and nothing else is to be done, else by run.c, and the next time by the link. */
 const struct op *soft_chain_slow(struct soft_cpu *c, const struct op *o);
@@ -41,11 +55,10 @@ static inline const struct op *soft_chain(struct soft_cpu *c, const struct op *o
 bool soft_cache_is_low(const struct soft_cpu *c);
 bool soft_jump_is_global(struct soft_cpu *c, u64 linear);
 void soft_cache_note_jump(struct soft_cpu *c, u64 linear);
-/* The bytes of a block. */
-static inline const u8 *soft_block_bytes(const struct soft_block *b)
-{
-	return (const u8 *)&b->ops[b->count + 1];
-}
+/* The bytes of a block that has its ops, or code. */
+const u8 *soft_block_bytes(const struct soft_cpu *c, const struct soft_block *b);
+/* It is going to have code: its bytes stay, whatever becomes of its ops. False: no room, flush everything. */
+bool soft_block_keep(struct soft_cpu *c, struct soft_block *b);
 /* The block of a page at an offset, NULL: none, or not current. */
 struct soft_block *soft_block_find(struct soft_cpu *c, u64 gpa, unsigned off, unsigned mode);
 bool soft_op_is_next(const struct op *o); /* the closing op, where the page goes on */
@@ -53,6 +66,8 @@ bool soft_op_is_next(const struct op *o); /* the closing op, where the page goes
 /* The block being executed ends behind the current operation, so that run.c looks at events, or at changed
  * code. */
 void soft_block_stop(struct soft_cpu *c);
+/* Not any more. */
+void soft_block_unstop(struct soft_cpu *c);
 
 /* Translations of code changed: of one page, or of any. */
 void soft_cache_invlpg(struct soft_cpu *c, u64 linear);

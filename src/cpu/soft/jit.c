@@ -91,13 +91,14 @@ static void rest(struct soft_cpu *c, const struct op *o)
 /* Does one op; true if code must be left, with c->rip set. */
 static bool interpret(struct soft_cpu *c, const struct jit_site *s)
 {
-	const struct op *o = (const struct op *)(u64)s->op, *next;
+	const struct op *o, *next;
 	const struct soft_tlb_entry *tlb = c->tlb;
 	bool live = (s->off & JIT_SITE_VECTORS) && c->vec_live;
 	u32 flushes = c->jx.flushes;
 
 	c->block = (struct soft_block *)(u64)s->block;
-	c->op = o;
+	c->block->seen = (u8)(c->block->heat + 1);
+	o = c->op = soft_block_ops(c, c->block) + s->op;
 	if (o->vclass)
 		soft_jit_x87_before(c, o);
 	if (unlikely(c->lockstep != NULL))
@@ -107,7 +108,7 @@ static bool interpret(struct soft_cpu *c, const struct jit_site *s)
 		soft_vec_park(c);
 	if (unlikely(next != o + 1))
 		return leave(c, next);
-	if (unlikely(c->block->stopped == next)) {
+	if (unlikely(c->stop.op == next)) {
 		next->fn(c, next);
 		return true;
 	}
@@ -128,10 +129,10 @@ static bool interpret(struct soft_cpu *c, const struct jit_site *s)
 /* A translated store hit a page with code. */
 static bool written(struct soft_cpu *c, const struct jit_site *s, _Atomic u32 *page)
 {
-	const struct op *o = (const struct op *)(u64)s->op;
+	const struct op *o;
 
 	c->block = (struct soft_block *)(u64)s->block;
-	c->op = o;
+	o = c->op = soft_block_ops(c, c->block) + s->op;
 	physmem_page_changed(page);
 	if (!s->off)
 		c->rip = soft_next_rip(c, o);
@@ -157,7 +158,7 @@ static _Noreturn void fault(struct soft_cpu *c, u64 pc, unsigned trap)
 			to = middle;
 	}
 	c->block = (struct soft_block *)(u64)j->faults[from].block;
-	c->op = (const struct op *)(u64)j->faults[from].op;
+	c->op = soft_block_ops(c, c->block) + j->faults[from].op;
 	if (j->faults[from].host)
 		c->af = (u16)c->jx.temp;
 	soft_jit_x87_before(c, c->op);
@@ -479,6 +480,7 @@ bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 		jit_map_block(c->jit->map, code - JIT_FAR_SIZE, (u64)c->jit->run + c->jit->used, c->rip,
 		              c->cpl);
 	}
+	b->heat = 0; /* nobody uses its ops */
 	if (n != SOFT_TLB_USER && !soft_jump_is_global(c, c->rip))
 		c->jx.own_pages = true;
 	if (!(c->rip >> 63) && (n != SOFT_TLB_USER || soft_jump_is_global(c, c->rip)))

@@ -68,7 +68,7 @@ static inline void soft_jit_site(const struct soft_cpu *c, uintptr_t *start, uin
 
 /* A place in code that leaves it: 16 bytes behind the block's code. */
 struct jit_site {
-	u32 op;     /* address of the op (interpret, written); link: JIT_LINK_* */
+	u32 op;     /* number of the op in its block (interpret, written); link: JIT_LINK_* */
 	u32 block;  /* address of its block */
 	u32 resume; /* where code goes on; link: address of the rel32 to patch */
 	u32 off;    /* page offset to go to; interpret: JIT_SITE_*; written: 1 for a call's
@@ -140,7 +140,8 @@ struct jit_buf {
 
 /* An instruction that may raise SIGFPE, by the address of its code. */
 struct jit_fault {
-	u32 pc, op, block;
+	u32 pc, block;
+	u16 op; /* its number in the block */
 	bool host; /* the guest's flags are in the host's */
 };
 enum { JIT_FAULTS = 1 << 16 };

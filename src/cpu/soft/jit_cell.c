@@ -237,6 +237,18 @@ void soft_cells_drop_writes(struct soft_cpu *c, const _Atomic u32 *page)
 
 /* ---- a cell gives up ---- */
 
+/* For the next translation; lost if the operations are. False: they are. */
+static bool learn(const struct jit_site *site, u8 flag)
+{
+	struct soft_block *b = (struct soft_block *)(u64)site->block;
+
+	if (!b->ops)
+		return false;
+	b->ops[site->op].flags |= flag;
+	b->learned = true;
+	return true;
+}
+
 /* Its check becomes a look into the TLB: the same results, in T0 and T1 and in the cell. */
 static void give_up(struct soft_cpu *c, struct soft_cell *cell, struct soft_cell_info *i)
 {
@@ -250,7 +262,7 @@ static void give_up(struct soft_cpu *c, struct soft_cell *cell, struct soft_cell
 
 	if (j->used + STUB > j->cold)
 		return;
-	((struct op *)(u64)site->op)->flags |= OPF_TLB;
+	learn(site, OPF_TLB);
 	slow = soft_cell_emit_tlb(c, &b, cell, i, i->again ? start : NULL, i->again ? patch : NULL);
 	e_jmp(&b, i->back);
 	e_fix(&b, slow, here(&b));
@@ -320,8 +332,8 @@ static void ungroup(struct soft_cpu *c, const struct soft_cell_info *i)
 {
 	struct jit_site *site = (struct jit_site *)(u64)i->site;
 
-	((struct op *)(u64)site->op)->flags |= OPF_ALONE;
-	jit_pages_retire(c->jit, (struct soft_block *)(u64)site->block, i->entry_mode);
+	if (learn(site, OPF_ALONE))
+		jit_pages_retire(c->jit, (struct soft_block *)(u64)site->block, i->entry_mode);
 }
 
 /* ---- a miss ---- */

@@ -77,8 +77,8 @@ static void may_fault(struct tr *t, const struct op *o)
 		t->b.full = true;
 		return;
 	}
-	j->faults[j->fault_count++] =
-	        (struct jit_fault){.pc = here(&t->b), .op = low(o), .block = low(t->block), .host = t->host};
+	j->faults[j->fault_count++] = (struct jit_fault){
+	        .pc = here(&t->b), .op = (u16)(o - t->block->ops), .block = low(t->block), .host = t->host};
 }
 
 void tr_check_vector(struct tr *t, unsigned op, const struct op *o, u8 before)

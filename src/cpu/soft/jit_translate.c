@@ -246,7 +246,7 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 		switch ((enum cold_kind)k->kind) {
 		case COLD_INTERPRET:
 		case COLD_CELL:
-			s->op = low(&t->block->ops[k->op]);
+			s->op = k->op;
 			s->off = (k->vectors ? JIT_SITE_VECTORS : 0) | (leads(t, k->op) ? JIT_SITE_REST : 0);
 			if (k->kind == COLD_CELL) {
 				struct soft_cell_info *cell = soft_cell_info(t->c, (u32)k->disp);
@@ -283,7 +283,7 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 			}
 			break;
 		case COLD_WRITTEN:
-			s->op = low(&t->block->ops[k->op]);
+			s->op = k->op;
 			s->resume = k->resume;
 			s->off = k->load;
 			if (k->disp == T0)
@@ -395,8 +395,7 @@ static void liveness(struct tr *t)
 u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 {
 	struct soft_jit *j = c->jit;
-	const u8 *page = physmem_ptr(c->base.config.board->mem, b->gpa, PAGE_SIZE),
-	         *bytes = soft_block_bytes(b);
+	const u8 *page = physmem_ptr(c->base.config.board->mem, b->gpa, PAGE_SIZE), *bytes;
 	static _Thread_local struct tr t;
 	struct jit_site *sites;
 	struct jit_code *code;
@@ -404,8 +403,14 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 
 	if (c->vec_live)
 		soft_vec_park(c);
-	if (!page || b->stopped)
+	if (!page || c->stop.block == b)
 		return 0;
+	soft_block_ops(c, b);
+	if (!soft_block_keep(c, b)) {
+		j->used = j->size;
+		return 0;
+	}
+	bytes = soft_block_bytes(c, b);
 	memcpy(j->page, page, PAGE_SIZE);
 	if (!jit_pages_announce(j, b))
 		return 0;

@@ -315,9 +315,9 @@ void soft_lockstep_enter(struct soft_cpu *c, struct soft_block *b)
 	l->compared = false;
 	l->run.block = b;
 	lockstep_note(&l->run, c, l->flags_known ? l->flags : c->af);
-	if (b->stopped)
+	if (c->stop.block == b)
 		return;
-	begin(c, b->ops, l->flags_known && c->af == l->flags_seen ? l->flags : c->af);
+	begin(c, soft_block_ops(c, b), l->flags_known && c->af == l->flags_seen ? l->flags : c->af);
 }
 
 void soft_lockstep_leave(struct soft_cpu *c)

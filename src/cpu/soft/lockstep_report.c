@@ -194,10 +194,10 @@ static void print_memory(const struct soft_cpu *c, const struct lockstep_run *r)
 	}
 }
 
-static void print_code(const struct lockstep_run *r, u64 page_rip)
+static void print_code(const struct soft_cpu *c, const struct lockstep_run *r, u64 page_rip)
 {
 	const struct soft_block *b = r->block;
-	const u8 *bytes = soft_block_bytes(b);
+	const u8 *bytes = soft_block_bytes(c, b);
 	ZydisDecoder decoder;
 	ZydisFormatter formatter;
 
@@ -234,7 +234,7 @@ void lockstep_report(const struct soft_cpu *c, struct lockstep_run *r, const cha
 	        (unsigned long long)(r->block->gpa + r->block->off), r->block->bytes, r->block->mode,
 	        (unsigned long long)(page_rip + r->from->off));
 	fprintf(stderr, "code (=> the last that was interpreted, -> the first that was not):\n");
-	print_code(r, page_rip);
+	print_code(c, r, page_rip);
 	print_state(r, c);
 	fprintf(stderr, "memory (guest-physical):\n");
 	print_memory(c, r);

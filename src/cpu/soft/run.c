@@ -122,7 +122,7 @@ static void run_blocks(struct soft_cpu *c)
 		}
 		if (unlikely(c->lockstep != NULL))
 			soft_lockstep_settle(c);
-		o = c->block->ops;
+		o = soft_block_ops(c, c->block);
 		do {
 			c->op = o;
 			o = o->fn(c, o);

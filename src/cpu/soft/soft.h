@@ -135,21 +135,23 @@ struct soft_itlb_entry {
 
 struct soft_block {
 	u64 gpa;
-	struct soft_block *next; /* hash chain */
-	_Atomic u32 *page;       /* the page's word, and its value when the block was decoded: */
+	_Atomic u32 *page; /* the page's word, and its value when the block was decoded: see generation */
+	struct op *ops;    /* count, and an end op that sets rip behind the last; NULL: see block.h */
+	u32 next;          /* hash chain: number of a block, 0: none */
+	u32 kept;          /* where its bytes are for good, see block.c; 0: behind its ops */
 	u32 generation;
-	u32 mode; /* SOFT_MODE_* */
-	u16 off;  /* in the page */
-	u16 bytes;
-	u16 count;        /* of ops, without the closing one */
-	u8 revived;       /* how often, up to a limit */
-	bool needs_flags; /* translated: not all flags are written before they are read or it is left */
-	s32 heat;         /* executions until it is translated (jit.h); less than 1: code may be there */
+	s32 heat; /* executions until it is translated (jit.h); less than 1: code may be there */
 	u32 code[SOFT_TLB_MODES]; /* translations, 0: none */
-	struct op *stopped; /* soft_block_stop(): the op that ends the block now, and its own function: */
-	op_fn stopped_fn;
-	struct op ops[]; /* count, and an end op that sets rip behind the last */
+	u16 off;                  /* in the page */
+	u16 bytes;
+	u8 count;         /* of ops, without the closing one */
+	u8 mode;          /* SOFT_MODE_* */
+	u8 revived;       /* how often, up to a limit */
+	u8 seen;          /* heat when op_ring.c last looked, bits 7:0 */
+	bool needs_flags; /* translated: not all flags are written before they are read or it is left */
+	bool learned;     /* its ops have OPF_TLB or OPF_ALONE */
 };
+_Static_assert(sizeof(struct soft_block) == 64, "a block is a line of the host's cache");
 
 /* What decoding depends on; also the key of a block. */
 enum soft_mode {
@@ -230,6 +232,11 @@ struct soft_cpu {
 	u32 pauses_per_yield; /* a power of two; few if vCPUs have to share the host's CPUs */
 
 	struct soft_block *block; /* being executed */
+	struct {
+		struct soft_block *block;
+		struct op *op;
+		op_fn fn;
+	} stop; /* soft_block_stop(): the op that ends the block now, and its own function */
 	struct soft_cells *cells; /* the translator's, see jit_cell.h; NULL: none */
 	struct soft_jit *jit;     /* the translator's own; NULL: only interpret. And what its code uses: */
 	struct {
@@ -283,7 +290,7 @@ struct soft_cpu {
 
 	/* ---- code ---- */
 	struct soft_jump jumps[SOFT_JUMP_ENTRIES];
-	struct soft_cache *cache;       /* block.c's own: arena and hash */
+	struct soft_cache *cache;       /* block.c's own: blocks and their hash */
 	struct soft_stubs *stubs;       /* vec.c's own: host code */
 	struct soft_lockstep *lockstep; /* NULL: no check */
 };

@@ -1,0 +1,135 @@
+#include "cpu/soft/op_ring.h"
+#include "cpu/soft/block.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum { SEGMENT = 128 << 10, FIRST = 48, MAX_BYTES = SOFT_BLOCK_OPS * 15 };
+
+/* What is in a segment, one behind the other. */
+struct record {
+	struct soft_block *owner; /* whose ops are elsewhere if this is what it had before */
+	u32 size;
+	_Alignas(8) struct op ops[];
+};
+#define RECORD_MAX \
+	align_up(sizeof(struct record) + (2 * SOFT_BLOCK_OPS + 1) * sizeof(struct op) + MAX_BYTES, 8ul)
+
+struct op_ring {
+	u8 *base;
+	size_t size;
+	unsigned count, max;   /* of segments: in use, mapped */
+	unsigned now;          /* the one being filled */
+	unsigned added, again; /* since the first one's last turn */
+	u32 filled[];          /* bytes of each */
+};
+
+struct op_ring *op_ring_new(size_t size)
+{
+	unsigned max = (unsigned)(size / SEGMENT);
+	struct op_ring *r = calloc(1, sizeof(*r) + max * sizeof(u32));
+
+	if (!r)
+		return NULL;
+	r->size = size;
+	r->max = max;
+	r->count = min(max, (unsigned)FIRST);
+	r->base =
+	        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (r->base == MAP_FAILED) {
+		free(r);
+		return NULL;
+	}
+	return r;
+}
+
+void op_ring_free(struct op_ring *r)
+{
+	if (!r)
+		return;
+	munmap(r->base, r->size);
+	free(r);
+}
+
+void op_ring_reset(struct op_ring *r)
+{
+	if (r->count > FIRST)
+		(void)madvise(r->base + (size_t)FIRST * SEGMENT, (size_t)(r->count - FIRST) * SEGMENT,
+		              MADV_DONTNEED);
+	for (unsigned i = 0; i < r->count; i++)
+		((volatile u32 *)r->filled)[i] = 0;
+	r->count = min(r->max, (unsigned)FIRST);
+	r->now = r->added = r->again = 0;
+}
+
+static void move(struct record *to, const struct record *from)
+{
+	const u64 *s = (const u64 *)from;
+	u64 *d = (u64 *)to;
+
+	if (to == from)
+		return;
+	for (size_t i = from->size / 8; i; i--)
+		*d++ = *s++;
+}
+
+/* Makes room in the current segment. */
+static void sweep(struct op_ring *r)
+{
+	u8 *start = r->base + (size_t)r->now * SEGMENT, *to = start, *from = start,
+	   *end = start + r->filled[r->now];
+
+	while (from < end) {
+		struct record *k = (struct record *)from;
+		struct soft_block *b = k->owner;
+
+		from += k->size;
+		if (b->ops != k->ops)
+			continue;
+		if ((b->seen == (u8)b->heat && !b->learned) || to + k->size - start > SEGMENT / 2) {
+			soft_block_forgotten(b);
+			continue;
+		}
+		b->seen = (u8)b->heat;
+		b->ops = ((struct record *)to)->ops;
+		to += k->size;
+		move((struct record *)((u8 *)b->ops - offsetof(struct record, ops)), k);
+	}
+	r->filled[r->now] = (u32)(to - start);
+}
+
+static void advance(struct op_ring *r)
+{
+	if (++r->now == r->count) {
+		if (r->again > r->added / 2)
+			r->count = min(r->max, r->count + r->count / 2);
+		if (r->now == r->count)
+			r->now = 0;
+		r->added = r->again = 0;
+	}
+	sweep(r);
+}
+
+struct op *op_ring_room(struct soft_cpu *c, struct op_ring *r)
+{
+	if (r->filled[r->now] + RECORD_MAX > SEGMENT) {
+		soft_block_unstop(c);
+		do
+			advance(r);
+		while (r->filled[r->now] + RECORD_MAX > SEGMENT);
+	}
+	return ((struct record *)(r->base + (size_t)r->now * SEGMENT + r->filled[r->now]))->ops;
+}
+
+void op_ring_add(struct op_ring *r, struct soft_block *b, bool again)
+{
+	struct record *k = (struct record *)(r->base + (size_t)r->now * SEGMENT + r->filled[r->now]);
+	size_t size = sizeof(*k) + (b->count + 1u) * sizeof(struct op) + b->bytes;
+
+	k->owner = b;
+	k->size = (u32)align_up(size, (size_t)8);
+	r->filled[r->now] += k->size;
+	r->added++;
+	r->again += again;
+	b->ops = k->ops;
+}

@@ -1,0 +1,30 @@
+/*
+ * Where decoded operations are: a ring, as most code runs once or a few times. One of each vCPU, vCPU thread
+ * only.
+ *
+ * A block (block.h) lives on without its operations: `ops` is NULL then, and they are decoded anew when
+ * somebody wants them. The ring is a row of segments that are filled in turn. What is in a segment when its
+ * turn comes again goes, but for blocks that were used since its last turn, and those whose operations hold
+ * what was learned (OPF_TLB, OPF_ALONE): they move to the segment's start, as long as that leaves half of it.
+ * When too much of what is decoded was there before, the ring grows, up to what was mapped.
+ *
+ * So operations move and go whenever one block is decoded: a pointer to an op is good for as long as no
+ * other block is looked up.
+ */
+#pragma once
+
+#include "cpu/soft/soft.h"
+
+struct op_ring;
+
+/* Of at most `size` bytes, of which little is used at first. NULL: no memory. */
+struct op_ring *op_ring_new(size_t size);
+void op_ring_free(struct op_ring *r);
+/* Everything is forgotten; whoever calls forgets the blocks. */
+void op_ring_reset(struct op_ring *r);
+
+/* Room for the longest block: SOFT_BLOCK_OPS with guards, the closing op, its bytes. Other blocks may lose
+ * theirs. */
+struct op *op_ring_room(struct soft_cpu *c, struct op_ring *r);
+/* The ops in that room, count + 1 and `bytes` bytes behind them, are b's. again: it had some before. */
+void op_ring_add(struct op_ring *r, struct soft_block *b, bool again);
