@@ -1,5 +1,6 @@
 #include "api/operator.h"
 #include "model/scalar.h"
+#include "region/host_health.h"
 #include "region/usage.h"
 
 #include <string.h>
@@ -7,6 +8,7 @@
 struct operation {
 	const char *name;
 	int (*fn)(struct request *r, const struct form *form, struct buffer *answer);
+	bool owner; /* only for keys of the region's own account */
 };
 
 /* otherwise: if there is none. Seconds since 1970. */
@@ -46,8 +48,39 @@ static int get_usage(struct request *r, const struct form *form, struct buffer *
 	return usage_write(r, &report, answer);
 }
 
+static int list_hosts(struct request *r, const struct form *form, struct buffer *answer)
+{
+	const char *after = form_get(form, "NextToken");
+
+	host_write(r, after ? after : "", answer);
+	return 0;
+}
+
+static int change_host(struct request *r, const struct form *form, struct buffer *answer, bool silent)
+{
+	const char *host = form_get(form, "HostId");
+
+	if (!host)
+		return request_fail(r, "MissingParameter", "The request must contain the parameter HostId");
+	buffer_text(answer, "{}");
+	return host_silence(r, host, silent);
+}
+
+static int silence_host(struct request *r, const struct form *form, struct buffer *answer)
+{
+	return change_host(r, form, answer, true);
+}
+
+static int wake_host(struct request *r, const struct form *form, struct buffer *answer)
+{
+	return change_host(r, form, answer, false);
+}
+
 static const struct operation operations[] = {
-        {"GetUsage", get_usage},
+        {"GetUsage", get_usage, false},
+        {"ListHosts", list_hosts, true},
+        {"SilenceHost", silence_host, true},
+        {"WakeHost", wake_host, true},
 };
 
 static const struct operation *find(const struct form *form)
@@ -72,6 +105,9 @@ int operator_perform(struct request *r, const struct form *form, struct buffer *
 	const struct operation *o = find(form);
 	const char *name = form_get(form, "Action");
 
+	if (o && o->owner && strcmp(r->account, r->cloud->account))
+		return request_fail(r, "UnauthorizedOperation",
+		                    "You are not authorized to perform this operation.");
 	return o ? o->fn(r, form, answer)
 	         : request_fail(r, "InvalidAction", "The action %.128s is not valid for this web service.",
 	                        name ? name : "(none)");

@@ -28,6 +28,7 @@ static const struct verb verbs[] = {
         {"rm", "terminate an instance", rm_main},
         {"types", "list instance types", types_main},
         {"usage", "what ran for how long", usage_main},
+        {"hosts", "what instances run on", hosts_main},
         {"doctor", "what this machine offers", doctor_main},
         {"serve", "the region: answer AWS's tools", serve_main},
         {"env", "print shell exports for AWS's tools", env_main},

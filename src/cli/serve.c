@@ -6,6 +6,7 @@
 #include "cli/place.h"
 #include "cli/verbs.h"
 #include "region/agent.h"
+#include "region/host_health.h"
 #include "region/schedule.h"
 
 #include <getopt.h>
@@ -23,6 +24,7 @@ static const char help[] =
         "  --account NUMBER      the account's twelve digits (default 123456789012)\n"
         "  --simulate-hosts N    N hosts that only pretend; no machine is started\n"
         "  --accel auto|kvm|soft, --soft-engine interpret|translate   what machines run on\n"
+        "  --host-timeout SECONDS   a host that has not answered for so long is lost (default 15)\n"
         "  --keep-usage DAYS     how long ended runs stay metered (default 400; 0: for ever)\n"
         "  --metrics loopback|any|off   who may read /metrics (default: this machine)\n"
         "  --throttle off|aws|FACTOR   limits of requests, as EC2 has them or so many times that\n"
@@ -50,6 +52,7 @@ int serve_main(int argc, char **argv)
 	                                      {"keep-usage", required_argument, 0, 'u'},
 	                                      {"metrics", required_argument, 0, 'm'},
 	                                      {"throttle", required_argument, 0, 't'},
+	                                      {"host-timeout", required_argument, 0, 'o'},
 	                                      {"verbose", no_argument, 0, 'v'},
 	                                      {"help", no_argument, 0, 'h'},
 	                                      {0}};
@@ -59,7 +62,9 @@ int serve_main(int argc, char **argv)
 	struct server *server;
 	struct cloud cloud;
 	struct error e;
-	struct agent agent = {.cloud = &cloud, .keep_usage_days = USAGE_KEEP_DAYS};
+	struct agent agent = {.cloud = &cloud,
+	                      .keep_usage_days = USAGE_KEEP_DAYS,
+	                      .host_timeout_ms = HOST_TIMEOUT_S * 1000};
 	struct front api = {.cloud = &cloud, .agent = &agent, .begun_ms = cloud_now_ms()};
 	double factor = THROTTLE_DEFAULT;
 	unsigned simulated = 0;
@@ -121,6 +126,16 @@ int serve_main(int argc, char **argv)
 		case 't':
 			if (!throttle_parse(optarg, &factor)) {
 				fprintf(stderr, "insula serve: --throttle %s: must be off, aws or a number\n",
+				        optarg);
+				return 2;
+			}
+			break;
+		case 'o':
+			agent.host_timeout_ms = 1000LL * (s64)strtoul(optarg, &end, 10);
+			if (*end || !*optarg || agent.host_timeout_ms <= 0 ||
+			    agent.host_timeout_ms > 86400000) {
+				fprintf(stderr,
+				        "insula serve: --host-timeout %s: must be a number of seconds\n",
 				        optarg);
 				return 2;
 			}

@@ -17,5 +17,6 @@ int stop_main(int argc, char **argv);
 int reboot_main(int argc, char **argv);
 int rm_main(int argc, char **argv);
 int types_main(int argc, char **argv);
+int hosts_main(int argc, char **argv);
 int usage_main(int argc, char **argv);
 int doctor_main(int argc, char **argv);

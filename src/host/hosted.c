@@ -146,6 +146,23 @@ int hosted_state(const char *dir, struct hosted_state *state, struct error *e)
 	return 0;
 }
 
+void hosted_guest(const char *dir, struct hosted_guest *guest)
+{
+	struct error e;
+	char text[64], name[16];
+	long long at;
+	int fd = open_dir(dir, &e);
+
+	*guest = (struct hosted_guest){GUEST_STARTING, 0};
+	if (fd < 0)
+		return;
+	if (read_small(fd, "guest", text, sizeof(text)) == 0 && sscanf(text, "%15s %lld", name, &at) == 2)
+		for (int s = GUEST_STARTING; s <= GUEST_FAILED; s++)
+			if (!strcmp(name, guest_state_name((enum guest_state)s)))
+				*guest = (struct hosted_guest){(enum guest_state)s, at};
+	close(fd);
+}
+
 /* ---- life ---- */
 
 int hosted_start(const char *dir, struct error *e)

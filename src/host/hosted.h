@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/types.h"
+#include "host/guest_watch.h"
 
 enum hosted_status { HOSTED_NONE, HOSTED_RUNNING, HOSTED_ENDED, HOSTED_LOST };
 
@@ -14,7 +15,12 @@ struct hosted_state {
 	int keeper, vmm;           /* pids, while RUNNING */
 	bool by_signal;            /* ENDED: */
 	int code;                  /* exit status or signal */
-	s64 at_ms, at_up_ms; /* by CLOCK_REALTIME and CLOCK_BOOTTIME */
+	s64 at_ms, at_up_ms;       /* by CLOCK_REALTIME and CLOCK_BOOTTIME */
+};
+
+struct hosted_guest {
+	enum guest_state state;
+	s64 at_ms; /* since when */
 };
 
 struct hosted_disk {
@@ -37,6 +43,8 @@ int hosted_write(const char *dir, const struct hosted_spec *spec, struct error *
 /* Starts the keeper; returns when it is on its way. Nothing if one is there. */
 int hosted_start(const char *dir, struct error *e);
 int hosted_state(const char *dir, struct hosted_state *state, struct error *e);
+/* What its serial line says of the guest of this run; STARTING if nothing. */
+void hosted_guest(const char *dir, struct hosted_guest *guest);
 /* Presses the power button. */
 int hosted_press_power(const char *dir, struct error *e);
 /* Ends it now; returns without waiting. */

@@ -1,4 +1,5 @@
 #include "host/keeper.h"
+#include "host/guest_watch.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -37,6 +38,7 @@ struct keeper {
 	off_t log_size;
 	struct client clients[KEEPER_CLIENTS];
 	int status; /* of the VMM, as wait() has it */
+	struct guest_watch guest;
 };
 
 /* ---- console.log ---- */
@@ -77,6 +79,21 @@ static void keep_output(struct keeper *k, const char *bytes, size_t length)
 		if (open_log(k, &e) < 0)
 			log_error("%s", e.text);
 	}
+}
+
+/* Not made durable: it is good for as long as the machine runs. */
+static void note_guest(struct keeper *k)
+{
+	char text[64];
+	int n = snprintf(text, sizeof(text), "%s %llu\n", guest_state_name(k->guest.state),
+	                 (unsigned long long)(clock_realtime_ns() / 1000000));
+	int fd = openat(k->dir, "guest.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return;
+	if (write(fd, text, (size_t)n) == n)
+		renameat(k->dir, "guest.new", k->dir, "guest");
+	close(fd);
 }
 
 /* ---- clients of console.sock ---- */
@@ -179,6 +196,8 @@ static void line_event(void *ctx, u32 events)
 	(void)events;
 	if (n > 0) {
 		keep_output(k, bytes, (size_t)n);
+		if (guest_watch_feed(&k->guest, bytes, (size_t)n))
+			note_guest(k);
 		for (unsigned i = 0; i < KEEPER_CLIENTS; i++)
 			if (k->clients[i].fd.fd >= 0)
 				send_to(&k->clients[i], bytes, (size_t)n);
@@ -322,6 +341,7 @@ static int keep(struct keeper *k, const char *path, struct error *e)
 	    watch_signals(k, e) < 0 || listen_console(k, e) < 0)
 		return -1;
 	unlinkat(k->dir, "ended", 0);
+	unlinkat(k->dir, "guest", 0);
 	unlinkat(k->dir, "vmm.sock", 0);
 	if (start(k, argv, e) < 0)
 		return -1;

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "host/hosted.h"
+#include "region/host_health.h"
 #include "region/instance.h"
 #include "region/instance_volume.h"
 #include "region/schedule.h"
@@ -347,6 +348,7 @@ void agent_run(struct agent *a)
 	block_file_run(&r, &a->jobs);
 	for (size_t i = 0; i < count; i++)
 		step_machine(a, &r, list[i]);
+	host_watch(&r, a->host_timeout_ms);
 	housekeeping(a, r.now_ms, count > 0);
 	if (database_commit(c->db, &e) < 0)
 		log_error("agent: %s", e.text);

@@ -17,6 +17,7 @@ struct agent {
 	struct cloud *cloud;
 	const char *accel, *engine; /* what machines are started with; NULL: the default */
 	unsigned keep_usage_days;   /* 0: for ever */
+	s64 host_timeout_ms;        /* after which a host that does not answer is lost */
 
 	/* Its own: when machines were last looked after before this process, until the first round is over.
 	 */

@@ -67,5 +67,8 @@ const char *const schema_steps[] = {
         " source TEXT NOT NULL, bytes BIGINT NOT NULL, wanted TEXT NOT NULL, status TEXT NOT NULL);"
         "CREATE INDEX block_file_by_status ON block_file (status);"
         "CREATE INDEX block_file_by_source ON block_file (source);",
+
+        /* Simulated hosts that do not answer; noticed: when they were found to be lost. */
+        "CREATE TABLE silent_host (id TEXT PRIMARY KEY, since BIGINT NOT NULL, noticed BIGINT NOT NULL);",
 };
 const unsigned schema_steps_count = sizeof(schema_steps) / sizeof(schema_steps[0]);

@@ -1,9 +1,9 @@
 #!/bin/sh
 # timeout: 240
-# What operators see of a region: usage, metrics, limits.
+# What operators see of a region: usage, metrics, limits, status checks.
 here=$(dirname "$0")
 status=0
-for test in usage metrics throttle; do
+for test in usage metrics throttle status; do
 	/usr/bin/python3 "$here/$test.py" || status=1
 done
 exit $status
