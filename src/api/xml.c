@@ -26,14 +26,25 @@ static unsigned sequence(const u8 *p, size_t left)
 	return n;
 }
 
+/* Stands for itself. */
+static bool is_plain(u8 c)
+{
+	return c >= 0x20 && c < 0x7f && c != '&' && c != '<' && c != '>' && c != '"';
+}
+
 void xml_text(struct buffer *b, const char *text, size_t length)
 {
 	const u8 *p = (const u8 *)text, *end = p + length, *from = p;
 
 	while (p < end) {
 		const char *instead = NULL;
-		unsigned n = sequence(p, (size_t)(end - p));
+		unsigned n;
 
+		if (is_plain(*p)) {
+			p++;
+			continue;
+		}
+		n = sequence(p, (size_t)(end - p));
 		if (!n)
 			instead = "\xef\xbf\xbd";
 		else if (*p == '&')
@@ -59,16 +70,24 @@ void xml_text(struct buffer *b, const char *text, size_t length)
 
 static void open_tag(struct buffer *b, const char *name)
 {
-	buffer_char(b, '<');
-	buffer_text(b, name);
-	buffer_char(b, '>');
+	size_t length = strlen(name);
+	char *p = buffer_reserve(b, length + 2);
+
+	*p++ = '<';
+	memcpy(p, name, length);
+	memcpy(p + length, ">", 2);
+	b->length += length + 2;
 }
 
 static void close_tag(struct buffer *b, const char *name)
 {
-	buffer_text(b, "</");
-	buffer_text(b, name);
-	buffer_char(b, '>');
+	size_t length = strlen(name);
+	char *p = buffer_reserve(b, length + 3);
+
+	memcpy(p, "</", 2);
+	memcpy(p + 2, name, length);
+	memcpy(p + 2 + length, ">", 2);
+	b->length += length + 3;
 }
 
 static void element(struct buffer *b, const char *name, const struct value *v);
@@ -111,7 +130,7 @@ static void content(struct buffer *b, const struct value *v)
 		base64_write(b, v->text, v->count);
 		break;
 	case VALUE_INTEGER:
-		buffer_printf(b, "%lld", (long long)v->integer);
+		buffer_integer(b, v->integer);
 		break;
 	case VALUE_DOUBLE:
 		scalar_write_double(b, v->number);

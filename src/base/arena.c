@@ -47,6 +47,30 @@ void arena_clear(struct arena *a)
 	a->end = keep->bytes + keep->size;
 }
 
+struct arena_mark arena_mark(const struct arena *a)
+{
+	return (struct arena_mark){a->chunks, a->chunks ? a->chunks->older : NULL, a->next};
+}
+
+static void free_until(struct arena_chunk **list, const struct arena_chunk *end)
+{
+	while (*list != end) {
+		struct arena_chunk *chunk = *list;
+
+		*list = chunk->older;
+		free(chunk);
+	}
+}
+
+void arena_rewind(struct arena *a, struct arena_mark mark)
+{
+	free_until(&a->chunks, mark.chunk);
+	if (mark.chunk)
+		free_until(&mark.chunk->older, mark.older); /* big ones, behind it */
+	a->next = mark.next;
+	a->end = mark.chunk ? mark.chunk->bytes + mark.chunk->size : NULL;
+}
+
 static void *grow(struct arena *a, size_t size)
 {
 	size_t room = size > CHUNK / 4 ? size : CHUNK;
@@ -67,27 +91,30 @@ static void *grow(struct arena *a, size_t size)
 	return chunk->bytes;
 }
 
-void *arena_alloc(struct arena *a, size_t size)
+static void *take(struct arena *a, size_t size)
 {
-	void *p;
+	void *p = a->next;
 
 	size = align_up(size, (size_t)8);
 	a->size += size;
-	if ((size_t)(a->end - a->next) >= size) {
-		p = a->next;
-		a->next += size;
-	} else {
-		p = grow(a, size);
-	}
-	return memset(p, 0, size);
+	if ((size_t)(a->end - a->next) < size)
+		return grow(a, size);
+	a->next += size;
+	return p;
+}
+
+void *arena_alloc(struct arena *a, size_t size)
+{
+	return memset(take(a, size), 0, size);
 }
 
 char *arena_text(struct arena *a, const char *text, size_t length)
 {
-	char *copy = arena_alloc(a, length + 1);
+	char *copy = take(a, length + 1);
 
 	if (length)
 		memcpy(copy, text, length);
+	copy[length] = 0;
 	return copy;
 }
 

@@ -18,6 +18,14 @@ void arena_init(struct arena *a);
 void arena_clear(struct arena *a);
 void arena_release(struct arena *a);
 
+/* All that was asked for since a mark was set can be given back: marks are taken back newest first. */
+struct arena_mark {
+	struct arena_chunk *chunk, *older;
+	u8 *next;
+};
+struct arena_mark arena_mark(const struct arena *a);
+void arena_rewind(struct arena *a, struct arena_mark mark);
+
 /* Zeroed, aligned to 8 bytes; never NULL. */
 void *arena_alloc(struct arena *a, size_t size);
 /* A copy with a zero byte behind it. */

@@ -5,12 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void reserve(struct buffer *b, size_t more)
+void buffer_grow(struct buffer *b, size_t more)
 {
 	size_t room = b->room ? b->room : 256;
 
-	if (b->length + more + 1 <= b->room)
-		return;
 	while (room < b->length + more + 1)
 		room *= 2;
 	b->bytes = realloc(b->bytes, room);
@@ -27,11 +25,12 @@ void buffer_release(struct buffer *b)
 
 void buffer_append(struct buffer *b, const void *bytes, size_t length)
 {
-	reserve(b, length);
+	char *p = buffer_reserve(b, length);
+
 	if (length)
-		memcpy(b->bytes + b->length, bytes, length);
+		memcpy(p, bytes, length);
+	p[length] = 0;
 	b->length += length;
-	b->bytes[b->length] = 0;
 }
 
 void buffer_text(struct buffer *b, const char *text)
@@ -39,9 +38,17 @@ void buffer_text(struct buffer *b, const char *text)
 	buffer_append(b, text, strlen(text));
 }
 
-void buffer_char(struct buffer *b, char c)
+void buffer_integer(struct buffer *b, s64 integer)
 {
-	buffer_append(b, &c, 1);
+	u64 left = integer < 0 ? -(u64)integer : (u64)integer;
+	char digits[24], *p = digits + sizeof(digits);
+
+	do
+		*--p = (char)('0' + left % 10);
+	while (left /= 10);
+	if (integer < 0)
+		*--p = '-';
+	buffer_append(b, p, (size_t)(digits + sizeof(digits) - p));
 }
 
 void buffer_printf(struct buffer *b, const char *format, ...)
@@ -55,8 +62,7 @@ void buffer_printf(struct buffer *b, const char *format, ...)
 	va_end(args);
 	if (length < 0)
 		abort();
-	reserve(b, (size_t)length);
-	vsnprintf(b->bytes + b->length, (size_t)length + 1, format, again);
+	vsnprintf(buffer_reserve(b, (size_t)length), (size_t)length + 1, format, again);
 	va_end(again);
 	b->length += (size_t)length;
 }

@@ -7,6 +7,7 @@
 #include "cli/verbs.h"
 #include "region/agent.h"
 #include "region/host_health.h"
+#include "region/resource.h"
 #include "region/schedule.h"
 
 #include <getopt.h>
@@ -187,6 +188,7 @@ int serve_main(int argc, char **argv)
 	         (int)(strrchr(options.listen, ':') - options.listen), options.listen, server_port(server));
 	database_begin(cloud.db);
 	schedule_hosts(&cloud, simulated);
+	resource_index(&cloud);
 	cloud_set(&cloud, "endpoint", endpoint);
 	if (database_commit(cloud.db, &e) < 0) {
 		fprintf(stderr, "insula serve: %s\n", e.text);

@@ -77,7 +77,7 @@ void json_write(struct buffer *b, const struct value *v)
 		buffer_char(b, '"');
 		break;
 	case VALUE_INTEGER:
-		buffer_printf(b, "%lld", (long long)v->integer);
+		buffer_integer(b, v->integer);
 		break;
 	case VALUE_DOUBLE:
 		scalar_write_double(b, v->number);
@@ -182,13 +182,32 @@ static u32 escaped(struct reader *r)
 	return 0x10000 + ((v - 0xd800) << 10 | (low - 0xdc00));
 }
 
+/* A string that says itself, without escapes, where it lies; NULL: it is another. */
+static const char *plain(struct reader *r, size_t *length)
+{
+	const char *p;
+
+	blanks(r);
+	if (r->p == r->end || *r->p != '"')
+		return NULL;
+	for (p = r->p + 1; p < r->end && (u8)*p >= 0x20 && *p != '"' && *p != '\\';)
+		p++;
+	if (p == r->end || *p != '"')
+		return NULL;
+	*length = (size_t)(p - r->p - 1);
+	r->p = p + 1;
+	return p - *length;
+}
+
 /* A string, decoded; NULL: malformed. */
 static const char *string(struct reader *r, size_t *length)
 {
 	static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-	const char *stop, *which;
+	const char *stop, *which, *as_is = plain(r, length);
 	char *out, *text;
 
+	if (as_is)
+		return arena_text(r->arena, as_is, *length);
 	if (!take(r, '"'))
 		return NULL;
 	for (stop = r->p; stop < r->end && *stop != '"'; stop++)
@@ -268,22 +287,39 @@ static int skip(struct reader *r)
 
 static struct value *read_value(struct reader *r, unsigned shape);
 
+/* The member of this name, -1: there is none. What we wrote ourselves has members in their order, so it is
+ * one of the next few, most often. */
+static int find_member(struct reader *r, const struct model_shape *s, int last, const char *name,
+                       size_t length)
+{
+	for (int i = last + 1; i < min(s->count, last + 5); i++) {
+		const char *is = model_text(r->model, model_member(r->model, s, (unsigned)i)->name);
+
+		if (!strncmp(is, name, length) && !is[length])
+			return i;
+	}
+	return model_member_find(r->model, s, arena_text(r->arena, name, length));
+}
+
 static int structure(struct reader *r, struct value *v)
 {
+	int index = -1;
+
 	if (!take(r, '{'))
 		return -1;
 	if (take(r, '}'))
 		return 0;
 	do {
 		size_t length;
-		const char *name = string(r, &length);
+		const char *name = plain(r, &length);
 		struct value *member;
-		int index;
 
+		if (!name)
+			name = string(r, &length);
 		if (!name || !take(r, ':'))
 			return -1;
 		blanks(r);
-		index = model_member_find(r->model, value_shape(v), name);
+		index = find_member(r, value_shape(v), index, name, length);
 		if (index < 0 || (r->p < r->end && *r->p == 'n')) {
 			if (skip(r) < 0)
 				return -1;

@@ -62,6 +62,17 @@ char *base64_parse(struct arena *a, const char *text, size_t length, size_t *out
 
 /* ---- time ---- */
 
+/* With leading zeros. */
+static void write_digits(struct buffer *b, int number, unsigned count)
+{
+	char *p = buffer_reserve(b, count);
+
+	for (unsigned i = count; i--; number /= 10)
+		p[i] = (char)('0' + number % 10);
+	p[count] = 0;
+	b->length += count;
+}
+
 void scalar_write_time(struct buffer *b, s64 ms)
 {
 	s64 seconds = ms >= 0 ? ms / 1000 : -((999 - ms) / 1000);
@@ -69,8 +80,24 @@ void scalar_write_time(struct buffer *b, s64 ms)
 	struct tm tm;
 
 	gmtime_r(&t, &tm);
-	buffer_printf(b, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
-	              tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(ms - seconds * 1000));
+	if (tm.tm_year < -1900 || tm.tm_year > 9999 - 1900) {
+		buffer_printf(b, "%d-", tm.tm_year + 1900);
+	} else {
+		write_digits(b, tm.tm_year + 1900, 4);
+		buffer_char(b, '-');
+	}
+	write_digits(b, tm.tm_mon + 1, 2);
+	buffer_char(b, '-');
+	write_digits(b, tm.tm_mday, 2);
+	buffer_char(b, 'T');
+	write_digits(b, tm.tm_hour, 2);
+	buffer_char(b, ':');
+	write_digits(b, tm.tm_min, 2);
+	buffer_char(b, ':');
+	write_digits(b, tm.tm_sec, 2);
+	buffer_char(b, '.');
+	write_digits(b, (int)(ms - seconds * 1000), 3);
+	buffer_char(b, 'Z');
 }
 
 int scalar_parse_time(const char *text, s64 *ms)

@@ -189,7 +189,7 @@ void value_put_at(struct value *v, unsigned index, struct value *member)
 {
 	unsigned at = v->count;
 
-	for (unsigned i = 0; i < v->count; i++) {
+	for (unsigned i = at && v->fields[at - 1].member < index ? at : 0; i < at; i++) {
 		if (v->fields[i].member == index) {
 			v->fields[i].value = member;
 			return;

@@ -330,9 +330,9 @@ void agent_run(struct agent *a)
 	if (!a->begun)
 		usage_last_beat(c, &a->last_beat);
 	q = query_text(database_query(c->db,
-	                              "SELECT instance FROM machine WHERE (host = $1 AND status NOT IN "
-	                              "('stopped', 'terminated')) OR (wanted = 'terminated' AND "
-	                              "status <> 'terminated')"),
+	                              "SELECT instance FROM machine WHERE host = $1 AND status NOT IN "
+	                              "('stopped', 'terminated') UNION SELECT instance FROM machine "
+	                              "WHERE wanted = 'terminated' AND status <> 'terminated'"),
 	               HOST_LOCAL);
 	while (query_row(q)) {
 		if (count == room) {

@@ -1,6 +1,6 @@
 #include "region/describe.h"
 #include "model/scalar.h"
-#include "region/filter.h"
+#include "region/scan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,20 +63,20 @@ struct listing {
 	bool more;
 };
 
-static bool visit(void *ctx, struct resource *res)
+static enum scan visit(void *ctx, struct resource *res)
 {
 	struct listing *l = ctx;
 
 	if (!l->each->match(l->each->ctx, res))
-		return true;
+		return SCAN_SKIP;
 	if (l->most && l->count == l->most) {
 		l->more = true;
-		return false;
+		return SCAN_STOP;
 	}
 	l->each->add(l->each->ctx, res);
 	l->count++;
 	l->last = res->seq;
-	return true;
+	return SCAN_KEEP;
 }
 
 static int by_age(const void *a, const void *b)
@@ -103,7 +103,7 @@ static int visit_named(struct request *r, const struct resource_kind *kind, cons
 		if (found[i]->seq <= seen)
 			continue;
 		seen = found[i]->seq;
-		if (!visit(l, found[i]))
+		if (visit(l, found[i]) == SCAN_STOP)
 			break;
 	}
 	return 0;
@@ -122,7 +122,7 @@ int describe_each(struct request *r, const struct describe_each *each)
 		                    "The parameter %s cannot be used with the parameter maxResults",
 		                    each->ids_alone);
 	if (!value_count(ids))
-		resource_each(r, each->kind, NULL, after, visit, &l);
+		scan_each(r, each->kind, after, each->filters, visit, &l);
 	else if (visit_named(r, each->kind, ids, after, &l) < 0)
 		return -1;
 	if (l.more)
@@ -169,7 +169,7 @@ static void add(void *ctx, struct resource *res)
 {
 	struct documents *d = ctx;
 
-	value_append_value(d->list, value_copy(d->request->arena, res->doc));
+	value_append_value(d->list, res->doc);
 }
 
 int describe_run(struct request *r, const struct describe *d)
@@ -178,13 +178,12 @@ int describe_run(struct request *r, const struct describe *d)
 	                        .describe = d,
 	                        .names = d->names ? value_get(r->in, d->names) : NULL,
 	                        .list = value_open(r->out, d->list)};
-	const struct describe_each each = {
-	        .kind = d->kind, .ids = d->ids, .match = match, .add = add, .ctx = &all};
+	struct describe_each each = {.kind = d->kind, .ids = d->ids, .match = match, .add = add, .ctx = &all};
 	struct filter *filters = NULL;
 
 	if (r->in->shape != MODEL_NONE && filter_read(r, d->kind, &filters) < 0)
 		return -1;
-	all.filters = filters;
+	all.filters = each.filters = filters;
 	all.named = arena_alloc(r->arena, value_count(all.names) + 1);
 	if (describe_each(r, &each) < 0)
 		return -1;

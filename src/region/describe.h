@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "region/resource.h"
+#include "region/filter.h"
 
 struct describe {
 	const struct resource_kind *kind;
@@ -19,11 +19,12 @@ int describe_run(struct request *r, const struct describe *d);
 
 /* For those who show something else than the document: goes through the resources of the request's ids, or
  * all of them, from where NextToken says, oldest first, a page at most. match() says whether the answer has
- * it, add() puts it there. What they are given is gone when they return. */
+ * it, add() puts it there: the document stays. */
 struct describe_each {
 	const struct resource_kind *kind;
-	const char *ids;       /* member of the input, NULL if it has none */
-	const char *ids_alone; /* what the error calls them, if they may not be used with MaxResults */
+	const char *ids;              /* member of the input, NULL if it has none */
+	const struct filter *filters; /* of its documents: narrow what is looked at; NULL: none */
+	const char *ids_alone;        /* what the error calls them, if they may not be used with MaxResults */
 	bool (*match)(void *ctx, struct resource *res);
 	void (*add)(void *ctx, struct resource *res);
 	void *ctx;

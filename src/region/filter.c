@@ -243,3 +243,37 @@ bool filter_match(const struct filter *f, const struct value *doc)
 			return false;
 	return true;
 }
+
+/* ---- for indexes ---- */
+
+struct filter *filter_next(const struct filter *f)
+{
+	return f->next;
+}
+
+const struct value *filter_values(const struct filter *f)
+{
+	return f->values;
+}
+
+bool filter_is_exact(const struct filter *f)
+{
+	for (unsigned i = 0; i < f->values->count; i++)
+		if (strpbrk(value_item(f->values, i)->text, "*?\\"))
+			return false;
+	return true;
+}
+
+const char *filter_tag(const struct filter *f)
+{
+	return f->what == FILTER_TAG ? f->key : NULL;
+}
+
+bool filter_is_path(const struct filter *f, const struct model *m, const struct resource_kind *kind,
+                    const char *path)
+{
+	struct filter other;
+
+	return f->what == FILTER_PATH && resolve(&other, m, resource_shape(m, kind), path) &&
+	       other.count == f->count && !memcmp(other.parts, f->parts, f->count * sizeof(*f->parts));
+}

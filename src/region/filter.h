@@ -11,4 +11,16 @@ struct filter;
 /* The request's filters for documents of a kind. 0, or -1: a filter that the action does not have. */
 int filter_read(struct request *r, const struct resource_kind *kind, struct filter **out);
 bool filter_match(const struct filter *f, const struct value *doc);
+
+/* What an index can be asked (scan.h). */
+struct filter *filter_next(const struct filter *f);
+const struct value *filter_values(const struct filter *f);
+/* No value has a wildcard. */
+bool filter_is_exact(const struct filter *f);
+/* KEY of "tag:KEY", or NULL. */
+const char *filter_tag(const struct filter *f);
+/* Does it look at this path of the kind's documents, and at nothing else? */
+bool filter_is_path(const struct filter *f, const struct model *m, const struct resource_kind *kind,
+                    const char *path);
+
 bool filter_text_match(const char *pattern, const char *text);

@@ -76,6 +76,8 @@ RESOURCE_KIND(instance_kind) = {
         .id = "InstanceId",
         .noun = "InstanceID",
         .filters = filters,
+        .indexed = {"VpcId", "SubnetId", "InstanceType"},
+        .state = "State.Name",
 };
 
 /* ---- states ---- */
@@ -226,10 +228,8 @@ static bool match(void *ctx, struct resource *res)
 static void add(void *ctx, struct resource *res)
 {
 	struct listing *l = ctx;
-	struct request *r = l->request;
-	struct machine *m = machine_find(r, res->id);
-	const char *id = m ? m->reservation : "r-0";
 	struct value *list = l->reservations, *reservation = NULL;
+	const char *id = res->parent;
 
 	/* Those of one launch follow each other. */
 	if (list->count && !strcmp(value_string(value_item(list, list->count - 1), "ReservationId"), id))
@@ -237,25 +237,25 @@ static void add(void *ctx, struct resource *res)
 	if (!reservation) {
 		reservation = value_append(list);
 		value_set_string(reservation, "ReservationId", id);
-		value_set_string(reservation, "OwnerId", r->account);
+		value_set_string(reservation, "OwnerId", l->request->account);
 		value_open(reservation, "Groups");
 	}
-	value_append_value(value_open(reservation, "Instances"), value_copy(r->arena, res->doc));
+	value_append_value(value_open(reservation, "Instances"), res->doc);
 }
 
 ACTION(ec2, DescribeInstances)
 {
 	struct listing l = {.request = r, .reservations = value_open(r->out, "Reservations")};
-	const struct describe_each each = {.kind = &instance_kind,
-	                                   .ids = "InstanceIds",
-	                                   .ids_alone = "instancesSet",
-	                                   .match = match,
-	                                   .add = add,
-	                                   .ctx = &l};
+	struct describe_each each = {.kind = &instance_kind,
+	                             .ids = "InstanceIds",
+	                             .ids_alone = "instancesSet",
+	                             .match = match,
+	                             .add = add,
+	                             .ctx = &l};
 	struct filter *filter;
 
 	if (filter_read(r, &instance_kind, &filter) < 0)
 		return -1;
-	l.filter = filter;
+	l.filter = each.filters = filter;
 	return describe_each(r, &each);
 }

@@ -43,6 +43,8 @@ RESOURCE_KIND(network_interface_kind) = {
         .id = "NetworkInterfaceId",
         .noun = "NetworkInterfaceID",
         .malformed = "InvalidNetworkInterfaceId.Malformed",
+        .indexed = {"SubnetId", "VpcId", "Attachment.InstanceId"},
+        .state = "Status",
         .filters = filters,
 };
 

@@ -91,12 +91,22 @@ static const char *text_of(struct request *r, const struct resource *res)
 	return text;
 }
 
+static struct query *query_keys(struct query *q, const struct resource *res)
+{
+	for (unsigned i = 0; i < RESOURCE_KEYS; i++) {
+		const char *path = res->kind->indexed[i], *text = path ? value_path(res->doc, path) : NULL;
+
+		query_text(q, text ? text : "");
+	}
+	return q;
+}
+
 void resource_insert(struct request *r, struct resource *res)
 {
-	struct query *q = database_query(
-	        r->cloud->db,
-	        "INSERT INTO resource (id, seq, kind, account, region, parent, state, created, doc) "
-	        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)");
+	struct query *q = database_query(r->cloud->db,
+	                                 "INSERT INTO resource (id, seq, kind, account, region, parent, "
+	                                 "state, created, doc, key1, key2, "
+	                                 "key3) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)");
 
 	query_text(q, res->id);
 	query_integer(q, res->seq);
@@ -107,20 +117,20 @@ void resource_insert(struct request *r, struct resource *res)
 	query_text(q, res->state);
 	query_integer(q, res->created_ms);
 	query_text(q, text_of(r, res));
-	query_run(q);
+	query_run(query_keys(q, res));
 	tag_store(r, res);
 }
 
 void resource_save(struct request *r, struct resource *res)
 {
 	struct query *q = database_query(
-	        r->cloud->db, "UPDATE resource SET parent = $1, state = $2, doc = $3 WHERE id = $4");
+	        r->cloud->db, "UPDATE resource SET parent = $1, state = $2, doc = $3, key1 = $4, key2 = $5, "
+	                      "key3 = $6 WHERE id = $7");
 
 	query_text(q, res->parent);
 	query_text(q, res->state);
 	query_text(q, text_of(r, res));
-	query_text(q, res->id);
-	query_run(q);
+	query_run(query_text(query_keys(q, res), res->id));
 }
 
 void resource_delete(struct request *r, struct resource *res)
@@ -132,9 +142,8 @@ void resource_delete(struct request *r, struct resource *res)
 	query_run(query_text(database_query(r->cloud->db, "DELETE FROM resource WHERE id = $1"), res->id));
 }
 
-/* Columns: id, parent, state, created, seq, doc. */
-static struct resource *read_row(struct request *r, const struct resource_kind *kind, struct query *q,
-                                 struct arena *a)
+struct resource *resource_read(struct request *r, const struct resource_kind *kind, struct query *q,
+                               struct arena *a)
 {
 	struct resource *res = arena_alloc(a, sizeof(*res));
 
@@ -155,13 +164,13 @@ static struct resource *read_row(struct request *r, const struct resource_kind *
 struct resource *resource_find(struct request *r, const struct resource_kind *kind, const char *id)
 {
 	struct query *q =
-	        database_query(r->cloud->db, "SELECT id, parent, state, created, seq, doc FROM resource "
+	        database_query(r->cloud->db, "SELECT " RESOURCE_COLUMNS " FROM resource "
 	                                     "WHERE id = $1 AND kind = $2 AND account = $3 AND region = $4");
 	struct resource *res = NULL;
 
 	query_text(query_text(query_text(query_text(q, id), kind->name), r->account), r->region);
 	if (query_row(q))
-		res = read_row(r, kind, q, r->arena);
+		res = resource_read(r, kind, q, r->arena);
 	query_end(q);
 	return res;
 }
@@ -206,13 +215,13 @@ void resource_each(struct request *r, const struct resource_kind *kind, const ch
 	struct query *q;
 
 	if (parent) {
-		q = database_query(r->cloud->db, "SELECT id, parent, state, created, seq, doc FROM resource "
+		q = database_query(r->cloud->db, "SELECT " RESOURCE_COLUMNS " FROM resource "
 		                                 "WHERE parent = $1 AND kind = $2 AND seq > $3 ORDER BY seq");
 		query_text(query_text(q, parent), kind->name);
 	} else {
 		q = database_query(
 		        r->cloud->db,
-		        "SELECT id, parent, state, created, seq, doc FROM resource "
+		        "SELECT " RESOURCE_COLUMNS " FROM resource "
 		        "WHERE kind = $1 AND account = $2 AND region = $3 AND seq > $4 ORDER BY seq");
 		query_text(query_text(query_text(q, kind->name), r->account), r->region);
 	}
@@ -220,7 +229,7 @@ void resource_each(struct request *r, const struct resource_kind *kind, const ch
 	arena_init(&row);
 	while (query_row(q)) {
 		arena_clear(&row);
-		if (!fn(ctx, read_row(r, kind, q, &row)))
+		if (!fn(ctx, resource_read(r, kind, q, &row)))
 			break;
 	}
 	query_end(q);
@@ -307,4 +316,63 @@ struct resource *resource_lookup(struct request *r, const struct resource_kind *
 
 	resource_each(r, kind, NULL, 0, matches, &l);
 	return l.id[0] ? resource_find(r, kind, l.id) : NULL;
+}
+
+/* ---- indexes ---- */
+
+static const char *indexes_of(struct arena *a)
+{
+	const char *text = "";
+
+	for (const struct resource_kind *k = __start_kinds; k < __stop_kinds; k++)
+		for (unsigned i = 0; i < RESOURCE_KEYS; i++)
+			if (k->indexed[i])
+				text = arena_printf(a, "%s %s:%s", text, k->name, k->indexed[i]);
+	return text;
+}
+
+/* Some hundred at a time: what is read and what is written do not disturb each other. */
+static s64 index_some(struct request *r, const struct resource_kind *kind, s64 after)
+{
+	enum { SOME = 500 };
+	struct query *q = database_query(r->cloud->db, "SELECT " RESOURCE_COLUMNS " FROM resource "
+	                                               "WHERE kind = $1 AND seq > $2 ORDER BY seq LIMIT $3");
+	struct resource *list[SOME];
+	unsigned count = 0;
+
+	query_integer(query_integer(query_text(q, kind->name), after), SOME);
+	while (count < SOME && query_row(q))
+		list[count++] = resource_read(r, kind, q, r->arena);
+	query_end(q);
+	for (unsigned i = 0; i < count; i++) {
+		q = database_query(r->cloud->db,
+		                   "UPDATE resource SET key1 = $1, key2 = $2, key3 = $3 WHERE id = $4");
+		query_run(query_text(query_keys(q, list[i]), list[i]->id));
+	}
+	return count ? list[count - 1]->seq : -1;
+}
+
+void resource_index(struct cloud *c)
+{
+	struct arena names, row;
+	struct fault fault = {0};
+	struct request r = {
+	        .cloud = c, .arena = &row, .model = &model_ec2, .fault = &fault, .account = c->account};
+	const char *now, *then = cloud_setting(c, "indexes");
+
+	arena_init(&names);
+	arena_init(&row);
+	now = indexes_of(&names);
+	for (const struct resource_kind *k = __start_kinds; k < __stop_kinds && (!then || strcmp(now, then));
+	     k++) {
+		s64 after = 0;
+
+		while (k->indexed[0] && after >= 0) {
+			after = index_some(&r, k, after);
+			arena_clear(&row);
+		}
+	}
+	cloud_set(c, "indexes", now);
+	arena_release(&row);
+	arena_release(&names);
 }

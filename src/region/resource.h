@@ -8,6 +8,8 @@
 
 #include "region/action.h"
 
+enum { RESOURCE_KEYS = 3 };
+
 struct resource_kind {
 	const char *name;   /* as in ResourceType of tags: "vpc", "key-pair" */
 	const char *prefix; /* of ids: "vpc-" */
@@ -19,6 +21,9 @@ struct resource_kind {
 	/* Filters whose name says not where they look: pairs of name and path, NULL at the end. A path is one
 	 * of the document's, "State.Name". */
 	const char *const *filters;
+	/* Paths of the document that filters look for often, and of what `state` shows, if it does: each is
+	 * looked up (scan.h). */
+	const char *indexed[RESOURCE_KEYS], *state;
 	/* Before a document is shown or filtered: fills in what is not stored. */
 	void (*show)(struct request *r, struct value *doc);
 };
@@ -51,6 +56,13 @@ void resource_insert(struct request *r, struct resource *res);
 void resource_save(struct request *r, struct resource *res);
 /* Removes it, its tags, properties and links to others (link.h). */
 void resource_delete(struct request *r, struct resource *res);
+
+/* A row of these columns, in an arena. */
+#define RESOURCE_COLUMNS "id, parent, state, created, seq, doc"
+struct resource *resource_read(struct request *r, const struct resource_kind *kind, struct query *q,
+                               struct arena *a);
+/* Fills what lookups need of resources that were stored when kinds had other indexes. Once, at the start. */
+void resource_index(struct cloud *c);
 
 /* NULL: the caller has none of that id in this region. */
 struct resource *resource_find(struct request *r, const struct resource_kind *kind, const char *id);

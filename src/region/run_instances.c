@@ -249,6 +249,7 @@ static int launch_one(struct request *r, struct launch *l, unsigned index, struc
 		return -1;
 	instance_state_write(value_open(instance->doc, "State"), INSTANCE_PENDING);
 	value_set_string(instance->doc, "StateTransitionReason", "");
+	instance->parent = l->reservation;
 	instance->state = "pending";
 	insert_machine(r, l, instance->id, &place);
 	value_append_value(list, value_copy(r->arena, instance->doc));

@@ -5,9 +5,9 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-/* What a simulated host has: as an m5.metal does. vCPUs of this machine may be handed out many times over:
- * idle guests are many; memory once. */
-enum { SIMULATED_VCPUS = 96, SIMULATED_MIB = 384 * 1024, OVERCOMMIT_VCPUS = 32 };
+/* vCPUs are handed out many times over, as idle guests are many; memory once. A simulated host has an
+ * m5.metal's memory, and its vCPUs four times. */
+enum { SIMULATED_VCPUS = 4 * 96, SIMULATED_MIB = 384 * 1024, OVERCOMMIT_VCPUS = 32 };
 
 static void put_host(struct cloud *c, const char *id, char zone, bool simulated, s64 vcpus, s64 memory)
 {

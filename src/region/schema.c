@@ -70,5 +70,25 @@ const char *const schema_steps[] = {
 
         /* Simulated hosts that do not answer; noticed: when they were found to be lost. */
         "CREATE TABLE silent_host (id TEXT PRIMARY KEY, since BIGINT NOT NULL, noticed BIGINT NOT NULL);",
+
+        /* What filters look for (scan.h): key1 to key3 are what a kind says in `indexed`; tags know the age of
+         * their resource. An instance's parent is its reservation. */
+        "ALTER TABLE resource ADD COLUMN key1 TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE resource ADD COLUMN key2 TEXT NOT NULL DEFAULT '';"
+        "ALTER TABLE resource ADD COLUMN key3 TEXT NOT NULL DEFAULT '';"
+        "CREATE INDEX resource_by_key1 ON resource (key1, kind, account, region, seq) WHERE key1 <> '';"
+        "CREATE INDEX resource_by_key2 ON resource (key2, kind, account, region, seq) WHERE key2 <> '';"
+        "CREATE INDEX resource_by_key3 ON resource (key3, kind, account, region, seq) WHERE key3 <> '';"
+        "DROP INDEX resource_by_state;"
+        "CREATE INDEX resource_by_state ON resource (kind, account, region, state, seq);"
+        "UPDATE resource SET parent = (SELECT reservation FROM machine WHERE instance = id) "
+        "WHERE kind = 'instance' AND id IN (SELECT instance FROM machine);"
+        "ALTER TABLE tag ADD COLUMN seq BIGINT NOT NULL DEFAULT 0;"
+        "UPDATE tag SET seq = (SELECT seq FROM resource WHERE id = tag.resource) "
+        "WHERE resource IN (SELECT id FROM resource);"
+        "DROP INDEX tag_by_region;"
+        "CREATE INDEX tag_by_value ON tag (account, region, name, value, kind, seq);"
+        "CREATE INDEX machine_to_end ON machine (instance) WHERE wanted = 'terminated' AND "
+        "status <> 'terminated';",
 };
 const unsigned schema_steps_count = sizeof(schema_steps) / sizeof(schema_steps[0]);

@@ -26,12 +26,12 @@ void tag_store(struct request *r, const struct resource *res)
 	query_run(query_text(database_query(r->cloud->db, "DELETE FROM tag WHERE resource = $1"), res->id));
 	for (unsigned i = 0; i < value_count(tags); i++) {
 		struct query *q =
-		        database_query(r->cloud->db, "INSERT INTO tag VALUES ($1, $2, $3, $4, $5, $6)");
+		        database_query(r->cloud->db, "INSERT INTO tag VALUES ($1, $2, $3, $4, $5, $6, $7)");
 		const char *value = value_string(value_item(tags, i), "Value");
 
 		query_text(query_text(q, res->id), value_string(value_item(tags, i), "Key"));
 		query_text(query_text(q, value ? value : ""), res->kind->name);
-		query_run(query_text(query_text(q, r->account), r->region));
+		query_run(query_integer(query_text(query_text(q, r->account), r->region), res->seq));
 	}
 }
 
