@@ -61,7 +61,7 @@ try:
                                            frozenset({'state': 'stopped', 'type': 't3.nano', **dict(zone)}.items()): 1})
     results.equal('hosts', value(seen, 'insula_hosts', zone='b', state='up', simulated='true'), 1)
     results.equal('capacity', (value(seen, 'insula_host_vcpus', zone='b', use='used'), value(seen, 'insula_host_vcpus', zone='b', use='free'),
-                               value(seen, 'insula_host_memory_bytes', zone='b', use='used')), (2, 94, 8 << 30))
+                               value(seen, 'insula_host_memory_bytes', zone='b', use='used')), (2, 382, 8 << 30))
     results.ok('database', value(seen, 'insula_database_bytes', part='main') > 4096 and
                value(seen, 'insula_database_commit_seconds_count') > 5, '')
     results.ok('reconciler', value(seen, 'insula_reconciler_pending') == 0 and value(seen, 'insula_reconciler_lag_seconds') >= 0 and
