@@ -1,5 +1,5 @@
 #!/bin/sh
-# timeout: 300
+# timeout: 600
 # The region's API, with boto3 and the aws CLI as clients.
 here=$(dirname "$0")
 status=0

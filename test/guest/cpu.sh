@@ -1,5 +1,5 @@
 #!/bin/sh
-# timeout: 300
+# timeout: 600
 # Our CPU test suite: small multiboot guests (test/guest/cpu) that check exceptions, segments, paging, debug registers,
 # APICs and the rest against the SDM, each on its own machine. CPU_GUESTS="name.bits …" runs only these.
 # All code is translated; cpu-interpreter.sh has none translated.

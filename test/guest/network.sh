@@ -1,5 +1,5 @@
 #!/bin/sh
-# timeout: 240
+# timeout: 500
 # virtio-net on a tap, and virtio-rng: the micro guest pings its host and is pinged.
 . "$(dirname "$0")/lib/guest.sh"
 own_network

@@ -2,7 +2,7 @@
 # timeout: 700
 # --soft-check: the micro image boots with interpreter and translator in lock-step, and a
 # difference ends the VMM with a report.
-VMM_LIMIT=${VMM_LIMIT:-300}
+VMM_LIMIT=${VMM_LIMIT:-600}
 . "$(dirname "$0")/lib/guest.sh"
 image micro
 
