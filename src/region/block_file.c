@@ -17,9 +17,9 @@
 
 bool block_files_are_real(struct request *r)
 {
-	struct query *q =
-	        query_text(database_query(r->cloud->db, "SELECT 1 FROM host WHERE id = $1 AND state = 'up'"),
-	                   HOST_LOCAL);
+	struct query *q = query_text(
+	        database_query(r->cloud->db, "SELECT 1 FROM host WHERE id = $1 AND state <> 'down'"),
+	        HOST_LOCAL);
 	bool real = query_row(q);
 
 	query_end(q);

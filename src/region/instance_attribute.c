@@ -11,6 +11,7 @@
 #include "region/schedule.h"
 #include "region/security_group.h"
 #include "region/tally.h"
+#include "region/tenancy.h"
 #include "region/volume.h"
 
 #include <string.h>
@@ -156,14 +157,16 @@ static int set_shutdown_behaviour(struct change *c)
 /* Is there a host that could take it? Room is taken when it starts, not now. */
 static int check_room(struct change *c, const struct instance_type *type)
 {
-	const struct schedule_wish wish = {.zone = value_path(c->instance->doc, "Placement.AvailabilityZone"),
-	                                   .vcpus = type->vcpus,
-	                                   .memory_mib = type->memory_mib,
-	                                   .group = c->m->group,
-	                                   .strategy = ""};
+	struct schedule_wish wish = {.zone = value_path(c->instance->doc, "Placement.AvailabilityZone"),
+	                             .vcpus = type->vcpus,
+	                             .memory_mib = type->memory_mib,
+	                             .group = c->m->group,
+	                             .strategy = ""};
 	struct schedule_place place;
 	struct query *q;
 
+	tenancy_of_instance(c->instance->doc, &wish);
+	wish.type = type->name;
 	if (schedule_enter(c->r, &wish, &place) < 0)
 		return -1;
 	q = database_query(c->r->cloud->db,

@@ -2,6 +2,7 @@
  */
 #include "region/instance.h"
 #include "region/placement_group.h"
+#include "region/tenancy.h"
 
 #include <string.h>
 
@@ -96,29 +97,21 @@ ACTION(ec2, GetPasswordData)
 
 static int check_placement(struct request *r)
 {
-	static const char *const dedicated[] = {"HostId", "HostResourceGroupArn", "Tenancy"};
-	const char *affinity = value_string(r->in, "Affinity");
+	static const char *const others[] = {"HostId", "HostResourceGroupArn", "Tenancy", "Affinity"};
+	bool other = false;
 
-	for (unsigned i = 0; i < ARRAY_SIZE(dedicated); i++)
-		if (value_get(r->in, dedicated[i]))
-			return request_fail(
-			        r, "UnsupportedOperation",
-			        "%s: dedicated hosts and dedicated tenancy are not offered here yet",
-			        dedicated[i]);
-	if (affinity && strcmp(affinity, "default"))
-		return request_fail(r, "UnsupportedOperation",
-		                    "Affinity '%s' is for dedicated hosts, which are not offered here yet",
-		                    affinity);
+	for (unsigned i = 0; i < ARRAY_SIZE(others); i++)
+		other |= value_get(r->in, others[i]) != NULL;
 	if (value_get(r->in, "PartitionNumber"))
 		return request_fail(r, "UnsupportedOperation",
 		                    "The partition of an instance cannot be chosen here yet");
 	if (value_get(r->in, "GroupName") && value_get(r->in, "GroupId"))
 		return request_fail(r, "InvalidParameterCombination",
 		                    "The parameters GroupName and GroupId cannot be used together");
-	if (!value_get(r->in, "GroupName") && !value_get(r->in, "GroupId") && !affinity)
+	if (!value_get(r->in, "GroupName") && !value_get(r->in, "GroupId") && !other)
 		return request_fail(r, "MissingParameter",
-		                    "The request must contain a placement to modify: GroupName, GroupId or "
-		                    "Affinity");
+		                    "The request must contain a placement to modify: GroupName, GroupId, "
+		                    "Tenancy, HostId or Affinity");
 	return 0;
 }
 
@@ -134,6 +127,8 @@ ACTION(ec2, ModifyInstancePlacement)
 	if (instance_state_of(instance->doc) != INSTANCE_STOPPED)
 		return request_fail(r, "IncorrectInstanceState",
 		                    "The instance '%s' is not in the 'stopped' state.", instance->id);
+	if (tenancy_modify(r, instance) < 0)
+		return -1;
 	if (id)
 		group = resource_get(r, &placement_group_kind, id);
 	else if (name && *name)
@@ -149,8 +144,8 @@ ACTION(ec2, ModifyInstancePlacement)
 		q = database_query(r->cloud->db,
 		                   "UPDATE machine SET placement_group = $1 WHERE instance = $2");
 		query_run(query_text(query_text(q, name), instance->id));
-		resource_save(r, instance);
 	}
+	resource_save(r, instance);
 	value_set_boolean(r->out, "Return", true);
 	return 0;
 }

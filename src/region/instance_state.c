@@ -2,6 +2,7 @@
 #include "region/instance.h"
 #include "region/placement_group.h"
 #include "region/schedule.h"
+#include "region/tenancy.h"
 #include "model/scalar.h"
 
 #include <string.h>
@@ -167,13 +168,14 @@ ACTION(ec2, StartInstances)
 			return incorrect(r, list[i], "started");
 		if (m && before == INSTANCE_STOPPED) {
 			const struct resource *group = *m->group ? placement_group_find(r, m->group) : NULL;
-			const struct schedule_wish wish = {
+			struct schedule_wish wish = {
 			        .zone = value_path(list[i]->doc, "Placement.AvailabilityZone"),
 			        .vcpus = m->vcpus,
 			        .memory_mib = m->memory,
 			        .group = m->group,
 			        .strategy = placement_group_strategy(group)};
 
+			tenancy_of_instance(list[i]->doc, &wish);
 			if (check_root(r, list[i], m) < 0 || schedule_enter(r, &wish, &place) < 0)
 				return -1;
 			query_run(query_text(
@@ -181,6 +183,7 @@ ACTION(ec2, StartInstances)
 			                                                "WHERE instance = $2"),
 			                   place.host),
 			        list[i]->id));
+			tenancy_show(value_open(list[i]->doc, "Placement"), &wish, &place);
 			value_set_time(list[i]->doc, "LaunchTime", r->now_ms);
 			instance_enter(r, list[i], place.simulated ? INSTANCE_RUNNING : INSTANCE_PENDING, "",
 			               NULL, NULL);

@@ -12,7 +12,9 @@
 #include "region/schedule.h"
 #include "region/tag.h"
 #include "region/tally.h"
+#include "region/tenancy.h"
 #include "region/usage.h"
+#include "region/vpc.h"
 
 #include <string.h>
 
@@ -22,8 +24,9 @@ struct launch {
 	const struct instance_type *type;
 	struct resource *image;
 	struct image_source source;
-	const char *key, *zone, *tenancy, *group, *strategy;
+	const char *key, *zone, *group, *strategy;
 	const char *reservation;
+	struct schedule_wish wish; /* its tenancy */
 	struct value *attributes;
 	struct instance_network network;
 	struct instance_volumes volumes;
@@ -78,15 +81,13 @@ static int check_placement(struct request *r, struct launch *l)
 	struct resource *group;
 
 	l->zone = value_string(placement, "AvailabilityZone");
-	l->tenancy = value_string(placement, "Tenancy");
 	l->group = value_string(placement, "GroupName");
 	l->strategy = "";
 	if (l->zone && !region_has_zone(r->region, l->zone))
 		return request_fail(r, "InvalidParameterValue", "Invalid availability zone: [%.64s]",
 		                    l->zone);
-	if (l->tenancy && strcmp(l->tenancy, "default"))
-		return request_fail(r, "UnsupportedOperation", "Tenancy '%s' is not offered here yet",
-		                    l->tenancy);
+	if (tenancy_read(r, placement, &l->wish) < 0)
+		return -1;
 	if (!l->group)
 		l->group = "";
 	if (!*l->group)
@@ -169,7 +170,7 @@ static void fill(struct request *r, const struct launch *l, struct value *doc, u
 	part = value_open(doc, "Placement");
 	value_set_string(part, "AvailabilityZone", place->zone);
 	value_set_string(part, "GroupName", l->group);
-	value_set_string(part, "Tenancy", "default");
+	tenancy_show(part, &l->wish, place);
 	value_set_string(doc, "PrivateDnsName", "");
 	value_set_string(doc, "PublicDnsName", "");
 	value_open(doc, "ProductCodes");
@@ -229,16 +230,18 @@ static void insert_machine(struct request *r, const struct launch *l, const char
 
 static int launch_one(struct request *r, struct launch *l, unsigned index, struct value *list)
 {
-	const struct schedule_wish wish = {.zone = l->network.zone,
-	                                   .vcpus = l->type->vcpus,
-	                                   .memory_mib = l->type->memory_mib,
-	                                   .group = l->group,
-	                                   .strategy = l->strategy};
+	struct schedule_wish wish = l->wish;
 	static const char *const others[] = {"volume", "network-interface", "spot-instances-request",
 	                                     "elastic-gpu", NULL};
 	struct schedule_place place;
 	struct resource *instance;
 
+	wish.zone = l->network.zone;
+	wish.vcpus = l->type->vcpus;
+	wish.memory_mib = l->type->memory_mib;
+	wish.type = l->type->name;
+	wish.group = l->group;
+	wish.strategy = l->strategy;
 	if (schedule_enter(r, &wish, &place) < 0)
 		return -1;
 	instance = resource_new(r, &instance_kind);
@@ -263,6 +266,17 @@ static int launch_one(struct request *r, struct launch *l, unsigned index, struc
 	return 0;
 }
 
+/* A VPC may be for instances of tenancy "dedicated" only. */
+static void share_vpc_tenancy(struct request *r, struct launch *l)
+{
+	const char *id = l->network.subnet ? value_string(l->network.subnet->doc, "VpcId") : NULL;
+	struct resource *vpc = id ? resource_find(r, &vpc_kind, id) : NULL;
+
+	if (vpc && !tenancy_is_own(&l->wish) &&
+	    !strcmp(value_string(vpc->doc, "InstanceTenancy"), "dedicated"))
+		l->wish.tenancy = "dedicated";
+}
+
 ACTION(ec2, RunInstances)
 {
 	const char *image;
@@ -281,6 +295,7 @@ ACTION(ec2, RunInstances)
 	    make_attributes(r, &l) < 0 || instance_network_read(r, l.zone, most, &l.network) < 0 ||
 	    instance_volumes_read(r, l.image, &l.source, &l.volumes) < 0)
 		return -1;
+	share_vpc_tenancy(r, &l);
 	cloud_random_hex(digits, 17);
 	l.reservation = arena_printf(r->arena, "r-%s", digits);
 	value_set_string(r->out, "ReservationId", l.reservation);
@@ -291,7 +306,7 @@ ACTION(ec2, RunInstances)
 		if (launch_one(r, &l, (unsigned)i, list) == 0)
 			continue;
 		/* As many as there can be, if that is enough. */
-		if (strcmp(r->fault->code, "InsufficientInstanceCapacity") || i < least)
+		if (strncmp(r->fault->code, "Insufficient", strlen("Insufficient")) || i < least)
 			return -1;
 		r->fault->status = 0;
 		break;

@@ -1,4 +1,5 @@
 #include "region/schedule.h"
+#include "region/tenancy.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -36,6 +37,7 @@ void schedule_hosts(struct cloud *c, unsigned simulated)
 	         (s64)(info.totalram / MiB * info.mem_unit));
 	if (simulated)
 		query_run(database_query(c->db, "UPDATE host SET state = 'down' WHERE simulated = 0"));
+	tenancy_hold_again(c);
 }
 
 static bool pick(struct request *r, const struct schedule_wish *w, struct schedule_place *place)
@@ -84,28 +86,44 @@ int schedule_enter(struct request *r, const struct schedule_wish *w, struct sche
 {
 	struct query *q;
 
-	if (!pick(r, w, place))
+	if (tenancy_is_own(w)) {
+		if (tenancy_pick(r, w, place) < 0)
+			return -1;
+	} else if (!pick(r, w, place)) {
 		return request_fail(
 		        r, "InsufficientInstanceCapacity",
 		        "We currently do not have sufficient capacity in the Availability Zone you "
 		        "requested (%s) for %lld vCPUs and %lld MiB%s%s.",
 		        w->zone ? w->zone : r->region, (long long)w->vcpus, (long long)w->memory_mib,
 		        *w->group ? " in placement group " : "", w->group);
+	}
 	q = database_query(r->cloud->db, "UPDATE host SET used_vcpus = used_vcpus + $1, "
 	                                 "used_memory = used_memory + $2 WHERE id = $3");
 	query_run(query_text(query_integer(query_integer(q, w->vcpus), w->memory_mib), place->host));
 	return 0;
 }
 
+static const char *host_of(struct request *r, const char *instance)
+{
+	struct query *q = query_text(
+	        database_query(r->cloud->db, "SELECT host FROM machine WHERE instance = $1"), instance);
+	const char *host = query_row(q) ? arena_strdup(r->arena, query_column_text(q, 0)) : "";
+
+	query_end(q);
+	return host;
+}
+
 void schedule_leave(struct request *r, const char *instance)
 {
+	const char *host = host_of(r, instance);
 	struct query *q = database_query(
 	        r->cloud->db,
 	        "UPDATE host SET used_vcpus = used_vcpus - m.vcpus, used_memory = used_memory - m.memory "
 	        "FROM machine m WHERE m.instance = $1 AND m.host = host.id");
 
-	if (query_run(query_text(q, instance)))
-		query_run(query_text(
-		        database_query(r->cloud->db, "UPDATE machine SET host = '' WHERE instance = $1"),
-		        instance));
+	if (!query_run(query_text(q, instance)))
+		return;
+	query_run(query_text(database_query(r->cloud->db, "UPDATE machine SET host = '' WHERE instance = $1"),
+	                     instance));
+	tenancy_leave(r, host);
 }

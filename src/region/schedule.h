@@ -13,16 +13,20 @@ struct schedule_wish {
 	const char *zone; /* NULL: any of the region's */
 	s64 vcpus, memory_mib;
 	const char *group, *strategy; /* "" without a group */
+	/* Tenancy (tenancy.h); NULL: default, any of the caller's hosts, the default affinity. */
+	const char *tenancy, *dedicated_host, *affinity;
+	const char *type; /* of instance, for dedicated hosts */
 };
 
 struct schedule_place {
 	char host[40], zone[64];
+	char dedicated_host[32]; /* of tenancy "host" */
 	bool simulated;
 };
 
 /* This machine, and n simulated ones, spread over the zones; zones are by letter, the same in all regions. */
 void schedule_hosts(struct cloud *c, unsigned simulated);
-/* -1: InsufficientInstanceCapacity. Capacity is taken. */
+/* -1: InsufficientInstanceCapacity, or what tenancy_pick() says. Capacity is taken. */
 int schedule_enter(struct request *r, const struct schedule_wish *wish, struct schedule_place *place);
 /* Gives back what the instance took; again: nothing. */
 void schedule_leave(struct request *r, const char *instance);

@@ -90,5 +90,9 @@ const char *const schema_steps[] = {
         "CREATE INDEX tag_by_value ON tag (account, region, name, value, kind, seq);"
         "CREATE INDEX machine_to_end ON machine (instance) WHERE wanted = 'terminated' AND "
         "status <> 'terminated';",
+
+        /* Hosts that are one account's alone (tenancy.h); dedicated: the id of a dedicated host, or "". */
+        "CREATE TABLE host_hold (host TEXT PRIMARY KEY, account TEXT NOT NULL, dedicated TEXT NOT NULL);"
+        "CREATE INDEX host_hold_by_dedicated ON host_hold (dedicated);",
 };
 const unsigned schema_steps_count = sizeof(schema_steps) / sizeof(schema_steps[0]);
