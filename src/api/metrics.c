@@ -160,7 +160,7 @@ static void write_hosts(struct cloud *c, struct buffer *out)
 			head(out, parts[i].name, "gauge", parts[i].help);
 		q = database_query(c->db, "SELECT zone, SUM(used_vcpus), SUM(vcpus - used_vcpus), "
 		                          "SUM(used_memory), SUM(memory - used_memory) FROM host "
-		                          "WHERE state = 'up' GROUP BY zone ORDER BY zone");
+		                          "WHERE state IN ('up', 'held') GROUP BY zone ORDER BY zone");
 		while (query_row(q))
 			integer(out, parts[i].name,
 			        (const char *[]){"zone", query_column_text(q, 0), "use", parts[i].use, NULL},

@@ -3,6 +3,7 @@
 #include "model/json.h"
 #include "model/scalar.h"
 #include "region/instance.h"
+#include "region/tenancy.h"
 
 #include <string.h>
 
@@ -117,6 +118,7 @@ static void find_again(struct request *r, const char *host)
 {
 	log_warn("host %s: answers again", host);
 	set_state(r, host, "up");
+	tenancy_hold_again(r->cloud);
 	query_run(query_text(database_query(r->cloud->db, "DELETE FROM silent_host WHERE id = $1"), host));
 	mark_instances(r, host, NULL);
 }
@@ -126,7 +128,7 @@ void host_watch(struct request *r, s64 timeout_ms)
 	struct query *q = database_query(
 	        r->cloud->db,
 	        "SELECT s.id FROM silent_host s JOIN host h ON h.id = s.id WHERE s.since < 0 OR "
-	        "(h.state = 'up' AND s.since <= $1) ORDER BY s.id");
+	        "(h.state IN ('up', 'held') AND s.since <= $1) ORDER BY s.id");
 	struct ids ids = {0};
 
 	query_integer(q, r->now_ms - timeout_ms);
@@ -156,7 +158,8 @@ struct host_health host_health(struct request *r, const char *host)
 	        host);
 
 	if (query_row(q)) {
-		health.up = !strcmp(query_column_text(q, 0), "up");
+		health.up =
+		        !strcmp(query_column_text(q, 0), "up") || !strcmp(query_column_text(q, 0), "held");
 		health.lost_ms = health.up ? 0 : query_column_integer(q, 1);
 	}
 	query_end(q);

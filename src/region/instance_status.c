@@ -50,17 +50,6 @@ static const struct resource_kind status_kind = {.name = "instance",
                                                  .id = "InstanceId",
                                                  .filters = filters};
 
-static bool host_up(struct request *r, const char *host)
-{
-	struct query *q =
-	        query_text(database_query(r->cloud->db, "SELECT state FROM host WHERE id = $1"), host);
-	bool up = query_row(q) &&
-	          (!strcmp(query_column_text(q, 0), "up") || !strcmp(query_column_text(q, 0), "held"));
-
-	query_end(q);
-	return up;
-}
-
 /* Has the serial line's log been written to since then? A log that was put aside had something in it. */
 static bool console_spoke(const char *dir, s64 since_ms)
 {

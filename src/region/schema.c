@@ -92,7 +92,8 @@ const char *const schema_steps[] = {
         "status <> 'terminated';",
 
         /* Hosts that are one account's alone (tenancy.h); dedicated: the id of a dedicated host, or "". */
-        "CREATE TABLE host_hold (host TEXT PRIMARY KEY, account TEXT NOT NULL, dedicated TEXT NOT NULL);"
+        "CREATE TABLE host_hold (host TEXT PRIMARY KEY, account TEXT NOT NULL,"
+        " dedicated TEXT NOT NULL);"
         "CREATE INDEX host_hold_by_dedicated ON host_hold (dedicated);",
 };
 const unsigned schema_steps_count = sizeof(schema_steps) / sizeof(schema_steps[0]);

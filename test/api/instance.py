@@ -130,7 +130,7 @@ def statuses():
     ec2.create_placement_group(GroupName='apart', Strategy='spread')
     place = lambda i, **p: code_of(ec2.modify_instance_placement, InstanceId=i, **p)
     results.equal('placement-running', place(one, GroupName='apart'), 'IncorrectInstanceState')
-    results.equal('placement-tenancy', place(two, Tenancy='host'), 'UnsupportedOperation')
+    results.equal('placement-tenancy', place(two, Tenancy='host'), 'InvalidParameterValue')
     results.equal('placement-unknown', place(two, GroupName='nowhere'), 'InvalidPlacementGroup.Unknown')
     results.equal('placement-nothing', place(two), 'MissingParameter')
     results.equal('placement', (place(two, GroupName='apart'), show(two)['Placement']['GroupName']), ('success', 'apart'))
