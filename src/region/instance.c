@@ -140,7 +140,7 @@ void instance_enter(struct request *r, struct resource *instance, enum instance_
 
 #define MACHINE_COLUMNS                                                                                   \
 	"m.instance, m.account, m.region, m.host, m.reservation, m.placement_group, m.wanted, m.status, " \
-	"m.vcpus, m.memory, m.deadline, m.attributes, m.kernel, m.initrd, m.disk, m.cmdline, h.simulated "
+	"m.vcpus, m.memory, m.deadline, m.attributes, m.kernel, m.initrd, m.disk, m.cmdline, h.simulated, m.partition "
 
 static struct machine *read_machine(struct request *r, struct query *q)
 {
@@ -161,6 +161,7 @@ static struct machine *read_machine(struct request *r, struct query *q)
 	m->disk = arena_strdup(r->arena, query_column_text(q, 14));
 	m->cmdline = arena_strdup(r->arena, query_column_text(q, 15));
 	m->simulated = query_column_integer(q, 16);
+	m->partition = query_column_integer(q, 17);
 	return m;
 }
 

@@ -31,7 +31,7 @@ bool instance_is_shown(const struct request *r, const struct resource *instance)
 
 struct machine {
 	const char *instance, *account, *region, *host, *reservation, *group, *wanted, *status;
-	s64 vcpus, memory, deadline;
+	s64 vcpus, memory, deadline, partition;
 	const struct value *attributes; /* of shape InstanceAttribute */
 	const char *kernel, *initrd, *disk, *cmdline;
 	bool simulated;

@@ -160,7 +160,7 @@ static int check_room(struct change *c, const struct instance_type *type)
 	struct schedule_wish wish = {.zone = value_path(c->instance->doc, "Placement.AvailabilityZone"),
 	                             .vcpus = type->vcpus,
 	                             .memory_mib = type->memory_mib,
-	                             .group = c->m->group,
+	                             .group = "",
 	                             .strategy = ""};
 	struct schedule_place place;
 	struct query *q;

@@ -102,16 +102,40 @@ static int check_placement(struct request *r)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(others); i++)
 		other |= value_get(r->in, others[i]) != NULL;
-	if (value_get(r->in, "PartitionNumber"))
-		return request_fail(r, "UnsupportedOperation",
-		                    "The partition of an instance cannot be chosen here yet");
 	if (value_get(r->in, "GroupName") && value_get(r->in, "GroupId"))
 		return request_fail(r, "InvalidParameterCombination",
 		                    "The parameters GroupName and GroupId cannot be used together");
-	if (!value_get(r->in, "GroupName") && !value_get(r->in, "GroupId") && !other)
+	if (!value_get(r->in, "GroupName") && !value_get(r->in, "GroupId") &&
+	    !value_get(r->in, "PartitionNumber") && !other)
 		return request_fail(r, "MissingParameter",
 		                    "The request must contain a placement to modify: GroupName, GroupId, "
-		                    "Tenancy, HostId or Affinity");
+		                    "PartitionNumber, Tenancy, HostId or Affinity");
+	return 0;
+}
+
+/* The group it is in from its next start on, and its number there: 0 for any. */
+static int change_group(struct request *r, struct resource *instance, const struct resource *group)
+{
+	s64 number = value_integer(r->in, "PartitionNumber", 0);
+	struct value *placement = value_open(instance->doc, "Placement");
+	struct schedule_wish wish = {0};
+	struct query *q;
+
+	placement_group_wish(group, &wish);
+	if (value_get(r->in, "PartitionNumber") && (number < 1 || number > wish.partitions))
+		return request_fail(
+		        r, "InvalidParameterValue",
+		        "Value (%lld) for parameter PartitionNumber is invalid: the group has %lld "
+		        "partitions",
+		        (long long)number, (long long)wish.partitions);
+	value_set_string(placement, "GroupName", wish.group);
+	value_set_string(placement, "GroupId", group ? group->id : NULL);
+	value_remove(placement, "PartitionNumber");
+	if (number)
+		value_set_integer(placement, "PartitionNumber", number);
+	q = database_query(r->cloud->db, "UPDATE machine SET placement_group = $1, partition = $2 "
+	                                 "WHERE instance = $3");
+	query_run(query_text(query_integer(query_text(q, wish.group), number), instance->id));
 	return 0;
 }
 
@@ -119,8 +143,6 @@ ACTION(ec2, ModifyInstancePlacement)
 {
 	const char *name = value_string(r->in, "GroupName"), *id = value_string(r->in, "GroupId");
 	struct resource *instance = resource_of(r, &instance_kind, "InstanceId"), *group = NULL;
-	struct value *placement;
-	struct query *q;
 
 	if (!instance || check_placement(r) < 0)
 		return -1;
@@ -135,16 +157,10 @@ ACTION(ec2, ModifyInstancePlacement)
 		group = placement_group_named(r, name);
 	if (!group && (id || (name && *name)))
 		return -1;
-	if (group)
-		name = value_string(group->doc, "GroupName");
-	if (name) {
-		placement = value_open(instance->doc, "Placement");
-		value_set_string(placement, "GroupName", name);
-		value_set_string(placement, "GroupId", group ? group->id : NULL);
-		q = database_query(r->cloud->db,
-		                   "UPDATE machine SET placement_group = $1 WHERE instance = $2");
-		query_run(query_text(query_text(q, name), instance->id));
-	}
+	if (!id && !name && value_get(r->in, "PartitionNumber"))
+		group = placement_group_find(r, value_path(instance->doc, "Placement.GroupName"));
+	if ((id || name || value_get(r->in, "PartitionNumber")) && change_group(r, instance, group) < 0)
+		return -1;
 	resource_save(r, instance);
 	value_set_boolean(r->out, "Return", true);
 	return 0;

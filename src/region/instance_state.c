@@ -163,6 +163,7 @@ ACTION(ec2, StartInstances)
 		enum instance_state before = instance_state_of(list[i]->doc);
 		struct machine *m = machine_find(r, list[i]->id);
 		struct schedule_place place;
+		struct query *q;
 
 		if (before != INSTANCE_STOPPED && before != INSTANCE_RUNNING && before != INSTANCE_PENDING)
 			return incorrect(r, list[i], "started");
@@ -172,17 +173,19 @@ ACTION(ec2, StartInstances)
 			        .zone = value_path(list[i]->doc, "Placement.AvailabilityZone"),
 			        .vcpus = m->vcpus,
 			        .memory_mib = m->memory,
-			        .group = m->group,
-			        .strategy = placement_group_strategy(group)};
+			        .partition = m->partition};
 
+			placement_group_wish(group, &wish);
 			tenancy_of_instance(list[i]->doc, &wish);
 			if (check_root(r, list[i], m) < 0 || schedule_enter(r, &wish, &place) < 0)
 				return -1;
-			query_run(query_text(
-			        query_text(database_query(r->cloud->db, "UPDATE machine SET host = $1 "
-			                                                "WHERE instance = $2"),
-			                   place.host),
-			        list[i]->id));
+			q = database_query(r->cloud->db, "UPDATE machine SET host = $1, partition = $2 "
+			                                 "WHERE instance = $3");
+			query_run(query_text(query_integer(query_text(q, place.host), place.partition),
+			                     list[i]->id));
+			if (place.partition)
+				value_set_integer(value_open(list[i]->doc, "Placement"), "PartitionNumber",
+				                  place.partition);
 			tenancy_show(value_open(list[i]->doc, "Placement"), &wish, &place);
 			value_set_time(list[i]->doc, "LaunchTime", r->now_ms);
 			instance_enter(r, list[i], place.simulated ? INSTANCE_RUNNING : INSTANCE_PENDING, "",

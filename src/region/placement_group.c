@@ -1,5 +1,6 @@
 #include "region/placement_group.h"
 #include "region/describe.h"
+#include "region/placement.h"
 #include "region/tag.h"
 
 #include <ctype.h>
@@ -18,7 +19,7 @@ RESOURCE_KIND(placement_group_kind) = {
         .filters = filters,
 };
 
-enum { NAME_MAX_LENGTH = 255, PARTITIONS_MAX = 7, GROUPS_MAX = 500 };
+enum { NAME_MAX_LENGTH = 255, PARTITIONS_MAX = PLACEMENT_PARTITIONS_MAX, GROUPS_MAX = 500 };
 
 struct resource *placement_group_find(struct request *r, const char *name)
 {
@@ -35,9 +36,11 @@ struct resource *placement_group_named(struct request *r, const char *name)
 	return group;
 }
 
-const char *placement_group_strategy(const struct resource *group)
+void placement_group_wish(const struct resource *group, struct schedule_wish *wish)
 {
-	return group ? value_string(group->doc, "Strategy") : "";
+	wish->group = group ? value_string(group->doc, "GroupName") : "";
+	wish->strategy = group ? value_string(group->doc, "Strategy") : "";
+	wish->partitions = group ? value_integer(group->doc, "PartitionCount", 0) : 0;
 }
 
 ACTION(ec2, CreatePlacementGroup)
@@ -97,6 +100,10 @@ ACTION(ec2, DeletePlacementGroup)
 
 	if (!group)
 		return -1;
+	if (placement_in_use(r, value_string(r->in, "GroupName")))
+		return request_fail(r, "InvalidPlacementGroup.InUse",
+		                    "The placement group '%s' is in use and may not be deleted.",
+		                    value_string(r->in, "GroupName"));
 	resource_delete(r, group);
 	return 0;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "region/resource.h"
+#include "region/schedule.h"
 
 extern const struct resource_kind placement_group_kind;
 
@@ -9,5 +10,5 @@ extern const struct resource_kind placement_group_kind;
 struct resource *placement_group_find(struct request *r, const char *name);
 /* The same, with a fault: InvalidPlacementGroup.Unknown. */
 struct resource *placement_group_named(struct request *r, const char *name);
-/* "spread", "partition", "cluster"; "" for NULL. */
-const char *placement_group_strategy(const struct resource *group);
+/* What the scheduler is to heed: name, strategy, partitions; NULL: no group. */
+void placement_group_wish(const struct resource *group, struct schedule_wish *wish);

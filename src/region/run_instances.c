@@ -7,6 +7,7 @@
 #include "region/instance_volume.h"
 #include "region/key_pair.h"
 #include "region/launch_template.h"
+#include "region/placement.h"
 #include "region/placement_group.h"
 #include "region/region.h"
 #include "region/schedule.h"
@@ -24,9 +25,10 @@ struct launch {
 	const struct instance_type *type;
 	struct resource *image;
 	struct image_source source;
-	const char *key, *zone, *group, *strategy;
+	const char *key, *zone;
 	const char *reservation;
-	struct schedule_wish wish; /* its tenancy */
+	struct schedule_wish wish; /* its tenancy and placement group */
+	struct placement_use use;
 	struct value *attributes;
 	struct instance_network network;
 	struct instance_volumes volumes;
@@ -75,26 +77,44 @@ static int check_key(struct request *r, struct launch *l)
 	return 0;
 }
 
+static int check_partition(struct request *r, const struct value *placement, struct schedule_wish *wish)
+{
+	wish->partition = value_integer(placement, "PartitionNumber", 0);
+	if (placement && value_get(placement, "PartitionNumber") && !wish->partitions)
+		return request_fail(
+		        r, "InvalidParameterCombination",
+		        "PartitionNumber is for placement groups with the strategy 'partition' only");
+	if (placement && value_get(placement, "PartitionNumber") &&
+	    (wish->partition < 1 || wish->partition > wish->partitions))
+		return request_fail(r, "InvalidParameterValue",
+		                    "Value (%lld) for parameter PartitionNumber is invalid: 1 to %lld",
+		                    (long long)wish->partition, (long long)wish->partitions);
+	return 0;
+}
+
 static int check_placement(struct request *r, struct launch *l)
 {
 	const struct value *placement = value_get(r->in, "Placement");
-	struct resource *group;
+	const char *name = value_string(placement, "GroupName"), *id = value_string(placement, "GroupId");
+	struct resource *group = NULL;
 
 	l->zone = value_string(placement, "AvailabilityZone");
-	l->group = value_string(placement, "GroupName");
-	l->strategy = "";
 	if (l->zone && !region_has_zone(r->region, l->zone))
 		return request_fail(r, "InvalidParameterValue", "Invalid availability zone: [%.64s]",
 		                    l->zone);
 	if (tenancy_read(r, placement, &l->wish) < 0)
 		return -1;
-	if (!l->group)
-		l->group = "";
-	if (!*l->group)
-		return 0;
-	group = placement_group_named(r, l->group);
-	l->strategy = placement_group_strategy(group);
-	return group ? 0 : -1;
+	if (name && *name && id && *id)
+		return request_fail(r, "InvalidParameterCombination",
+		                    "The parameters GroupName and GroupId cannot be used together");
+	if (id && *id)
+		group = resource_get(r, &placement_group_kind, id);
+	else if (name && *name)
+		group = placement_group_named(r, name);
+	if (!group && ((id && *id) || (name && *name)))
+		return -1;
+	placement_group_wish(group, &l->wish);
+	return check_partition(r, placement, &l->wish);
 }
 
 /* What this region cannot do yet is refused, not forgotten. */
@@ -169,7 +189,9 @@ static void fill(struct request *r, const struct launch *l, struct value *doc, u
 	                                                                                 : "disabled");
 	part = value_open(doc, "Placement");
 	value_set_string(part, "AvailabilityZone", place->zone);
-	value_set_string(part, "GroupName", l->group);
+	value_set_string(part, "GroupName", l->wish.group);
+	if (place->partition)
+		value_set_integer(part, "PartitionNumber", place->partition);
 	tenancy_show(part, &l->wish, place);
 	value_set_string(doc, "PrivateDnsName", "");
 	value_set_string(doc, "PublicDnsName", "");
@@ -212,18 +234,18 @@ static void insert_machine(struct request *r, const struct launch *l, const char
 {
 	struct query *q = database_query(
 	        r->cloud->db, "INSERT INTO machine VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'running', "
-	                      "$9, 0, $10, $11, $12, $13, $14)");
+	                      "$9, 0, $10, $11, $12, $13, $14, $15)");
 	struct buffer b = {0};
 
 	json_write(&b, l->attributes);
 	query_text(query_text(query_text(query_text(q, instance), r->account), r->region), place->host);
 	query_integer(query_integer(q, l->type->vcpus), l->type->memory_mib);
-	query_text(query_text(q, l->reservation), l->group);
+	query_text(query_text(q, l->reservation), l->wish.group);
 	query_text(q, place->simulated ? "running" : "pending");
 	query_text(q, buffer_str(&b));
 	query_text(query_text(q, l->source.kernel), l->source.initrd);
 	query_text(query_text(q, l->source.disk), l->source.cmdline);
-	query_run(q);
+	query_run(query_integer(q, place->partition));
 	buffer_release(&b);
 	r->cloud->wake = true;
 }
@@ -240,8 +262,7 @@ static int launch_one(struct request *r, struct launch *l, unsigned index, struc
 	wish.vcpus = l->type->vcpus;
 	wish.memory_mib = l->type->memory_mib;
 	wish.type = l->type->name;
-	wish.group = l->group;
-	wish.strategy = l->strategy;
+	wish.use = &l->use;
 	if (schedule_enter(r, &wish, &place) < 0)
 		return -1;
 	instance = resource_new(r, &instance_kind);

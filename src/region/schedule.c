@@ -1,4 +1,5 @@
 #include "region/schedule.h"
+#include "region/placement.h"
 #include "region/tenancy.h"
 
 #include <stdio.h>
@@ -10,15 +11,22 @@
  * m5.metal's memory, and its vCPUs four times. */
 enum { SIMULATED_VCPUS = 4 * 96, SIMULATED_MIB = 384 * 1024, OVERCOMMIT_VCPUS = 32 };
 
-static void put_host(struct cloud *c, const char *id, char zone, bool simulated, s64 vcpus, s64 memory)
+/* Simulated hosts of a zone stand so many in a rack. */
+enum { RACK_HOSTS = 16 };
+
+static void put_host(struct cloud *c, const char *id, char zone, unsigned rack, bool simulated, s64 vcpus,
+                     s64 memory)
 {
 	const char letter[2] = {zone, 0};
-	struct query *q = database_query(
-	        c->db, "INSERT INTO host VALUES ($1, $2, $3, 'up', $4, $5, 0, 0, $6) "
-	               "ON CONFLICT (id) DO UPDATE SET state = 'up', vcpus = $4, memory = $5, seen = $6");
+	struct query *q = database_query(c->db, "INSERT INTO host (id, zone, simulated, state, vcpus, "
+	                                        "memory, used_vcpus, used_memory, seen, rack) "
+	                                        "VALUES ($1, $2, $3, 'up', $4, $5, 0, 0, $6, $7) ON CONFLICT "
+	                                        "(id) DO UPDATE SET state = 'up', "
+	                                        "vcpus = $4, memory = $5, seen = $6, rack = $7");
 
 	query_integer(query_text(query_text(q, id), letter), simulated);
-	query_run(query_integer(query_integer(query_integer(q, vcpus), memory), cloud_now_ms()));
+	query_integer(query_integer(query_integer(q, vcpus), memory), cloud_now_ms());
+	query_run(query_integer(q, rack));
 }
 
 void schedule_hosts(struct cloud *c, unsigned simulated)
@@ -29,67 +37,27 @@ void schedule_hosts(struct cloud *c, unsigned simulated)
 	query_run(database_query(c->db, "UPDATE host SET state = 'down' WHERE simulated = 1"));
 	for (unsigned i = 0; i < simulated; i++) {
 		snprintf(id, sizeof(id), "h-sim%05u", i);
-		put_host(c, id, (char)('a' + i % REGION_ZONES), true, SIMULATED_VCPUS, SIMULATED_MIB);
+		put_host(c, id, (char)('a' + i % REGION_ZONES), i / REGION_ZONES / RACK_HOSTS, true,
+		         SIMULATED_VCPUS, SIMULATED_MIB);
 	}
 	sysinfo(&info);
 	/* "*": this machine stands for every zone when there are no others. */
-	put_host(c, HOST_LOCAL, '*', false, sysconf(_SC_NPROCESSORS_ONLN) * OVERCOMMIT_VCPUS,
+	put_host(c, HOST_LOCAL, '*', 0, false, sysconf(_SC_NPROCESSORS_ONLN) * OVERCOMMIT_VCPUS,
 	         (s64)(info.totalram / MiB * info.mem_unit));
 	if (simulated)
 		query_run(database_query(c->db, "UPDATE host SET state = 'down' WHERE simulated = 0"));
 	tenancy_hold_again(c);
 }
 
-static bool pick(struct request *r, const struct schedule_wish *w, struct schedule_place *place)
-{
-	/* Least full first spreads; fullest first keeps a cluster together. */
-	const char *sql =
-	        !strcmp(w->strategy, "spread")
-	                ? "SELECT id, zone, simulated FROM host WHERE state = 'up' AND (zone = $1 OR zone = "
-	                  "'*' OR $1 = '') "
-	                  "AND vcpus - used_vcpus >= $2 AND memory - used_memory >= $3 "
-	                  "AND NOT EXISTS (SELECT 1 FROM machine m WHERE m.host = host.id AND "
-	                  "m.placement_group = $4 AND m.status NOT IN ('stopped', 'terminated')) "
-	                  "ORDER BY used_vcpus, id LIMIT 1"
-	        : !strcmp(w->strategy, "cluster")
-	                ? "SELECT id, zone, simulated FROM host WHERE state = 'up' AND (zone = $1 OR zone = "
-	                  "'*' OR $1 = '') "
-	                  "AND vcpus - used_vcpus >= $2 AND memory - used_memory >= $3 AND $4 <> '' "
-	                  "ORDER BY (SELECT COUNT(*) FROM machine m WHERE m.host = host.id AND "
-	                  "m.placement_group = $4) DESC, used_vcpus DESC, id LIMIT 1"
-	                : "SELECT id, zone, simulated FROM host WHERE state = 'up' AND (zone = $1 OR zone = "
-	                  "'*' OR $1 = '') "
-	                  "AND vcpus - used_vcpus >= $2 AND memory - used_memory >= $3 AND $4 = $4 "
-	                  "ORDER BY used_vcpus, id LIMIT 1";
-	size_t length = w->zone ? strlen(w->zone) : 0;
-	struct query *q = database_query(r->cloud->db, sql);
-	bool found;
-
-	query_text(q, length ? w->zone + length - 1 : "");
-	query_text(query_integer(query_integer(q, w->vcpus), w->memory_mib), w->group);
-	found = query_row(q);
-	if (found) {
-		const char *zone = query_column_text(q, 1);
-
-		snprintf(place->host, sizeof(place->host), "%s", query_column_text(q, 0));
-		snprintf(place->zone, sizeof(place->zone), "%s%s", w->zone ? w->zone : r->region,
-		         w->zone        ? ""
-		         : *zone == '*' ? "a"
-		                        : zone);
-		place->simulated = query_column_integer(q, 2);
-	}
-	query_end(q);
-	return found;
-}
-
 int schedule_enter(struct request *r, const struct schedule_wish *w, struct schedule_place *place)
 {
 	struct query *q;
 
+	*place = (struct schedule_place){0};
 	if (tenancy_is_own(w)) {
 		if (tenancy_pick(r, w, place) < 0)
 			return -1;
-	} else if (!pick(r, w, place)) {
+	} else if (!placement_pick(r, w, place)) {
 		return request_fail(
 		        r, "InsufficientInstanceCapacity",
 		        "We currently do not have sufficient capacity in the Availability Zone you "

@@ -1,7 +1,6 @@
 /*
- * Which host an instance runs on: one that is up, in the zone, with room for its vCPUs and memory, and
- * allowed by its placement group (EC2 User Guide, "Placement groups"): spread, each on a host of its own;
- * partition, no host in two partitions; cluster, close together: on as few hosts as there can be.
+ * The host that an instance runs on: one that is up, in the zone, with room for its vCPUs and memory, allowed
+ * by its tenancy (tenancy.h) and chosen as its placement group has it (placement.h).
  */
 #pragma once
 
@@ -13,6 +12,8 @@ struct schedule_wish {
 	const char *zone; /* NULL: any of the region's */
 	s64 vcpus, memory_mib;
 	const char *group, *strategy; /* "" without a group */
+	s64 partitions, partition;    /* strategy "partition": how many, and which (0: any) */
+	struct placement_use *use;    /* NULL: a single one is placed */
 	/* Tenancy (tenancy.h); NULL: default, any of the caller's hosts, the default affinity. */
 	const char *tenancy, *dedicated_host, *affinity;
 	const char *type; /* of instance, for dedicated hosts */
@@ -21,6 +22,7 @@ struct schedule_wish {
 struct schedule_place {
 	char host[40], zone[64];
 	char dedicated_host[32]; /* of tenancy "host" */
+	s64 partition;           /* strategy "partition": its number, else 0 */
 	bool simulated;
 };
 

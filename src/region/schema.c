@@ -71,8 +71,8 @@ const char *const schema_steps[] = {
         /* Simulated hosts that do not answer; noticed: when they were found to be lost. */
         "CREATE TABLE silent_host (id TEXT PRIMARY KEY, since BIGINT NOT NULL, noticed BIGINT NOT NULL);",
 
-        /* What filters look for (scan.h): key1 to key3 are what a kind says in `indexed`; tags know the age of
-         * their resource. An instance's parent is its reservation. */
+        /* What filters look for (scan.h): key1 to key3 are what a kind says in `indexed`; tags know the age
+         * of their resource. An instance's parent is its reservation. */
         "ALTER TABLE resource ADD COLUMN key1 TEXT NOT NULL DEFAULT '';"
         "ALTER TABLE resource ADD COLUMN key2 TEXT NOT NULL DEFAULT '';"
         "ALTER TABLE resource ADD COLUMN key3 TEXT NOT NULL DEFAULT '';"
@@ -95,5 +95,13 @@ const char *const schema_steps[] = {
         "CREATE TABLE host_hold (host TEXT PRIMARY KEY, account TEXT NOT NULL,"
         " dedicated TEXT NOT NULL);"
         "CREATE INDEX host_hold_by_dedicated ON host_hold (dedicated);",
+
+        /* Placement (placement.h). */
+        "ALTER TABLE host ADD COLUMN rack BIGINT NOT NULL DEFAULT 0;"
+        "ALTER TABLE machine ADD COLUMN partition BIGINT NOT NULL DEFAULT 0;"
+        "CREATE INDEX host_by_use ON host (state, zone, used_vcpus, id);"
+        "CREATE INDEX host_by_use_anywhere ON host (state, used_vcpus, id);"
+        "CREATE INDEX machine_by_group ON machine (placement_group, account, region, host, partition) "
+        "WHERE placement_group <> '';",
 };
 const unsigned schema_steps_count = sizeof(schema_steps) / sizeof(schema_steps[0]);
