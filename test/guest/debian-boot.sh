@@ -1,5 +1,5 @@
 #!/bin/sh
-# timeout: 700
+# timeout: 1000
 # Debian 12, stock kernel: boots from NVMe without an initrd and with its own one, comes up
 # with nothing failed, is logged in to, powers off, and leaves a clean file system.
 . "$(dirname "$0")/lib/guest.sh"
@@ -10,7 +10,7 @@ boots() {
 	name=$1 cpus=$2
 	shift 2
 	disk_copy "$name"
-	login --boot 300 --run 'systemctl is-system-running --wait' --run 'systemctl --failed --quiet; nproc; lsblk' \
+	login --boot 480 --run 'systemctl is-system-running --wait' --run 'systemctl --failed --quiet; nproc; lsblk' \
 		-- "$VMM" --kernel "$IMAGE/vmlinuz" --disk "path=$DISK" --memory 1G --cpus "$cpus" \
 		--cmdline 'console=ttyS0 root=/dev/nvme0n1 rw' --no-reboot "$@" || return 1
 	cp "$WORK/login.out" "$WORK/$name.out"
