@@ -55,7 +55,7 @@ struct resource *image_get(struct request *r, const char *id, struct image_sourc
 	return image;
 }
 
-static void set_source(struct request *r, const char *id, const struct image_source *source)
+void image_set_source(struct request *r, const char *id, const struct image_source *source)
 {
 	struct query *q =
 	        database_query(r->cloud->db, "INSERT INTO machine_image VALUES ($1, $2, $3, $4, $5) "
@@ -67,7 +67,7 @@ static void set_source(struct request *r, const char *id, const struct image_sou
 	query_run(query_text(q, source->cmdline));
 }
 
-static struct resource *new_image(struct request *r, const char *name, const char *description)
+struct resource *image_new(struct request *r, const char *name, const char *description)
 {
 	struct resource *image = resource_new(r, &image_kind);
 	struct buffer b = {0};
@@ -119,7 +119,7 @@ const char *image_share(struct request *r, const char *name, const char *descrip
 	struct resource *image = resource_lookup(&all, &image_kind, "Name", name);
 
 	if (!image) {
-		image = new_image(&all, name, description);
+		image = image_new(&all, name, description);
 		value_set_string(image->doc, "OwnerId", r->cloud->account);
 		value_set_string(image->doc, "ImageOwnerAlias", "insula");
 		value_set_string(image->doc, "ImageLocation", arena_printf(r->arena, "insula/%s", name));
@@ -128,7 +128,7 @@ const char *image_share(struct request *r, const char *name, const char *descrip
 	}
 	map_root(image, source);
 	resource_save(&all, image);
-	set_source(r, image->id, source);
+	image_set_source(r, image->id, source);
 	return image->id;
 }
 
@@ -201,27 +201,5 @@ ACTION(ec2, DeregisterImage)
 	resource_delete(r, image);
 	query_run(query_text(database_query(r->cloud->db, "DELETE FROM machine_image WHERE id = $1"),
 	                     image->id));
-	return 0;
-}
-
-ACTION(ec2, CopyImage)
-{
-	struct image_source source;
-	struct request from = *r;
-	struct resource *image, *copy;
-
-	from.region = value_string(r->in, "SourceRegion");
-	image = image_get(&from, value_string(r->in, "SourceImageId"), &source);
-	if (!image)
-		return -1;
-	if (value_boolean(r->in, "Encrypted", false))
-		return request_fail(r, "UnsupportedOperation", "Encrypted images are not offered here yet");
-	if (resource_lookup(r, &image_kind, "Name", value_string(r->in, "Name")))
-		return request_fail(r, "InvalidAMIName.Duplicate", "AMI name %s is already in use",
-		                    value_string(r->in, "Name"));
-	copy = new_image(r, value_string(r->in, "Name"), value_string(r->in, "Description"));
-	resource_insert(r, copy);
-	set_source(r, copy->id, &source);
-	value_set_string(r->out, "ImageId", copy->id);
 	return 0;
 }

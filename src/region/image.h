@@ -16,6 +16,13 @@ struct image_source {
 /* Own or shared; NULL with a fault: InvalidAMIID.Malformed, .NotFound, .Unavailable. */
 struct resource *image_get(struct request *r, const char *id, struct image_source *source);
 
+/* One that is not stored yet, as the API shows it, without devices. */
+struct resource *image_new(struct request *r, const char *name, const char *description);
+void image_set_source(struct request *r, const char *id, const struct image_source *source);
+
+/* One of its snapshots is whole, or failed (image_create.c): when all are, so is the image. */
+void image_snapshot_finished(struct request *r, const char *snapshot);
+
 /* Registers a shared image, or replaces the one of that name. Returns its id. */
 const char *image_share(struct request *r, const char *name, const char *description,
                         const struct image_source *source);

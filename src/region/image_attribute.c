@@ -19,14 +19,6 @@ static struct resource *own_image(struct request *r)
 	return image;
 }
 
-ACTION(ec2, RegisterImage)
-{
-	return request_fail(
-	        r, "UnsupportedOperation",
-	        "Images are registered from snapshots, and there are no volumes here yet. `insula "
-	        "image import` makes an image of a disk image file");
-}
-
 ACTION(ec2, DescribeImageAttribute)
 {
 	static const char *const empty[] = {
@@ -54,7 +46,9 @@ ACTION(ec2, DescribeImageAttribute)
 	} else if (!strcmp(attribute, "productCodes")) {
 		value_open(r->out, "ProductCodes");
 	} else if (!strcmp(attribute, "blockDeviceMapping")) {
-		value_open(r->out, "BlockDeviceMappings");
+		if (value_get(image->doc, "BlockDeviceMappings"))
+			value_put(r->out, "BlockDeviceMappings",
+			          value_copy(r->arena, value_get(image->doc, "BlockDeviceMappings")));
 	}
 	return 0;
 }

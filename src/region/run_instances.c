@@ -312,6 +312,9 @@ ACTION(ec2, RunInstances)
 	if (!image)
 		return request_fail(r, "MissingParameter", "The request must contain the parameter ImageId");
 	l.image = image_get(r, image, &l.source);
+	if (l.image && strcmp(value_string(l.image->doc, "State"), "available"))
+		return request_fail(r, "InvalidAMIID.Unavailable", "The image ID '%s' is not available",
+		                    image);
 	if (!l.image || check_type(r, &l) < 0 || check_key(r, &l) < 0 || check_placement(r, &l) < 0 ||
 	    make_attributes(r, &l) < 0 || instance_network_read(r, l.zone, most, &l.network) < 0 ||
 	    instance_volumes_read(r, l.image, &l.source, &l.volumes) < 0)

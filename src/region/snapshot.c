@@ -138,6 +138,7 @@ void snapshot_finished(struct request *r, const char *id, const char *why)
 	value_set_string(snapshot->doc, "StateMessage", why);
 	value_set_string(snapshot->doc, "Progress", why ? "" : "100%");
 	resource_save(r, snapshot);
+	image_snapshot_finished(r, id);
 }
 
 ACTION(ec2, CreateSnapshot)
@@ -222,26 +223,23 @@ ACTION(ec2, CreateSnapshots)
 	return 0;
 }
 
-ACTION(ec2, CopySnapshot)
+struct resource *snapshot_copy(struct request *r, const struct resource *source, const char *description,
+                               bool encrypted, const char *key)
 {
 	struct volume_wish w = VOLUME_WISH;
-	struct request from = *r;
-	struct resource *source, *copy;
-	const char *description = value_string(r->in, "Description");
+	struct resource *copy;
 
-	from.region = value_string(r->in, "SourceRegion");
-	source = snapshot_get(&from, value_string(r->in, "SourceSnapshotId"));
-	if (!source)
-		return -1;
-	if (value_get(r->in, "DestinationOutpostArn"))
-		return request_fail(r, "UnsupportedOperation", "There are no Outposts here");
-	if (strcmp(value_string(source->doc, "State"), "completed"))
-		return request_fail(r, "IncorrectState", "Snapshot '%s' is not 'completed'.", source->id);
-	w.encrypted = value_boolean(r->in, "Encrypted", false);
-	w.kms = value_string(r->in, "KmsKeyId");
-	w.snapshot = source;
+	if (strcmp(value_string(source->doc, "State"), "completed")) {
+		request_fail(r, "IncorrectState", "Snapshot '%s' is not 'completed'.", source->id);
+		return NULL;
+	}
+	w.size = value_integer(source->doc, "VolumeSize", 0);
+	w.type = w.size > 16384 ? "io2" : "gp3";
+	w.iops = w.size > 16384 ? 100 : -1;
+	w.encrypted = encrypted || value_boolean(source->doc, "Encrypted", false);
+	w.kms = key;
 	if (volume_check(r, &w) < 0)
-		return -1;
+		return NULL;
 	copy = resource_new(r, &snapshot_kind);
 	copy->doc = value_copy(r->arena, source->doc);
 	value_remove(copy->doc, "Tags");
@@ -254,9 +252,25 @@ ACTION(ec2, CopySnapshot)
 	value_set_time(copy->doc, "StartTime", r->now_ms);
 	value_set_boolean(copy->doc, "Encrypted", w.encrypted);
 	value_set_string(copy->doc, "KmsKeyId", w.encrypted ? w.kms : NULL);
-	if (tag_specifications(r, copy, NULL) < 0)
-		return -1;
 	boot_copy(r, source->id, copy->id);
+	return copy;
+}
+
+ACTION(ec2, CopySnapshot)
+{
+	struct request from = *r;
+	struct resource *source, *copy;
+
+	from.region = value_string(r->in, "SourceRegion");
+	source = snapshot_get(&from, value_string(r->in, "SourceSnapshotId"));
+	if (!source)
+		return -1;
+	if (value_get(r->in, "DestinationOutpostArn"))
+		return request_fail(r, "UnsupportedOperation", "There are no Outposts here");
+	copy = snapshot_copy(r, source, value_string(r->in, "Description"),
+	                     value_boolean(r->in, "Encrypted", false), value_string(r->in, "KmsKeyId"));
+	if (!copy || tag_specifications(r, copy, NULL) < 0)
+		return -1;
 	value_set_string(r->out, "SnapshotId", copy->id);
 	if (tag_list(copy->doc))
 		value_put(r->out, "Tags", value_copy(r->arena, tag_list(copy->doc)));

@@ -183,7 +183,7 @@ def templates():
 
 def images():
     change = lambda i, **p: code_of(ec2.modify_image_attribute, ImageId=i, **p)
-    results.equal('image-register', code_of(ec2.register_image, Name='x'), 'UnsupportedOperation')
+    results.equal('image-register', code_of(ec2.register_image, Name='x'), 'InvalidAMIName.Malformed')
     results.equal('image-description', (change(OWN, Description={'Value': 'mine'}),
                                         ec2.describe_image_attribute(ImageId=OWN, Attribute='description')['Description']['Value'],
                                         ec2.describe_images(ImageIds=[OWN])['Images'][0]['Description']), ('success', 'mine', 'mine'))

@@ -219,6 +219,42 @@ def snapshots():
           ['success', 'InvalidSnapshot.NotFound', 'InvalidSnapshotID.Malformed'])
 
 
+def images():
+    i = instance(BlockDeviceMappings=[{'DeviceName': '/dev/sdb', 'Ebs': {'VolumeSize': 8, 'VolumeType': 'gp3', 'Iops': 3500}}])['InstanceId']
+    made = ec2.create_image(InstanceId=i, Name='of-instance', Description='d', BlockDeviceMappings=[
+        {'DeviceName': '/dev/sdc', 'Ebs': {'VolumeSize': 9}}], TagSpecifications=[
+        {'ResourceType': r, 'Tags': [{'Key': 'of', 'Value': r}]} for r in ('image', 'snapshot')])['ImageId']
+    wait(ec2, 'image_available', ImageIds=[made])
+    described = ec2.describe_images(ImageIds=[made])['Images'][0]
+    devices = {m['DeviceName']: m['Ebs'] for m in described['BlockDeviceMappings']}
+    s = devices['/dev/sdb']['SnapshotId']
+    equal('image', (described['Name'], described['Tags'], devices['/dev/sdb']['VolumeSize'], devices['/dev/sdb']['Iops'],
+                    devices['/dev/sdc']['VolumeSize'], 'SnapshotId' in devices['/dev/sdc']),
+          ('of-instance', [{'Key': 'of', 'Value': 'image'}], 8, 3500, 9, False))
+    equal('image-snapshot', [t['Value'] for t in ec2.describe_snapshots(SnapshotIds=[s])['Snapshots'][0]['Tags']], ['snapshot'])
+    equal('image-wrong', [
+        code_of(ec2.create_image, InstanceId=i, Name='of-instance'), code_of(ec2.create_image, InstanceId=i, Name='x'),
+        code_of(ec2.create_image, InstanceId='i-0123456789abcdef0', Name='other'), code_of(ec2.delete_snapshot, SnapshotId=s),
+        code_of(ec2.register_image, Name='from-nothing'), code_of(ec2.register_image, Name='of-arm', Architecture='arm64')],
+          ['InvalidAMIName.Duplicate', 'InvalidAMIName.Malformed', 'InvalidInstanceID.NotFound', 'InvalidSnapshot.InUse',
+           'MissingParameter', 'UnsupportedOperation'])
+    launched = instance(ImageId=made)
+    equal('image-launch', {d: (show(m['VolumeId'])[0]['Size'], show(m['VolumeId'])[0]['SnapshotId'])
+                           for d, m in mappings(launched['InstanceId']).items()}, {'/dev/sdb': (8, s), '/dev/sdc': (9, '')})
+    registered = ec2.register_image(Name='registered', RootDeviceName='/dev/sda1', BlockDeviceMappings=[
+        {'DeviceName': '/dev/sda1', 'Ebs': {'SnapshotId': s, 'VolumeSize': 14}}])['ImageId']
+    equal('register', [(x['RootDeviceName'], x['BlockDeviceMappings'][0]['Ebs']['VolumeSize'])
+                       for x in ec2.describe_images(ImageIds=[registered])['Images']], [('/dev/sda1', 14)])
+    west = region.client(region='us-west-2')
+    copy = west.copy_image(SourceRegion='us-east-1', SourceImageId=made, Name='copy')['ImageId']
+    there = {m['DeviceName']: m['Ebs'] for m in west.describe_images(ImageIds=[copy])['Images'][0]['BlockDeviceMappings']}
+    equal('copy-image', (there['/dev/sdb']['SnapshotId'] != s, len(west.describe_snapshots(
+        SnapshotIds=[there['/dev/sdb']['SnapshotId']])['Snapshots'])), (True, 1))
+    for x in (made, registered):
+        ec2.deregister_image(ImageId=x)
+    equal('image-end', code_of(ec2.delete_snapshot, SnapshotId=s), 'success')
+
+
 def encryption():
     on = lambda: ec2.get_ebs_encryption_by_default()['EbsEncryptionByDefault']
     ec2.enable_ebs_encryption_by_default()
@@ -295,6 +331,17 @@ def bytes_of_volumes():
     wait(ec2, 'volume_available', VolumeIds=[copy])
     with open(file_of(copy), 'rb') as file:
         equal('from-snapshot-bytes', (file.read(17), size_of(copy)), (b'bytes-of-a-volume', 2 * gib))
+    made = ec2.create_image(InstanceId=i, Name='of-instance')['ImageId']
+    wait(ec2, 'image_available', ImageIds=[made])
+    of_image = instance(ImageId=made)['InstanceId']
+    wait(ec2, 'instance_running', InstanceIds=[of_image])
+    with open(file_of(mappings(of_image)['/dev/sdb']['VolumeId']), 'rb') as file:
+        equal('of-image-bytes', (file.read(17), sorted(mappings(of_image))), (b'bytes-of-a-volume', ['/dev/sdb', '/dev/xvda']))
+    ec2.terminate_instances(InstanceIds=[of_image])
+    taken = [m['Ebs']['SnapshotId'] for m in ec2.describe_images(ImageIds=[made])['Images'][0]['BlockDeviceMappings']]
+    ec2.deregister_image(ImageId=made)
+    for x in taken:
+        ec2.delete_snapshot(SnapshotId=x)
     ec2.attach_volume(VolumeId=copy, InstanceId=i, Device='/dev/sdc')
     ec2.start_instances(InstanceIds=[i])
     wait(ec2, 'instance_running', InstanceIds=[i])
@@ -318,6 +365,7 @@ try:
     launching()
     modifying()
     snapshots()
+    images()
     encryption()
 finally:
     region.stop()
