@@ -1,5 +1,5 @@
 #!/bin/sh
-# timeout: 240
+# timeout: 600
 # What operators see of a region: usage, metrics, limits, status checks.
 here=$(dirname "$0")
 status=0
