@@ -348,13 +348,34 @@ static void loop(struct maker *m)
 	bytes(m, at - (m->s->len + 4), 4);
 }
 
-/* A base that walks over the pages, or from one to the other and back, with accesses off it. */
+/* reg += by, of 64 or 32 bits. */
+static void advance(struct maker *m, unsigned reg, s32 by)
+{
+	if (one_in(m, 3)) {
+		mem(m, 0x8d, reg, reg, by); /* lea */
+		return;
+	}
+	if (one_in(m, 3)) { /* 32 bits: all addresses have no more */
+		if (reg >> 3)
+			byte(m, 0x41);
+		byte(m, 0x81);
+		byte(m, 0xc0 | (reg & 7));
+	} else {
+		rr(m, 0x81, 0, reg);
+	}
+	bytes(m, (u32)by, 4);
+	m->undef = 0;
+}
+
+/* A base that walks over the pages, or from one to the other and back, with accesses off it, and maybe off an
+ * index that walks, too. */
 static void walk(struct maker *m)
 {
 	int base = block_pointer(m);
 	unsigned counter = scratch(m), at, times = 2 * (1 + (unsigned)below(m, one_in(m, 3) ? 48 : 6));
+	unsigned index = scratch(m), by = 1u << below(m, 4);
 	u32 keep = m->keep;
-	bool flip = one_in(m, 2);
+	bool flip = one_in(m, 3);
 	u64 from;
 	s64 step, room;
 
@@ -363,7 +384,15 @@ static void walk(struct maker *m)
 		return;
 	from = m->value[base];
 	room = (s64)(one_in(m, 2) ? DATA_BASE + DATA_WRITE - 0x100 - from : DATA_BASE + 0x100 - from);
-	step = room / (s64)times & ~7;
+	m->indexed = one_in(m, 3) && index != (unsigned)base && index != counter && !(m->keep >> index & 1);
+	if (m->indexed) {
+		m->index = index;
+		m->scale = (unsigned)below(m, 4);
+		mov_imm(m, index, (u32)below(m, 64));
+		learn(m, index, m->s->bytes[m->s->len - 4]);
+		room -= (s64)by * times << m->scale;
+	}
+	step = room / (s64)times & (one_in(m, 4) ? ~0 : ~7);
 	mov_imm(m, counter, times);
 	lose(m, counter);
 	m->keep |= m->known | 1u << counter;
@@ -381,8 +410,13 @@ static void walk(struct maker *m)
 		rr(m, 0x81, 6, (unsigned)base); /* xor */
 		bytes(m, 0x1000, 4);
 	} else {
-		mem(m, 0x8d, (unsigned)base, (unsigned)base, (s32)step); /* lea */
+		advance(m, (unsigned)base, (s32)step);
 		learn(m, (unsigned)base, from + (u64)(step * times));
+	}
+	if (m->indexed) {
+		advance(m, index, (s32)by);
+		lose(m, index);
+		m->indexed = false;
 	}
 	rr(m, 0x83, 5, counter); /* sub $1 */
 	byte(m, 1);
@@ -493,7 +527,7 @@ static void piece(struct maker *m)
 	else if (at < 88 && m->depth < 3)
 		forward(m);
 	else if (at < 91)
-		(one_in(m, 2) ? loop : walk)(m);
+		(one_in(m, 3) ? loop : walk)(m);
 	else if (at < 94)
 		call(m);
 	else if (at < 96)

@@ -56,7 +56,7 @@ static void emit_at(struct tr *t, const struct jit_insn *n, unsigned reg, const 
 			e8(b, 0x3a);
 	}
 	e8(b, z->opcode);
-	e_modrm(b, reg, p->base, p->index, 0, p->disp);
+	e_modrm(b, reg, p->base, p->index, p->scale, p->disp);
 	for (unsigned k = 0; k < ARRAY_SIZE(z->raw.imm); k++)
 		for (unsigned i = 0; i < z->raw.imm[k].size / 8u; i++)
 			e8(b, n->i.bytes[z->raw.imm[k].offset + i]);
@@ -117,7 +117,7 @@ static void copy_vex(struct tr *t, unsigned op, const struct op *o, const struct
 	if (reads) {
 		unsigned from = reads & 1u << T0 ? T0 : T1, to = from == T0 ? T1 : T0;
 
-		e_mem(&t->b, true, OP_LEA, to, p.base, p.index, 0, p.disp);
+		e_mem(&t->b, true, OP_LEA, to, p.base, p.index, p.scale, p.disp);
 		p = (struct place){.base = (s8)to, .index = NO_REG};
 		e_load(&t->b, from, &t->c->regs[from]);
 	}

@@ -140,6 +140,8 @@ u8 tr_live_after_jump(struct tr *t, const struct op *o)
 {
 	if (op_kind(o, 0) != KIND_IMM || !jit_in_page(o->disp))
 		return JIT_ALL;
+	if (o->disp == t->block->off)
+		return t->start_live;
 	return jit_live_at(t->c->jit->page, (unsigned)o->disp, 3, t->c->lockstep);
 }
 
@@ -159,7 +161,7 @@ void tr_jcc(struct tr *t, const struct op *o, const struct jit_insn *n)
 
 	tr_need_flags(t, n->read);
 	from = e_jcc(&t->b, n->i.z.opcode & 15);
-	if (near && !save) {
+	if (near && !save && !t->in_loop) {
 		tr_link(t, from, (unsigned)o->disp, o->disp > o->off);
 		return;
 	}
@@ -173,6 +175,8 @@ void tr_jcc_taken(struct tr *t, const struct cold *k)
 	t->mode = k->op >> JIT_LINK_MODE;
 	if (k->load)
 		tr_save_host_flags(t);
+	if (k->of_loop)
+		tr_loop_account(t);
 	if (jit_in_page(k->disp))
 		tr_link(t, e_jmp_later(&t->b), (unsigned)k->disp, k->op & JIT_LINK_FAST);
 	else

@@ -1,5 +1,6 @@
 #include "cpu/soft/jit_group.h"
 #include "cpu/soft/block.h"
+#include "cpu/soft/vec.h"
 
 /* What a register holds. */
 struct value {
@@ -11,14 +12,44 @@ struct finder {
 	struct jit_groups *g;
 	const struct soft_block *b;
 	struct value reg[REG_COUNT];
-	u16 next;     /* value */
-	u16 alone[8]; /* values whose group was given up */
+	struct jit_trace *trace; /* NULL: none */
+	u16 next;                /* value */
+	u16 rip;                 /* of the page */
+	u16 alone[8];            /* values whose group was given up */
 	unsigned alone_count;
 };
 
 static void forget(struct finder *f, unsigned reg)
 {
 	f->reg[reg] = (struct value){.id = f->next++};
+}
+
+static struct jit_origin origin_of(const struct finder *f, struct value v)
+{
+	struct jit_origin o = {0};
+	s64 plus;
+
+	if (f->trace && v.id < JIT_VALUES)
+		o = f->trace->value[v.id];
+	plus = (s64)o.plus + v.plus;
+	o.known &= plus <= 1 << 28 && plus >= -(1 << 28);
+	o.plus = (s32)plus;
+	return o;
+}
+
+static void begin(struct finder *f)
+{
+	for (unsigned i = 0; i < REG_COUNT; i++)
+		forget(f, i);
+	f->rip = f->next++;
+	for (unsigned i = 0; f->trace && i < JIT_VALUES; i++)
+		f->trace->value[i] = (struct jit_origin){0};
+	for (unsigned i = 0; f->trace && i < REG_COUNT; i++) {
+		f->trace->value[f->reg[i].id] = (struct jit_origin){.known = true, .reg = (u8)i};
+		f->trace->lowest[i] = 0;
+	}
+	if (f->trace)
+		f->trace->value[f->rip] = (struct jit_origin){.known = true, .reg = SREG_PAGE_RIP};
 }
 
 static void forget_all(struct finder *f)
@@ -40,6 +71,21 @@ static void set(struct finder *f, unsigned reg, struct value v, s64 by)
 		f->reg[reg] = (struct value){v.id, (s32)plus};
 }
 
+/* reg = the lower half of v + by */
+static void set_narrow(struct finder *f, unsigned reg, struct value v, s64 by)
+{
+	struct jit_origin o;
+
+	v.plus += (s32)by;
+	o = origin_of(f, v);
+	forget(f, reg);
+	if (!o.known || f->reg[reg].id >= JIT_VALUES)
+		return;
+	o.narrow = true;
+	f->trace->value[f->reg[reg].id] = o;
+	f->trace->lowest[o.reg] = min(f->trace->lowest[o.reg], o.plus);
+}
+
 static void move(struct finder *f, unsigned reg, s64 by)
 {
 	set(f, reg, f->reg[reg], by);
@@ -48,7 +94,7 @@ static void move(struct finder *f, unsigned reg, s64 by)
 /* base + (index << scale) + plus, of values */
 struct address {
 	u16 base, index;
-	u8 scale;
+	u8 scale, seg;
 	s64 plus;
 };
 
@@ -63,6 +109,9 @@ static struct address at_operand(const struct finder *f, const struct op *o)
 
 	if (o->base < REG_COUNT)
 		a = at_register(f, o->base, o->disp);
+	else if (o->base == SREG_PAGE_RIP)
+		a.base = f->rip;
+	a.seg = o->seg >= SEG_FS ? o->seg : 0;
 	if (o->index < REG_COUNT) {
 		a.index = f->reg[o->index].id;
 		a.scale = o->scale;
@@ -71,7 +120,29 @@ static struct address at_operand(const struct finder *f, const struct op *o)
 	return a;
 }
 
-static void access(struct finder *f, unsigned op, unsigned which, struct address a, unsigned size, bool write)
+/* The bits of its address that must be 0. */
+static unsigned alignment(const struct finder *f, unsigned op, const struct jit_insn *n)
+{
+	if (n->kind == JIT_VECTOR)
+		return vec_info(&f->b->ops[op])->align;
+	return n->i.z.mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B ? 15 : 0;
+}
+
+/* The group's lowest address has moved down by `by`. */
+static void lower(struct jit_group *k, s64 by)
+{
+	k->low -= by;
+	k->skewed |= (by & k->align) != 0;
+}
+
+static void add_alignment(struct jit_group *k, s64 low, unsigned align)
+{
+	k->skewed |= ((low - k->low) & align) != 0;
+	k->align |= (u8)align;
+}
+
+static void access(struct finder *f, unsigned op, unsigned which, struct address a, unsigned size, bool write,
+                   unsigned align)
 {
 	struct jit_groups *g = f->g;
 	s64 low = a.plus, high = low + size;
@@ -83,16 +154,18 @@ static void access(struct finder *f, unsigned op, unsigned which, struct address
 	for (unsigned i = 0; i < g->count; i++) {
 		k = &g->group[i];
 		if (!k->open || k->base != a.base || k->index != a.index || k->scale != a.scale ||
-		    max(high, k->high) - min(low, k->low) > JIT_GROUP_SPAN)
+		    k->seg != a.seg || max(high, k->high) - min(low, k->low) > JIT_GROUP_SPAN)
 			continue;
-		k->low = min(low, k->low);
+		if (low < k->low)
+			lower(k, k->low - low);
+		add_alignment(k, low, align);
 		k->high = max(high, k->high);
 		k->write |= write;
 		k->count++;
 		g->member[op].group[which] = (u8)i;
 		return;
 	}
-	if (f->b->ops[op].flags & OPF_ALONE && f->alone_count < ARRAY_SIZE(f->alone))
+	if (!f->trace && f->b->ops[op].flags & OPF_ALONE && f->alone_count < ARRAY_SIZE(f->alone))
 		f->alone[f->alone_count++] = a.base;
 	for (unsigned i = 0; i < f->alone_count; i++)
 		if (f->alone[i] == a.base)
@@ -105,6 +178,8 @@ static void access(struct finder *f, unsigned op, unsigned which, struct address
 	                                          .base = a.base,
 	                                          .index = a.index,
 	                                          .scale = a.scale,
+	                                          .seg = a.seg,
+	                                          .align = (u8)align,
 	                                          .first = (u16)op,
 	                                          .count = 1,
 	                                          .write = write,
@@ -112,10 +187,34 @@ static void access(struct finder *f, unsigned op, unsigned which, struct address
 }
 
 /* What checks of [base + disp] and the like can be moved by a little. */
-static bool is_followed(const struct op *o)
+static bool is_followed(const struct finder *f, const struct op *o)
 {
-	return (o->base < REG_COUNT || (o->base == SREG_ZERO && o->index < REG_COUNT)) && o->seg < SEG_FS &&
-	       o->asize == 8 && o->disp < 1 << 30 && o->disp > -(1 << 30);
+	bool base = o->base < REG_COUNT || (o->base == SREG_ZERO && o->index < REG_COUNT);
+
+	return (f->trace || (base && o->seg < SEG_FS)) && o->asize == 8 && o->disp < 1 << 30 &&
+	       o->disp > -(1 << 30);
+}
+
+/* An access to o's memory operand. */
+static void access_operand(struct finder *f, unsigned op, const struct op *o, unsigned size, bool write,
+                           unsigned align)
+{
+	if (!is_followed(f, o))
+		return;
+	if (f->trace) {
+		s32 *plus = f->trace->plus[op][JIT_OPERAND];
+
+		plus[0] = o->base < REG_COUNT ? f->reg[o->base].plus : 0;
+		plus[1] = o->index < REG_COUNT ? f->reg[o->index].plus : 0;
+	}
+	access(f, op, JIT_OPERAND, at_operand(f, o), size, write, align);
+}
+
+static void access_stack(struct finder *f, unsigned op, unsigned reg, s32 disp, bool write)
+{
+	if (f->trace)
+		f->trace->plus[op][JIT_STACK][0] = f->reg[reg].plus, f->trace->plus[op][JIT_STACK][1] = 0;
+	access(f, op, JIT_STACK, at_register(f, reg, disp), 8, write, 0);
 }
 
 static void accesses(struct finder *f, unsigned op, const struct jit_insn *n)
@@ -126,24 +225,24 @@ static void accesses(struct finder *f, unsigned op, const struct jit_insn *n)
 	switch ((enum jit_kind)n->kind) {
 	case JIT_COPY:
 	case JIT_VECTOR:
-		if (m && is_followed(o))
-			access(f, op, JIT_OPERAND, at_operand(f, o), m->size / 8,
-			       m->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE);
+		if (m)
+			access_operand(f, op, o, m->size / 8, m->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE,
+			               f->trace ? alignment(f, op, n) : 0);
 		break;
 	case JIT_JMP:
 	case JIT_CALL:
 	case JIT_PUSH:
-		if (m && is_followed(o))
-			access(f, op, JIT_OPERAND, at_operand(f, o), 8, false);
+		if (m)
+			access_operand(f, op, o, 8, false, 0);
 		if (n->kind != JIT_JMP)
-			access(f, op, JIT_STACK, at_register(f, REG_RSP, -8), 8, true);
+			access_stack(f, op, REG_RSP, -8, true);
 		break;
 	case JIT_POP:
 	case JIT_RET:
-		access(f, op, JIT_STACK, at_register(f, REG_RSP, 0), 8, false);
+		access_stack(f, op, REG_RSP, 0, false);
 		break;
 	case JIT_LEAVE:
-		access(f, op, JIT_STACK, at_register(f, REG_RBP, 0), 8, false);
+		access_stack(f, op, REG_RBP, 0, false);
 		break;
 	default:
 		break;
@@ -164,14 +263,55 @@ static void forget_written(struct finder *f, const struct jit_insn *n)
 	}
 }
 
+/* The same of a 32-bit register, if that is wanted. */
+static bool follow_narrow(struct finder *f, const struct op *o, const struct jit_insn *n)
+{
+	unsigned to = o->r[0] >> 3, from = o->r[1] >> 3;
+	bool immediate = op_kind(o, 1) == KIND_IMM && (s64)o->imm == (s32)o->imm && (s32)o->imm < 1 << 24 &&
+	                 (s32)o->imm > -(1 << 24);
+
+	if (!f->trace)
+		return false;
+	switch (n->i.z.mnemonic) {
+	case ZYDIS_MNEMONIC_MOV:
+		if (op_kind(o, 1) != KIND_REG || !jit_is_general(&n->i.operands[1]))
+			return false;
+		set_narrow(f, to, f->reg[from], 0);
+		return true;
+	case ZYDIS_MNEMONIC_LEA:
+		if (!is_followed(f, o) || o->base >= REG_COUNT || o->index < REG_COUNT ||
+		    o->disp != (s64)((u64)o->disp << 40) >> 40)
+			return false;
+		set_narrow(f, to, f->reg[o->base], o->disp);
+		return true;
+	case ZYDIS_MNEMONIC_ADD:
+	case ZYDIS_MNEMONIC_SUB:
+		if (!immediate)
+			return false;
+		set_narrow(f, to, f->reg[to],
+		           n->i.z.mnemonic == ZYDIS_MNEMONIC_ADD ? (s32)o->imm : -(s32)o->imm);
+		return true;
+	case ZYDIS_MNEMONIC_INC:
+		set_narrow(f, to, f->reg[to], 1);
+		return true;
+	case ZYDIS_MNEMONIC_DEC:
+		set_narrow(f, to, f->reg[to], -1);
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Does the instruction give its first operand, a 64-bit register, a value that is known? */
 static bool follow(struct finder *f, const struct op *o, const struct jit_insn *n)
 {
 	unsigned to = o->r[0] >> 3, from = o->r[1] >> 3;
 
-	if ((n->kind != JIT_COPY && n->kind != JIT_LEA) || o->size != 8 || op_kind(o, 0) != KIND_REG ||
-	    !jit_is_general(&n->i.operands[0]))
+	if ((n->kind != JIT_COPY && n->kind != JIT_LEA) || (o->size != 8 && o->size != 4) ||
+	    op_kind(o, 0) != KIND_REG || !jit_is_general(&n->i.operands[0]))
 		return false;
+	if (o->size == 4)
+		return follow_narrow(f, o, n);
 	switch (n->i.z.mnemonic) {
 	case ZYDIS_MNEMONIC_MOV:
 		if (op_kind(o, 1) != KIND_REG || !jit_is_general(&n->i.operands[1]))
@@ -179,7 +319,7 @@ static bool follow(struct finder *f, const struct op *o, const struct jit_insn *
 		set(f, to, f->reg[from], 0);
 		return true;
 	case ZYDIS_MNEMONIC_LEA:
-		if (!is_followed(o) || o->base >= REG_COUNT || o->index < REG_COUNT)
+		if (!is_followed(f, o) || o->base >= REG_COUNT || o->index < REG_COUNT)
 			return false;
 		set(f, to, f->reg[o->base], o->disp);
 		return true;
@@ -230,19 +370,26 @@ static void effects(struct finder *f, const struct op *o, const struct jit_insn 
 	}
 }
 
-void jit_groups_find(struct jit_groups *g, const struct soft_block *b, const struct jit_insn *insns)
+void jit_groups_find(struct jit_groups *g, const struct soft_block *b, const struct jit_insn *insns,
+                     unsigned split, struct jit_trace *trace)
 {
-	struct finder f = {.g = g, .b = b, .next = 1};
+	struct finder f = {.g = g, .b = b, .next = 1, .trace = trace};
 
 	g->count = 0;
-	forget_all(&f);
+	begin(&f);
 	for (unsigned i = 0; i <= b->count; i++) {
 		g->member[i].group[JIT_OPERAND] = g->member[i].group[JIT_STACK] = JIT_NO_GROUP;
-		if (i == b->count)
-			break;
+		if (i == b->count || (trace && i > trace->last))
+			continue;
 		accesses(&f, i, &insns[i]);
 		effects(&f, &b->ops[i], &insns[i]);
+		for (unsigned k = 0; i == split && k < g->count; k++)
+			g->group[k].open = false;
 	}
+	for (unsigned i = 0; trace && i < REG_COUNT; i++)
+		trace->end[i] = origin_of(&f, f.reg[i]);
+	if (trace)
+		return;
 	/* One alone needs no group. */
 	for (unsigned i = 0; i < b->count; i++)
 		for (unsigned k = 0; k < 2; k++)

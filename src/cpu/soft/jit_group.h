@@ -20,12 +20,15 @@
 #include "cpu/soft/jit_insn.h"
 
 enum { JIT_GROUP_SPAN = 512, JIT_GROUPS = 48, JIT_NO_GROUP = 0xff };
+enum { JIT_VALUES = 512 }; /* that origins are known of */
 
 struct jit_group {
 	s64 low, high;   /* bytes, relative to the value */
 	u16 base, index; /* values; 0: none */
 	u8 scale;
-	u16 first; /* op */
+	u8 seg, align; /* only in a loop: SEG_FS, SEG_GS or 0; bits of the address of `low` that must be 0 */
+	bool skewed;   /* … and a member wants other bits to be 0 */
+	u16 first;     /* op */
 	u16 count;
 	bool write, open;
 	u32 cell; /* once the check is written */
@@ -44,5 +47,22 @@ struct jit_groups {
 
 enum { JIT_OPERAND, JIT_STACK };
 
-/* Which accesses of block b belong together. */
-void jit_groups_find(struct jit_groups *g, const struct soft_block *b, const struct jit_insn *insns);
+/* A value is that of a register at the start, plus a constant; narrow: taken modulo 2^32 on the way. */
+struct jit_origin {
+	bool known, narrow;
+	u8 reg; /* or SREG_PAGE_RIP */
+	s32 plus;
+};
+/* Of the operations from the block's start to its op `last`, which jumps back there. */
+struct jit_trace {
+	unsigned last;
+	struct jit_origin value[JIT_VALUES];
+	struct jit_origin end[REG_COUNT]; /* what registers hold behind it */
+	s32 lowest[REG_COUNT];            /* of what was taken modulo 2^32 of a register, relative to it */
+	s32 plus[JIT_INSNS][2][2];        /* of each access: base and index, relative to their values */
+};
+
+/* Which accesses of block b belong together. No group goes on behind op `split`. With a trace, it is of that
+ * alone that groups are sought, any access that can be has one, and what marks ops does not count. */
+void jit_groups_find(struct jit_groups *g, const struct soft_block *b, const struct jit_insn *insns,
+                     unsigned split, struct jit_trace *trace);

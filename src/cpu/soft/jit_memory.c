@@ -36,7 +36,7 @@ void tr_address(struct tr *t, const struct op *o)
 
 /* ---- checks ---- */
 
-static void tlb_index(struct jit_buf *b)
+void jit_tlb_index(struct jit_buf *b)
 {
 	static const u8 rorx7[] = {0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x07}; /* rorx $7, %r10, %r11 */
 	static const u8 and_index[] = {0x41, 0x81, 0xe3};               /* and $…, %r11d */
@@ -54,7 +54,7 @@ u8 *soft_cell_emit_tlb(struct soft_cpu *c, struct jit_buf *b, struct soft_cell *
 	u8 *slow;
 
 	_Static_assert(sizeof(*tlb) == 32, "by rorx");
-	tlb_index(b);
+	jit_tlb_index(b);
 	e_abs(b, true, OP_ADD, T0, &c->tlb_key);
 	e_mem(b, true, OP_SUB, T0, T1, NO_REG, 0, low(i->write ? &tlb->tag_write : &tlb->tag_read));
 	e_group1(b, true, 7, T0, (s32)(PAGE_SIZE - i->span));
@@ -65,7 +65,7 @@ u8 *soft_cell_emit_tlb(struct soft_cpu *c, struct jit_buf *b, struct soft_cell *
 		if (page) {
 			e_mem(b, true, OP_LOAD, T1, T1, NO_REG, 0, low(&tlb->page));
 			e_store(b, &cell->page, T1);
-			tlb_index(b);
+			jit_tlb_index(b);
 		}
 		e_mem(b, true, OP_LOAD, T1, T1, NO_REG, 0, low(&tlb->addend));
 		if (i->group)
@@ -121,7 +121,7 @@ static void check(struct tr *t, unsigned op, u32 n, const u8 *start)
 	t->addend = 0;
 	i->patch = here(&t->b);
 	i->again = start != NULL;
-	if (t->block->ops[op].flags & OPF_TLB) {
+	if (t->block->ops[op].flags & OPF_TLB || tr_loop_strides(t, op)) {
 		const u8 *end = t->b.p;
 
 		tr_cold(t, COLD_INTERPRET, op,
@@ -225,7 +225,7 @@ static struct place member(struct tr *t, unsigned op, unsigned which, const stru
 		if (!direct)
 			p.disp = -to_low;
 	} else if (t->addend != g->cell) {
-		e_load(&t->b, T1, &soft_cell(t->c, g->cell)->addend);
+		tr_load_addend(t, g->cell);
 	}
 	t->addend = p.cell = g->cell;
 	return p;
@@ -235,6 +235,8 @@ struct place tr_stack(struct tr *t, unsigned op, unsigned reg, s32 disp, bool wr
 {
 	struct op o = {.base = (u8)reg, .index = SREG_ZERO, .disp = disp, .seg = SEG_DS};
 
+	if (tr_loop_has(t, op, JIT_STACK))
+		return tr_loop_place(t, op, JIT_STACK, &o);
 	if (t->groups.member[op].group[JIT_STACK] != JIT_NO_GROUP)
 		return member(t, op, JIT_STACK, &o, 0, before);
 	return single(t, op, &o, 8, write, 0, before);
@@ -243,19 +245,29 @@ struct place tr_stack(struct tr *t, unsigned op, unsigned reg, s32 disp, bool wr
 struct place tr_operand(struct tr *t, unsigned op, const struct op *o, unsigned size, bool write, u8 align,
                         u8 before)
 {
+	if (tr_loop_has(t, op, JIT_OPERAND))
+		return tr_loop_place(t, op, JIT_OPERAND, o);
 	if (t->groups.member[op].group[JIT_OPERAND] != JIT_NO_GROUP)
 		return member(t, op, JIT_OPERAND, o, align, before);
 	return single(t, op, o, size, write, align, before);
 }
 
+void tr_load_addend(struct tr *t, u32 cell)
+{
+	e_load(&t->b, T1,
+	       cell >= JIT_LOOP_ADDEND ? &t->c->jx.loop.at[cell - JIT_LOOP_ADDEND].host
+	                               : &soft_cell(t->c, cell)->addend);
+}
+
 unsigned tr_spare(struct tr *t, struct place *p)
 {
-	if (p->base != T0)
+	if (p->base != T0 && p->index != T0)
 		return T0;
-	if (p->index == T1) {
-		e_mem(&t->b, true, OP_LEA, T0, T0, T1, 0, p->disp);
+	if (p->base == T1 || p->index == T1) {
+		e_mem(&t->b, true, OP_LEA, T0, p->base, p->index, p->scale, p->disp);
+		p->base = T0;
 		p->index = NO_REG;
-		p->disp = 0;
+		p->disp = p->scale = 0;
 	}
 	t->addend = 0;
 	return T1;
@@ -263,7 +275,7 @@ unsigned tr_spare(struct tr *t, struct place *p)
 
 void tr_emit(struct tr *t, bool wide, unsigned opcode, unsigned reg, const struct place *p)
 {
-	e_mem(&t->b, wide, opcode, reg, p->base, p->index, 0, p->disp);
+	e_mem(&t->b, wide, opcode, reg, p->base, p->index, p->scale, p->disp);
 }
 
 /* ---- stores to code ---- */
@@ -297,7 +309,9 @@ void tr_written(struct tr *t, unsigned op, const struct place *p, bool last)
 {
 	if (!tr_asks_written(t))
 		return;
-	e_load(&t->b, T0, &soft_cell(t->c, p->cell)->page);
+	e_load(&t->b, T0,
+	       p->cell >= JIT_LOOP_ADDEND ? (void *)&t->c->jx.loop.at[p->cell - JIT_LOOP_ADDEND].page
+	                                  : (void *)&soft_cell(t->c, p->cell)->page);
 	test_written(t, op, T0, last);
 }
 

@@ -10,6 +10,7 @@
 #include "cpu/soft/jit_emit.h"
 #include "cpu/soft/jit_group.h"
 #include "cpu/soft/jit_insn.h"
+#include "cpu/soft/jit_loop.h"
 
 /* Code off the main line, written behind it. */
 enum cold_kind {
@@ -25,6 +26,8 @@ enum cold_kind {
 };
 struct cold {
 	u8 kind;
+	bool rest;    /* interpret: the rest of the block, too */
+	bool of_loop; /* jcc: leaves jit_loop.h's code */
 	bool vectors; /* interpret: they must be live behind it as they are in front of it */
 	bool load;    /* interpret: the main line goes on with the flags in the host's; jcc: flags are to be
 	                 saved */
@@ -45,10 +48,13 @@ struct tr {
 	unsigned entry_mode;
 	unsigned check_after; /* events are looked at behind this op */
 	u32 check, stale;     /* this code's own check entry; where it leaves when it is stale */
+	u8 start_live;        /* flags that are live at the block's start */
 	bool host, saved;     /* where the flags are: in the host's, in c->af */
 	u8 vec;     /* classes of vector instructions that are known to be allowed, vectors being live */
-	u32 addend; /* the cell whose addend is in T1; 0: of none */
+	u32 addend; /* the cell whose addend is in T1, or JIT_LOOP_ADDEND + a loop's group; 0: of none */
 	struct jit_groups groups;
+	struct jit_loop loop;
+	bool in_loop; /* the loop's own code is being written */
 	/* Op + 1: of the flags that the exit does not save; and since it was done, until they are saved. */
 	u8 writer, pending;
 	unsigned colds, open; /* open: the first whose resume is not known yet */
@@ -75,6 +81,8 @@ void tr_save_host_flags(struct tr *t);
 void tr_load_flags(struct tr *t);
 /* Brings flags that are live into the host's. */
 void tr_need_flags(struct tr *t, u8 live);
+/* The op. */
+void tr_one(struct tr *t, unsigned op);
 /* A way out, taken by the rel32 at site. */
 struct cold *tr_cold(struct tr *t, unsigned kind, unsigned op, u8 *site);
 /* The interpreter does the op. */
@@ -86,9 +94,12 @@ void tr_interpret(struct tr *t, unsigned op, u8 before);
 struct place {
 	s8 base, index; /* registers or NO_REG; T0 and T1 are busy if they are among them */
 	s32 disp;
-	u32 cell; /* for tr_written() */
+	u32 cell; /* for tr_written(): as in struct tr's addend */
+	u8 scale; /* of index */
 };
 
+/* T1 = T0's entry in a TLB, as an offset. */
+void jit_tlb_index(struct jit_buf *b);
 /* Effective address of o's memory operand to T0; clobbers T1 if R11 is in it. */
 void tr_address(struct tr *t, const struct op *o);
 /* Checks an access of size bytes to o's memory operand, or to [reg + disp]; align: bits of the address that
@@ -98,6 +109,8 @@ struct place tr_operand(struct tr *t, unsigned op, const struct op *o, unsigned 
                         u8 before);
 /* The op's access to the stack. */
 struct place tr_stack(struct tr *t, unsigned op, unsigned reg, s32 disp, bool write, u8 before);
+/* T1 = the addend of a cell, or of a loop's group. */
+void tr_load_addend(struct tr *t, u32 cell);
 /* Which of T0 and T1 can hold something else while the place is used. Before flags are loaded. */
 unsigned tr_spare(struct tr *t, struct place *p);
 /* opcode reg, place */

@@ -49,6 +49,18 @@ void tr_need_flags(struct tr *t, u8 live)
 
 /* ---- ways out ---- */
 
+/* Does a group's check belong to the op? Then what comes behind cannot do without it. */
+static bool leads(const struct tr *t, unsigned op)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		unsigned g = t->groups.member[op].group[i];
+
+		if (g != JIT_NO_GROUP && t->groups.group[g].first == op)
+			return true;
+	}
+	return false;
+}
+
 struct cold *tr_cold(struct tr *t, unsigned kind, unsigned op, u8 *site)
 {
 	struct cold *k = &t->cold[t->colds];
@@ -57,7 +69,12 @@ struct cold *tr_cold(struct tr *t, unsigned kind, unsigned op, u8 *site)
 		t->b.full = true;
 	else
 		t->colds++;
-	*k = (struct cold){.kind = (u8)kind, .op = (u16)op, .site = site, .vectors = t->vec};
+	*k = (struct cold){.kind = (u8)kind,
+	                   .op = (u16)op,
+	                   .site = site,
+	                   .rest = t->in_loop || leads(t, op),
+	                   .of_loop = t->in_loop,
+	                   .vectors = t->vec};
 	if (!t->saved)
 		k->writer = t->pending;
 	return k;
@@ -95,7 +112,7 @@ void tr_interpret(struct tr *t, unsigned op, u8 before)
 
 /* ---- a block ---- */
 
-static void one(struct tr *t, unsigned op)
+void tr_one(struct tr *t, unsigned op)
 {
 	const struct op *o = &t->block->ops[op];
 	const struct jit_insn *n = &t->c->jit->insns[op];
@@ -213,24 +230,6 @@ static void prologue(struct tr *t)
 	t->open = t->colds;
 }
 
-/* Does a group's check belong to the op? Then what comes behind cannot do without it. */
-static bool leads(const struct tr *t, unsigned op)
-{
-	for (unsigned i = 0; i < 2; i++) {
-		unsigned g = t->groups.member[op].group[i];
-
-		if (g != JIT_NO_GROUP && t->groups.group[g].first == op)
-			return true;
-	}
-	return false;
-}
-
-static void load_addend(struct tr *t, u32 cell)
-{
-	if (cell)
-		e_load(&t->b, T1, &soft_cell(t->c, cell)->addend);
-}
-
 static void write_cold(struct tr *t, struct jit_site **sites)
 {
 	const struct soft_jit *j = t->c->jit;
@@ -247,7 +246,7 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 		case COLD_INTERPRET:
 		case COLD_CELL:
 			s->op = k->op;
-			s->off = (k->vectors ? JIT_SITE_VECTORS : 0) | (leads(t, k->op) ? JIT_SITE_REST : 0);
+			s->off = (k->vectors ? JIT_SITE_VECTORS : 0) | (k->rest ? JIT_SITE_REST : 0);
 			if (k->kind == COLD_CELL) {
 				struct soft_cell_info *cell = soft_cell_info(t->c, (u32)k->disp);
 
@@ -258,7 +257,7 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 					u32 start = cell->start;
 
 					cell->start = here(&t->b);
-					load_addend(t, k->addend_again);
+					tr_load_addend(t, k->addend_again);
 					e_jmp(&t->b, start);
 				}
 				cell->out = k->writer ? here(&t->b) : 0;
@@ -278,7 +277,8 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 				s->resume = here(&t->b);
 				if (k->load)
 					tr_load_flags(t);
-				load_addend(t, k->addend);
+				if (k->addend)
+					tr_load_addend(t, k->addend);
 				e_jmp(&t->b, k->resume);
 			}
 			break;
@@ -352,8 +352,8 @@ static u8 live_at_exit(struct tr *t, unsigned op)
 	return t->writer ? 0 : JIT_ALL;
 }
 
-/* What is live in front of each op. */
-static void liveness(struct tr *t)
+/* What is live in front of each op, t->start_live being live at the start. */
+static void live_ops(struct tr *t)
 {
 	struct jit_insn *n = t->c->jit->insns;
 	const struct op *ops = t->block->ops;
@@ -388,6 +388,19 @@ static void liveness(struct tr *t)
 			n[i].live = (u8)((after & ~n[i].kill) | n[i].read);
 			break;
 		}
+	}
+}
+
+static void liveness(struct tr *t)
+{
+	const struct jit_insn *n = t->c->jit->insns;
+
+	/* Some jumps may go to the start: the least that agrees with itself. */
+	t->start_live = 0;
+	live_ops(t);
+	while (n[0].live & ~t->start_live) {
+		t->start_live |= n[0].live;
+		live_ops(t);
 	}
 	t->block->needs_flags = n[0].live || jit_pages_change(t->c->jit, t->block);
 }
@@ -429,19 +442,23 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	for (unsigned i = 0; i < b->count; i++)
 		jit_classify(&j->insns[i], &b->ops[i], bytes + (b->ops[i].off - b->off), c->lockstep);
 	liveness(&t);
-	jit_groups_find(&t.groups, b, j->insns);
+	tr_loop_find(&t);
+	jit_groups_find(&t.groups, b, j->insns, t.loop.yes ? t.loop.trace.last : ~0u, NULL);
 	t.addend = 0;
 	code = (struct jit_code *)t.b.p;
 	t.b.p += sizeof(*code);
 	prologue(&t);
+	tr_loop_enter(&t);
 	for (unsigned i = 0; i <= b->count; i++) {
-		one(&t, i);
+		tr_one(&t, i);
+		tr_loop_leave(&t, i);
 		if (t.check_after == i)
 			check_events(&t, i + 1);
 		if (j->insns[i].kind == JIT_JMP || j->insns[i].kind == JIT_CALL ||
 		    j->insns[i].kind == JIT_RET)
 			break;
 	}
+	tr_loop(&t);
 	if (t.b.p >= t.b.end) {
 		j->used = j->size;
 		return 0;

@@ -251,6 +251,12 @@ struct soft_cpu {
 		bool own_pages;  /* the supervisor's tables may have supervisor code of this address space
 		                    alone */
 		u32 link;        /* the site that was left by, to be linked */
+		struct {
+			u64 limit, early, count;
+			struct {
+				u64 host, page;
+			} at[16];
+		} loop; /* the loop that runs, see jit_loop.h */
 	} jx;
 	struct soft_event event; /* to deliver next */
 	struct soft_event delivering;

@@ -1,0 +1,616 @@
+#include "cpu/soft/block.h"
+#include "cpu/soft/jit_tr.h"
+#include "cpu/soft/vec.h"
+
+enum {
+	RECIPROCAL = 24,
+	NARROW = 0x7fffffff,
+	NARROW_STEP = 1 << 16,
+	SKIPS = 60 /* a shift: skips 15 iterations */
+};
+
+/* ---- what can be ---- */
+
+static bool allowed(const struct jit_insn *n)
+{
+	switch ((enum jit_kind)n->kind) {
+	case JIT_NOTHING:
+	case JIT_COPY:
+	case JIT_VECTOR:
+	case JIT_LEA:
+	case JIT_JCC:
+	case JIT_PUSH:
+	case JIT_POP:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool find_last(struct tr *t)
+{
+	const struct soft_block *b = t->block;
+
+	for (unsigned i = 0; i < b->count && allowed(&t->c->jit->insns[i]); i++) {
+		t->loop.trace.last = i;
+		if (t->c->jit->insns[i].kind == JIT_JCC && op_kind(&b->ops[i], 0) == KIND_IMM &&
+		    b->ops[i].disp == b->off)
+			return i > 0;
+	}
+	return false;
+}
+
+/* Does a register move by a constant? */
+static bool moves(const struct jit_loop *l, unsigned reg, s32 *step)
+{
+	const struct jit_origin *o;
+
+	*step = 0;
+	if (reg == SREG_PAGE_RIP || reg == SREG_ZERO)
+		return true;
+	o = &l->trace.end[reg];
+	*step = o->plus;
+	return o->known && o->reg == reg;
+}
+
+/* Part k of a group's address, value id. */
+static bool resolve(struct jit_loop *l, struct jit_hoisted *h, unsigned id, unsigned k, s32 *step)
+{
+	const struct jit_origin *o = &l->trace.value[id];
+	u8 *reg = k ? &h->index : &h->base;
+
+	*step = 0;
+	*reg = SREG_ZERO;
+	h->fixed[k] = true;
+	h->origin[k] = 0;
+	if (!id)
+		return true;
+	if (id >= JIT_VALUES || !o->known || !moves(l, o->reg, step))
+		return false;
+	*reg = o->reg;
+	h->fixed[k] = !*step;
+	h->origin[k] = o->plus;
+	return true;
+}
+
+static bool in_memory(unsigned reg)
+{
+	return reg == SREG_PAGE_RIP || (reg < REG_COUNT && jit_displaced(reg));
+}
+
+static void must_not_wrap(struct jit_loop *l, unsigned reg, unsigned id)
+{
+	if (reg < REG_COUNT && (l->trace.value[id].narrow || l->trace.end[reg].narrow))
+		l->narrow |= 1u << reg;
+}
+
+/* Fills *h; false: cannot be hoisted. */
+static bool hoist(struct jit_loop *l, struct jit_hoisted *h, const struct jit_group *g)
+{
+	s32 step[2];
+	s64 total;
+
+	h->strides = false;
+	if (!resolve(l, h, g->base, 0, &step[0]) || !resolve(l, h, g->index, 1, &step[1]) || g->skewed)
+		return false;
+	total = (s64)step[0] + (s64)step[1] * (1 << g->scale);
+	h->step = (s32)total;
+	h->strides = total > JIT_LOOP_STEP || total < -JIT_LOOP_STEP;
+	h->plus = (s64)h->origin[0] + (s64)h->origin[1] * (1 << g->scale) + g->low;
+	return !h->strides && !(total & g->align) && h->plus == (s32)h->plus && h->index != REG_RSP &&
+	       !(in_memory(h->base) && in_memory(h->index)) && l->count < JIT_LOOP_GROUPS;
+}
+
+/* What is added to the registers that are not fixed, and to the word. */
+static s64 displacement(const struct jit_loop *l, unsigned op, unsigned which, unsigned scale, s64 disp)
+{
+	const struct jit_hoisted *h = &l->hoisted[l->groups.member[op].group[which]];
+	const s32 *plus = l->trace.plus[op][which];
+
+	if (h->fixed[0])
+		disp += (s64)plus[0] + h->origin[0];
+	if (h->fixed[1])
+		disp += ((s64)plus[1] + h->origin[1]) * (1 << scale);
+	return disp;
+}
+
+static void no_group(struct jit_loop *l, unsigned op, unsigned which)
+{
+	l->groups.member[op].group[which] = JIT_NO_GROUP;
+}
+
+/* Members of groups that are not hoisted go back to what the ordinary code knows. */
+static bool settle_members(struct tr *t)
+{
+	struct jit_loop *l = &t->loop;
+	bool any = false;
+
+	for (unsigned i = 0; i <= l->trace.last; i++) {
+		const struct op *o = &t->block->ops[i];
+
+		l->strides[i] = false;
+		for (unsigned k = 0; k < 2; k++) {
+			unsigned n = l->groups.member[i].group[k];
+			const struct jit_group *g = &l->groups.group[n];
+			s64 d;
+
+			if (n == JIT_NO_GROUP)
+				continue;
+			if (!l->hoisted[n].yes) {
+				l->strides[i] |= l->hoisted[n].strides;
+				if (g->count == 1 || g->seg || t->block->ops[g->first].flags & OPF_ALONE ||
+				    (k == JIT_OPERAND && o->base >= REG_COUNT && o->index >= REG_COUNT))
+					no_group(l, i, k);
+				continue;
+			}
+			any = true;
+			d = displacement(l, i, k, g->scale, k == JIT_OPERAND ? o->disp : 0);
+			if (d != (s32)d || d > NARROW - 64 || d < -NARROW + 64)
+				return false;
+		}
+	}
+	return any;
+}
+
+/* The registers that must not wrap can be watched, and there is one to compare if iterations are limited. */
+static bool choose_registers(struct jit_loop *l)
+{
+	bool limit = false;
+	s32 step;
+
+	for (unsigned i = 0; i < l->groups.count; i++)
+		limit |= l->hoisted[i].yes && l->hoisted[i].step;
+	for (unsigned reg = 0; reg < REG_COUNT; reg++) {
+		if (!(l->narrow >> reg & 1))
+			continue;
+		if (jit_displaced(reg) || !moves(l, reg, &step) || step > NARROW_STEP ||
+		    step < -NARROW_STEP || (step && !limit))
+			return false;
+	}
+	l->limited = SREG_ZERO;
+	for (unsigned reg = 0; limit && reg < REG_COUNT; reg++)
+		if (!jit_displaced(reg) && moves(l, reg, &step) && step && step <= NARROW_STEP &&
+		    step >= -NARROW_STEP && (l->limited == SREG_ZERO || l->trace.end[l->limited].narrow))
+			l->limited = (u8)reg;
+	return !limit || l->limited != SREG_ZERO;
+}
+
+/* Does nothing in the body need T0? */
+static bool spares_t0(struct tr *t)
+{
+	const struct jit_loop *l = &t->loop;
+
+	for (unsigned i = 0; i <= l->trace.last; i++) {
+		const struct jit_insn *n = &t->c->jit->insns[i];
+		const struct op *o = &t->block->ops[i];
+
+		if (n->kind == JIT_PUSH || n->kind == JIT_POP || n->aside ||
+		    (n->kind == JIT_LEA && o->base == SREG_PAGE_RIP) ||
+		    (o->vclass && vec_info(o)->how & VEC_X87))
+			return false;
+		for (unsigned k = 0; (n->kind == JIT_COPY || n->kind == JIT_LEA || n->kind == JIT_VECTOR) &&
+		                     k < n->i.z.operand_count_visible && k < 3;
+		     k++) {
+			const ZydisDecodedOperand *d = &n->i.operands[k];
+
+			if (d->type == ZYDIS_OPERAND_TYPE_REGISTER && jit_is_general(d) &&
+			    jit_displaced(o->r[k] >> 3))
+				return false;
+		}
+		if (n->kind == JIT_LEA && ((o->base < REG_COUNT && jit_displaced(o->base)) ||
+		                           (o->index < REG_COUNT && jit_displaced(o->index))))
+			return false;
+		if (n->kind == JIT_LEA || n->mem < 0 || n->kind == JIT_NOTHING)
+			continue;
+		unsigned g = l->groups.member[i].group[JIT_OPERAND];
+		const struct jit_hoisted *h = &l->hoisted[g];
+
+		if (g == JIT_NO_GROUP || !h->yes || (!h->fixed[0] && !h->fixed[1]) ||
+		    (!h->fixed[0] && jit_displaced(o->base)) || (!h->fixed[1] && jit_displaced(o->index)) ||
+		    (l->groups.group[g].write && tr_asks_written(t)))
+			return false;
+	}
+	return true;
+}
+
+/* Whose words stay in registers: T0 has the one that is used most often, T1 any other. */
+static void choose_words(struct tr *t)
+{
+	struct jit_loop *l = &t->loop;
+	const struct jit_hoisted *most = NULL;
+	unsigned count = 0;
+
+	l->in_t0 = l->in_t1 = 0;
+	for (unsigned i = 0; i < l->groups.count; i++) {
+		if (!l->hoisted[i].yes || l->groups.group[i].count <= count)
+			continue;
+		most = &l->hoisted[i];
+		count = l->groups.group[i].count;
+	}
+	if (most && spares_t0(t))
+		l->in_t0 = JIT_LOOP_ADDEND + most->slot;
+	for (unsigned i = l->groups.count; i-- > 0;)
+		if (l->hoisted[i].yes && (u32)JIT_LOOP_ADDEND + l->hoisted[i].slot != l->in_t0)
+			l->in_t1 = JIT_LOOP_ADDEND + l->hoisted[i].slot;
+}
+
+void tr_loop_find(struct tr *t)
+{
+	struct jit_loop *l = &t->loop;
+	const struct jit_insn *insns = t->c->jit->insns;
+
+	l->yes = false;
+	t->in_loop = false;
+	if (t->c->lockstep || insns[0].live || !find_last(t))
+		return;
+	jit_groups_find(&l->groups, t->block, insns, l->trace.last, &l->trace);
+	l->count = l->narrow = l->classes = 0;
+	for (unsigned i = 0; i < l->groups.count; i++) {
+		const struct jit_group *g = &l->groups.group[i];
+		struct jit_hoisted *h = &l->hoisted[i];
+
+		h->yes = hoist(l, h, g);
+		if (!h->yes)
+			continue;
+		h->slot = (u8)l->count++;
+		must_not_wrap(l, h->base, g->base);
+		must_not_wrap(l, h->index, g->index);
+	}
+	for (unsigned i = 0; i <= l->trace.last; i++)
+		if (insns[i].kind == JIT_VECTOR)
+			l->classes |= t->block->ops[i].vclass;
+	if (!settle_members(t) || !choose_registers(l))
+		return;
+	choose_words(t);
+	l->skip = soft_cell_new(t->c);
+	l->yes = l->skip != 0;
+}
+
+bool tr_loop_strides(const struct tr *t, unsigned op)
+{
+	return t->loop.yes && op <= t->loop.trace.last && t->loop.strides[op];
+}
+
+/* ---- ways in and out ---- */
+
+void tr_loop_enter(struct tr *t)
+{
+	struct jit_loop *l = &t->loop;
+
+	if (!l->yes)
+		return;
+	if (l->limited != SREG_ZERO) {
+		e8(&t->b, 0x83); /* subl $1, … */
+		e_mem_tail(&t->b, 5, &soft_cell(t->c, l->skip)->addend);
+		e8(&t->b, 1);
+		l->enter = e_jcc(&t->b, CC_S);
+	} else {
+		l->enter = e_jmp_later(&t->b);
+	}
+	l->ordinary = here(&t->b);
+}
+
+void tr_loop_leave(struct tr *t, unsigned op)
+{
+	struct jit_loop *l = &t->loop;
+
+	if (!l->yes || op != l->trace.last)
+		return;
+	t->addend = 0;
+	l->saved = t->saved;
+	l->join = here(&t->b);
+}
+
+void tr_loop_account(struct tr *t)
+{
+	static const u8 not_t0[] = {0x49, 0xf7, 0xd2}, shrx[] = {0xc4, 0x42, 0xa3, 0xf7, 0xd2};
+	const struct jit_loop *l = &t->loop;
+	s32 step;
+
+	if (l->limited == SREG_ZERO || !moves(l, l->limited, &step))
+		return;
+	/* T0 = register - what it would be had the loop been long enough, or the other way round: its top
+	 * bits tell. */
+	e_load(&t->b, T0, &t->c->jx.loop.early);
+	e_mem(&t->b, true, OP_LEA, T0, l->limited, T0, 0, 0);
+	if (step < 0)
+		e_bytes(&t->b, not_t0, sizeof(not_t0));
+	e_imm32(&t->b, T1, SKIPS);
+	e_bytes(&t->b, shrx, sizeof(shrx)); /* shrx T1, T0, T0 */
+	e_abs(&t->b, false, OP_STORE, T0, &soft_cell(t->c, l->skip)->addend);
+}
+
+/* ---- in front of the loop ---- */
+
+struct fails {
+	u8 *site[4 * JIT_LOOP_GROUPS + 2 * REG_COUNT + 2];
+	unsigned count;
+};
+
+static void fail(struct fails *f, u8 *site)
+{
+	f->site[f->count++] = site;
+}
+
+/* T0 /= by, if T0 is less than PAGE_SIZE. */
+static void divide(struct jit_buf *b, u32 by)
+{
+	unsigned shift = (unsigned)__builtin_ctz(by);
+
+	if (by & (by - 1)) {
+		u32 m = ((1u << RECIPROCAL) + by - 1) / by;
+
+		e_rr(b, true, 0x69, T0, T0); /* imul $m, T0, T0 */
+		e32(b, m);
+		shift = RECIPROCAL;
+	}
+	if (shift) {
+		e_rr(b, true, 0xc1, 5, T0);
+		e8(b, shift);
+	}
+}
+
+/* T0: how many iterations there may be after the first. */
+static void at_most(struct tr *t, bool first)
+{
+	if (!first) {
+		e_abs(&t->b, true, OP_CMP, T0, &t->c->jx.loop.count);
+		e8(&t->b, 0x4c); /* cmova count, T0 */
+		e8(&t->b, 0x0f);
+		e8(&t->b, 0x47);
+		e_mem_tail(&t->b, T0 & 7, &t->c->jx.loop.count);
+	}
+	e_store(&t->b, &t->c->jx.loop.count, T0);
+}
+
+/* Registers of which the lower half alone counts: do they have room? */
+static void check_narrow(struct tr *t, struct fails *f, bool *first)
+{
+	static const u8 cmova_t1[] = {0x4d, 0x0f, 0x47, 0xd3};
+	const struct jit_loop *l = &t->loop;
+
+	for (unsigned reg = 0; reg < REG_COUNT; reg++) {
+		s32 step;
+
+		if (!(l->narrow >> reg & 1))
+			continue;
+		(void)moves(l, reg, &step);
+		e_mem(&t->b, true, OP_LEA, T0, (int)reg, NO_REG, 0, l->trace.lowest[reg]);
+		e_group1(&t->b, true, 7, T0, NARROW);
+		fail(f, e_jcc(&t->b, CC_A));
+		if (step >= 0)
+			continue;
+		e_imm32(&t->b, T1, PAGE_SIZE - 1);
+		e_rr(&t->b, true, 0x39, T1, T0);
+		e_bytes(&t->b, cmova_t1, sizeof(cmova_t1));
+		/* The division is exact for small numbers alone; any less does as well. */
+		divide(&t->b, (u32)1 << (32 - __builtin_clz((u32)-step)));
+		at_most(t, *first);
+		*first = false;
+	}
+}
+
+/* T0 = the group's lowest address in this iteration. */
+static void group_address(struct tr *t, const struct jit_group *g, const struct jit_hoisted *h)
+{
+	int base = h->base == SREG_ZERO ? NO_REG : h->base, index = h->index == SREG_ZERO ? NO_REG : h->index;
+
+	if (base >= 0 && in_memory(h->base)) {
+		e_load(&t->b, T0, &t->c->regs[h->base]);
+		base = T0;
+	}
+	if (index >= 0 && in_memory(h->index)) {
+		e_load(&t->b, T0, &t->c->regs[h->index]);
+		index = T0;
+	}
+	e_mem(&t->b, true, OP_LEA, T0, base, index, g->scale, h->plus);
+	if (g->seg)
+		e_abs(&t->b, true, OP_ADD, T0, &t->c->segbase[g->seg]);
+}
+
+/* T1 += what of the group's addresses does not change. T0 may be lost. */
+static void add_fixed(struct tr *t, const struct jit_group *g, const struct jit_hoisted *h)
+{
+	if (!h->fixed[0] && !h->fixed[1])
+		return;
+	if (h->fixed[0] && h->base != SREG_ZERO) {
+		if (in_memory(h->base))
+			e_abs(&t->b, true, OP_ADD, T1, &t->c->regs[h->base]);
+		else
+			e_rr(&t->b, true, 0x01, h->base, T1);
+	}
+	if (h->fixed[1] && h->index != SREG_ZERO) {
+		int index = h->index;
+
+		if (in_memory(h->index)) {
+			e_load(&t->b, T0, &t->c->regs[h->index]);
+			index = T0;
+		}
+		e_mem(&t->b, true, OP_LEA, T1, T1, index, g->scale, 0);
+	}
+	if (g->seg)
+		e_abs(&t->b, true, OP_ADD, T1, &t->c->segbase[g->seg]);
+}
+
+static void prepare(struct tr *t, struct fails *f, const struct jit_group *g, const struct jit_hoisted *h,
+                    bool *first)
+{
+	static const u8 test[] = {0x41, 0xf6, 0xc2}, not_t0[] = {0x49, 0xf7, 0xd2};
+	struct soft_tlb_entry *tlb = t->c->tlbs[t->mode];
+	s32 room = (s32)(PAGE_SIZE - (u64)(g->high - g->low));
+
+	group_address(t, g, h);
+	if (g->align) {
+		e_bytes(&t->b, test, sizeof(test));
+		e8(&t->b, g->align);
+		fail(f, e_jcc(&t->b, CC_NE));
+	}
+	jit_tlb_index(&t->b);
+	e_abs(&t->b, true, OP_ADD, T0, &t->c->tlb_key);
+	e_mem(&t->b, true, OP_SUB, T0, T1, NO_REG, 0, low(g->write ? &tlb->tag_write : &tlb->tag_read));
+	if (h->step > 0) {
+		e_bytes(&t->b, not_t0, sizeof(not_t0));
+		e_group1(&t->b, true, 0, T0,
+		         room + 1); /* T0 = room - T0, with a carry if that is not less than 0 */
+		fail(f, e_jcc(&t->b, CC_AE));
+	} else {
+		e_group1(&t->b, true, 7, T0, room);
+		fail(f, e_jcc(&t->b, CC_A));
+	}
+	if (h->step) {
+		divide(&t->b, (u32)(h->step > 0 ? h->step : -h->step));
+		at_most(t, *first);
+		*first = false;
+	}
+	if (g->write && tr_asks_written(t)) {
+		e_mem(&t->b, true, OP_LOAD, T0, T1, NO_REG, 0, low(&tlb->page));
+		e_store(&t->b, &t->c->jx.loop.at[h->slot].page, T0);
+	}
+	e_mem(&t->b, true, OP_LOAD, T1, T1, NO_REG, 0, low(&tlb->addend));
+	add_fixed(t, g, h);
+	e_store(&t->b, &t->c->jx.loop.at[h->slot].host, T1);
+}
+
+/* jx.loop.limit, and .early. */
+static void set_limit(struct tr *t)
+{
+	const struct jit_loop *l = &t->loop;
+	s32 step;
+
+	if (l->limited == SREG_ZERO)
+		return;
+	(void)moves(l, l->limited, &step);
+	e_load(&t->b, T0, &t->c->jx.loop.count);
+	e_rr(&t->b, true, 0x69, T0, T0);
+	e32(&t->b, (u32)step);
+	e_mem(&t->b, true, OP_LEA, T0, l->limited, T0, 0, step);
+	e_store(&t->b, &t->c->jx.loop.limit, T0);
+	/* Its negative. */
+	e_mem(&t->b, true, OP_LEA, T0, l->limited, NO_REG, 0, (s64)step * JIT_LOOP_SHORT);
+	e_rr(&t->b, true, 0xf7, 3, T0);
+	e_store(&t->b, &t->c->jx.loop.early, T0);
+}
+
+static void prepare_all(struct tr *t)
+{
+	static const u8 testb[] = {0xf6, 0x04, 0x25};
+	const struct jit_loop *l = &t->loop;
+	struct fails f = {.count = 0};
+	bool first = true;
+
+	if (l->classes) {
+		e_bytes(&t->b, testb, sizeof(testb));
+		e32(&t->b, low(&t->c->jx.vec));
+		e8(&t->b, l->classes | VEC_PARKED);
+		fail(&f, e_jcc(&t->b, CC_NE));
+	}
+	check_narrow(t, &f, &first);
+	for (unsigned i = 0; i < l->groups.count; i++)
+		if (l->hoisted[i].yes)
+			prepare(t, &f, &l->groups.group[i], &l->hoisted[i], &first);
+	set_limit(t);
+	if (l->in_t1)
+		tr_load_addend(t, l->in_t1);
+	if (l->in_t0)
+		e_load(&t->b, T0, &t->c->jx.loop.at[l->in_t0 - JIT_LOOP_ADDEND].host);
+	for (unsigned i = 0; i < f.count; i++)
+		e_fix(&t->b, f.site[i], l->ordinary);
+}
+
+/* ---- the loop ---- */
+
+bool tr_loop_has(const struct tr *t, unsigned op, unsigned which)
+{
+	unsigned g = t->groups.member[op].group[which];
+
+	return t->in_loop && g != JIT_NO_GROUP && t->loop.hoisted[g].yes;
+}
+
+struct place tr_loop_place(struct tr *t, unsigned op, unsigned which, const struct op *o)
+{
+	const struct jit_loop *l = &t->loop;
+	unsigned g = l->groups.member[op].group[which], scale = l->groups.group[g].scale;
+	const struct jit_hoisted *h = &l->hoisted[g];
+	struct place p = {NO_REG, NO_REG, 0, JIT_LOOP_ADDEND + h->slot, 0};
+	int base = h->fixed[0] ? NO_REG : o->base, index = h->fixed[1] ? NO_REG : o->index;
+	bool both = base >= 0 && index >= 0;
+	s8 word = p.cell == l->in_t0 ? T0 : T1;
+
+	if (both) {
+		tr_address(t, o);
+		base = T0;
+		index = NO_REG;
+	} else {
+		p.disp = (s32)displacement(l, op, which, scale, o->disp);
+	}
+	if (base >= 0 && base != T0 && jit_displaced((unsigned)base)) {
+		e_load(&t->b, T0, &t->c->regs[base]);
+		base = T0;
+	} else if (base == T0 && !both) {
+		e_load(&t->b, T0, &t->c->regs[T0]);
+	}
+	if (index >= 0 && jit_displaced((unsigned)index)) {
+		e_load(&t->b, T0, &t->c->regs[index]);
+		index = T0;
+	}
+	if (word == T1 && t->addend != p.cell) {
+		tr_load_addend(t, p.cell);
+		t->addend = p.cell;
+	}
+	if (index >= 0) {
+		p.base = word;
+		p.index = (s8)index;
+		p.scale = (u8)scale;
+	} else if (base >= 0) {
+		p.base = (s8)base;
+		p.index = word;
+	} else {
+		p.base = word;
+	}
+	return p;
+}
+
+void tr_loop(struct tr *t)
+{
+	struct jit_loop *l = &t->loop;
+	const struct jit_insn *n = &t->c->jit->insns[l->trace.last];
+	static const u8 no_events[] = {0x83, 0x3c, 0x25};
+	s32 step;
+	u32 start;
+	u8 *out;
+
+	if (!l->yes)
+		return;
+	e_fix(&t->b, l->enter, here(&t->b));
+	prepare_all(t);
+	t->groups = l->groups;
+	t->in_loop = true;
+	t->host = false;
+	t->saved = true;
+	t->pending = 0;
+	t->vec = l->classes;
+	t->addend = l->in_t1;
+	start = here(&t->b);
+	for (unsigned i = 0; i < l->trace.last; i++)
+		tr_one(t, i);
+	tr_need_flags(t, n->read);
+	if (l->in_t1 && t->addend != l->in_t1)
+		tr_load_addend(t, l->in_t1);
+	out = e_jcc(&t->b, (n->i.z.opcode & 15) ^ 1);
+	if (l->limited != SREG_ZERO) {
+		(void)moves(l, l->limited, &step);
+		e_abs(&t->b, !l->trace.end[l->limited].narrow, OP_CMP, l->limited, &t->c->jx.loop.limit);
+		e_fix(&t->b, e_jcc(&t->b, CC_E), t->check);
+	}
+	e_bytes(&t->b, no_events, sizeof(no_events));
+	e32(&t->b, low(&t->c->base.events));
+	e8(&t->b, 0);
+	e_fix(&t->b, e_jcc(&t->b, CC_E), start);
+	e_jmp(&t->b, t->check);
+	e_fix(&t->b, out, here(&t->b));
+	if (l->saved && !t->saved)
+		tr_save_host_flags(t);
+	tr_loop_account(t);
+	e_jmp(&t->b, l->join);
+	t->in_loop = false;
+}

@@ -1,0 +1,411 @@
+/*
+ * Loops, of which the translator hoists checks (src/cpu/soft/jit_loop.h): each guest is run by the
+ * interpreter and translated, with one vCPU's checks and with those of several, and must come to the same
+ * registers and memory, by the exception that is expected.
+ */
+#include "soft_guest.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#define DATA  0x800000ULL /* its pages lie in memory in another order */
+#define PAGES 16
+#define AREA  (8 * MiB) /* where they lie */
+
+enum { P = 1, W = 2, U = 4 };
+enum { UD = 6, PF = 14, DE = 0, GP = 13 };
+
+/* rdi: DATA, rsi: a word in its third page, rcx: a count, r11: DATA + 0x800. ud2 ends it. */
+GUEST(forwards, "\tmov $6000, %ecx\n"
+                "1:\tadd (%rdi), %rax\n"
+                "\tadd $8, %rdi\n"
+                "\tdec %rcx\n"
+                "\tjne 1b\n"
+                "\tud2\n")
+GUEST(backwards, "\tlea 0xfff8(%rdi), %rdi\n"
+                 "\tmov $7000, %ecx\n"
+                 "1:\tadd (%rdi), %rax\n"
+                 "\tmov %rax, 8(%rdi)\n"
+                 "\tsub $8, %rdi\n"
+                 "\tdec %rcx\n"
+                 "\tjne 1b\n"
+                 "\tud2\n")
+GUEST(odd_steps, /* some accesses cross pages */
+      "\tmov $1500, %ecx\n"
+      "\tadd $3, %rdi\n"
+      "1:\tmov (%rdi), %rdx\n"
+      "\txor 16(%rdi), %rdx\n"
+      "\tadd %rdx, %rax\n"
+      "\tmov %rax, (%rsi)\n"
+      "\tadd $29, %rdi\n"
+      "\tsub $5, %rsi\n"
+      "\tdec %rcx\n"
+      "\tjne 1b\n"
+      "\tud2\n")
+GUEST(mixed, /* indices of 64 and of 32 bits, a word that does not move, one by rip, registers that are
+                spilled */
+      "\txor %edx, %edx\n"
+      "\txor %ebx, %ebx\n"
+      "\tmov $0, %r10d\n"
+      "1:\tmov (%rdi,%rbx,8), %r9\n"
+      "\tmov %edx, %ebp\n"
+      "\tadd $3, %edx\n"
+      "\tadd 0x1000(%rdi,%rbp,2), %r9\n"
+      "\txor (%r11,%r10,4), %r9\n"
+      "\tadd %r9, (%rsi)\n"
+      "\tadd 2f(%rip), %r9\n"
+      "\tmov %r9, 0x5000(%r11,%rbx,2)\n"
+      "\tadd $1, %r10\n"
+      "\tinc %rbx\n"
+      "\tcmp $3000, %rbx\n"
+      "\tjne 1b\n"
+      "\tud2\n"
+      "2:\t.quad 0x123456789\n")
+GUEST(columns, "\tmov $4, %r9d\n"
+               "3:\tmov %r11, %rdx\n"
+               "\tmov $60, %ecx\n"
+               "1:\tadd (%rdx), %rax\n"
+               "\tadd %rax, (%rdi)\n"
+               "\tadd $8, %rdi\n"
+               "\tadd $776, %rdx\n"
+               "\tdec %ecx\n"
+               "\tjne 1b\n"
+               "\tdec %r9d\n"
+               "\tjne 3b\n"
+               "\tud2\n")
+GUEST(gather, /* where it looks comes from memory */
+      "\tmov $5000, %ecx\n"
+      "1:\tmovzwl (%rdi), %edx\n"
+      "\tadd (%r11,%rdx,1), %rax\n"
+      "\tadd %rax, 0x2000(%r11,%rdx,1)\n"
+      "\tadd $2, %rdi\n"
+      "\tdec %ecx\n"
+      "\tjne 1b\n"
+      "\tud2\n")
+GUEST(stack, "\tlea 0x8000(%rdi), %rsp\n"
+             "\tmov $3000, %ecx\n"
+             "1:\tpush %rax\n"
+             "\tadd (%rsi), %rax\n"
+             "\tpush %rsi\n"
+             "\tadd 8(%rsp), %rax\n"
+             "\tpop %rdx\n"
+             "\tdec %ecx\n"
+             "\tjne 1b\n"
+             "\tud2\n")
+GUEST(vectors, "\tmov $1200, %ecx\n"
+               "\txorps %xmm2, %xmm2\n"
+               "1:\tmovaps (%rdi), %xmm0\n"
+               "\tpaddq 16(%rdi), %xmm0\n"
+               "\tpaddq %xmm0, %xmm2\n"
+               "\tmovups %xmm2, 0x1003(%rdi)\n"
+               "\tadd $32, %rdi\n"
+               "\tdec %ecx\n"
+               "\tjne 1b\n"
+               "\tmovq %xmm2, %rax\n"
+               "\tud2\n")
+GUEST(misaligned, "\tadd $8, %rdi\n"
+                  "1:\tmovaps (%rdi), %xmm0\n"
+                  "\tadd $8, %rdi\n"
+                  "\tdec %rcx\n"
+                  "\tjne 1b\n"
+                  "\tud2\n")
+GUEST(side_exits, /* short loops, left in the middle */
+      "\tmov $2000, %r9d\n"
+      "3:\tlea (%rdi,%r9,2), %rdx\n"
+      "1:\tmov (%rdx), %al\n"
+      "\tadd $1, %rdx\n"
+      "\ttest $3, %al\n"
+      "\tje 2f\n"
+      "\tadd %rax, %rbx\n"
+      "\tcmp %rdx, %rsi\n"
+      "\tjne 1b\n"
+      "2:\tadc $0, %rbx\n"
+      "\tdec %r9\n"
+      "\tjne 3b\n"
+      "\tud2\n")
+GUEST(flags_live, /* at the end, and in the middle */
+      "\tmov $600, %ecx\n"
+      "1:\tadd (%rdi), %rax\n"
+      "\tadc 8(%rdi), %rdx\n"
+      "\tsetc %bl\n"
+      "\tadc 16(%rdi), %rbp\n"
+      "\tlea 24(%rdi), %rdi\n"
+      "\tsub $1, %ecx\n"
+      "\tjne 1b\n"
+      "\tpushf\n"
+      "\tpop %rsi\n"
+      "\tud2\n")
+GUEST(carried, /* a carry from iteration to iteration */
+      "\tmov $600, %ecx\n"
+      "\tclc\n"
+      "1:\tmov (%rdi), %rax\n"
+      "\tadc %rax, 0x3000(%rdi)\n"
+      "\tlea 8(%rdi), %rdi\n"
+      "\tdec %ecx\n"
+      "\tjne 1b\n"
+      "\tsbb %rdx, %rdx\n"
+      "\tud2\n")
+GUEST(missing, /* the sixth page is not there */
+      "\tmov $6000, %ecx\n"
+      "1:\tadd (%rdi), %rax\n"
+      "\tadd $8, %rdi\n"
+      "\tdec %rcx\n"
+      "\tjne 1b\n"
+      "\tud2\n")
+GUEST(missing_below, "\tlea 0xf000(%rdi), %rdi\n"
+                     "\tmov $14000, %ecx\n"
+                     "1:\tincl (%rdi)\n"
+                     "\tsub $4, %rdi\n"
+                     "\tdec %rcx\n"
+                     "\tjne 1b\n"
+                     "\tud2\n")
+GUEST(read_only, /* the fourth page; it is read before */
+      "\tmov $6000, %ecx\n"
+      "1:\tmov 0x100(%rdi), %rax\n"
+      "\tmov %rax, (%rdi)\n"
+      "\tadd $8, %rdi\n"
+      "\tdec %rcx\n"
+      "\tjne 1b\n"
+      "\tud2\n")
+GUEST(divides, /* by zero at last */
+      "\tmovl $0, 0x2800(%rdi)\n"
+      "1:\torb $1, (%rsi)\n"
+      "\tmov $1000000, %eax\n"
+      "\txor %edx, %edx\n"
+      "\torl $0, (%rdi)\n"
+      "\tdivl (%rdi)\n"
+      "\tadd %rax, %rbx\n"
+      "\tadd $4, %rdi\n"
+      "\tdec %ecx\n"
+      "\tjne 1b\n"
+      "\tud2\n")
+GUEST(wraps, /* an index of 32 bits, upwards */
+      "\tmov $0xffffff00, %edx\n"
+      "\tsub %rdx, %rdi\n"
+      "1:\tmov %edx, %ebp\n"
+      "\tadd (%rdi,%rbp), %rax\n"
+      "\tadd $1, %edx\n"
+      "\tdec %rcx\n"
+      "\tjne 1b\n"
+      "\tud2\n")
+GUEST(wraps_below, "\tmov $300, %edx\n"
+                   "1:\tmov %edx, %ebp\n"
+                   "\tadd 0x1000(%rdi,%rbp), %rax\n"
+                   "\tsub $3, %edx\n"
+                   "\tdec %rcx\n"
+                   "\tjne 1b\n"
+                   "\tud2\n")
+GUEST(own_code, /* 1 becomes 2 while the loop runs */
+      "\tlea 2f-100(%rip), %rdi\n"
+      "\tmov $200, %ecx\n"
+      "1:\tadd $1, %eax\n"
+      "2:\tmov -0x400(%rdi), %dl\n"
+      "\tadd $1, %rdi\n"
+      "\tmov (%rdi), %bl\n"
+      "\tcmp $1, %bl\n"
+      "\tjne 3f\n"
+      "\tmovb $2, (%rdi)\n"
+      "3:\tdec %ecx\n"
+      "\tjne 1b\n"
+      "\tud2\n")
+GUEST(remaps, /* what is read changes its place in between; rsi: its entry in the page table */
+      "\tmov $50, %r9d\n"
+      "\tmov %rdi, %rbp\n"
+      "3:\tmov $700, %ecx\n"
+      "\tmov %rbp, %rdi\n"
+      "1:\tadd (%rdi), %rax\n"
+      "\tadd $8, %rdi\n"
+      "\tdec %ecx\n"
+      "\tjne 1b\n"
+      "\txorq $0x3000, (%rsi)\n"
+      "\tinvlpg (%rbp)\n"
+      "\tdec %r9\n"
+      "\tjne 3b\n"
+      "\tud2\n")
+GUEST(loses_right, /* to write to the page, by an INVLPG */
+      "\tmov $20, %r9d\n"
+      "\tmov %rdi, %rbp\n"
+      "3:\tmov $700, %ecx\n"
+      "\tmov %rbp, %rdi\n"
+      "1:\taddq $5, (%rdi)\n"
+      "\tadd $8, %rdi\n"
+      "\tdec %ecx\n"
+      "\tjne 1b\n"
+      "\tcmp $4, %r9\n"
+      "\tjne 2f\n"
+      "\tandq $~2, 8(%rsi)\n"
+      "\tinvlpg 0x1000(%rbp)\n"
+      "2:\tdec %r9\n"
+      "\tjne 3b\n"
+      "\tud2\n")
+
+static const struct guest {
+	const char *name;
+	const u8 *start, *end;
+	unsigned vector; /* that ends it */
+	int missing, read_only;
+	bool table; /* rsi: the first page's entry in PT */
+} guests[] = {
+#define G(name, ...)                                         \
+	{                                                    \
+#name, name##_start, name##_end, __VA_ARGS__ \
+	}
+        G(forwards, UD, -1, -1),   G(backwards, UD, -1, -1),    G(odd_steps, UD, -1, -1),
+        G(mixed, UD, -1, -1),      G(columns, UD, -1, -1),      G(gather, UD, -1, -1),
+        G(stack, UD, -1, -1),      G(vectors, UD, -1, -1),      G(misaligned, GP, -1, -1),
+        G(side_exits, UD, -1, -1), G(flags_live, UD, -1, -1),   G(carried, UD, -1, -1),
+        G(missing, PF, 5, -1),     G(missing_below, PF, 5, -1), G(read_only, PF, -1, 3),
+        G(divides, DE, -1, -1),    G(wraps, PF, -1, -1),        G(wraps_below, PF, -1, -1),
+        G(own_code, UD, -1, -1),   G(remaps, UD, -1, -1, true), G(loses_right, PF, -1, -1, true),
+};
+
+/* Exceptions end the guest, with their number in r8. */
+static void handlers(void)
+{
+	static const u8 code[] = {0x41, 0xb8, 0, 0, 0, 0, 0xa3, 0x00, 0x00, 0xd0, 0xfe, 0, 0, 0, 0};
+
+	for (unsigned v = 0; v < 32; v++) {
+		u8 *p = ram + 0x11000 + v * 32;
+
+		memcpy(p, code, sizeof(code));
+		p[2] = (u8)v;
+		gate64(v, 0x11000 + v * 32);
+	}
+}
+
+static struct cpu *new_cpu(bool interpret)
+{
+	struct cpu_config config = {
+	        .count = 1, .board = &board, .tsc_hz = clock_tsc_hz(), .interpret = interpret};
+	struct error e;
+	struct cpu *c = soft_cpu_new(&config, &e);
+
+	assert_non_null(c);
+	return c;
+}
+
+static void prepare(const struct guest *g, struct cpu *c, struct vcpu_state *s)
+{
+	u32 random = 12345;
+
+	memset(ram, 0, 0x100000);
+	flat(c, s, true);
+	handlers();
+	memcpy(ram + CODE, g->start, (size_t)(g->end - g->start));
+	for (unsigned i = 0; i < PAGES; i++)
+		put64(PT + i * 8, (AREA + (i * 5 % PAGES) * PAGE_SIZE) | P | W | U);
+	if (g->missing >= 0)
+		put64(PT + (unsigned)g->missing * 8, 0);
+	if (g->read_only >= 0)
+		put64(PT + (unsigned)g->read_only * 8, get64(PT + (unsigned)g->read_only * 8) & ~(u64)W);
+	for (u64 i = 0; i < (PAGES + 4) * PAGE_SIZE; i++) {
+		random = random * 1664525 + 1013904223;
+		ram[AREA + i] = (u8)(random >> 24);
+	}
+	for (unsigned i = 0; i < REG_COUNT; i++)
+		s->regs[i] = 0;
+	s->regs[REG_RSP] = STACK;
+	s->regs[REG_RDI] = DATA;
+	s->regs[REG_RSI] = g->table ? PT : DATA + 0x2f00;
+	s->regs[REG_RCX] = 5000;
+	s->regs[11] = DATA + 0x800;
+}
+
+static void compare(const struct guest *g, bool single_vcpu)
+{
+	static u8 first[MEM_SIZE];
+	struct vcpu_state want, got;
+	struct cpu *c;
+
+	mem.single_vcpu = single_vcpu;
+	for (unsigned translate = 0; translate < 2; translate++) {
+		struct vcpu_state *s = translate ? &got : &want;
+
+		memset((void *)words, 0, sizeof(words));
+		c = new_cpu(!translate);
+		prepare(g, c, s);
+		run(c, s);
+		cpu_free(c);
+		if (!translate)
+			memcpy(first, ram, MEM_SIZE);
+	}
+	if (want.regs[8] != g->vector)
+		print_error("%s ended by exception %u\n", g->name, (unsigned)want.regs[8]);
+	assert_int_equal(want.regs[8], g->vector);
+	for (unsigned i = 0; i < REG_COUNT; i++)
+		if (want.regs[i] != got.regs[i])
+			fail_msg("%s: register %u is %lx, should be %lx", g->name, i, (long)got.regs[i],
+			         (long)want.regs[i]);
+	assert_int_equal(want.cr2, got.cr2);
+	assert_int_equal(want.rip, got.rip);
+	/* What the exception pushed, too, but for flags, of which dead ones may differ. */
+	put64(want.regs[REG_RSP] + 16, 0);
+	memset(first + want.regs[REG_RSP] + 16, 0, 8);
+	memset(first + want.regs[REG_RSP] + 24, 0, 8);
+	put64(want.regs[REG_RSP] + 24, 0);
+	for (u64 i = 0; i < MEM_SIZE; i++)
+		if (first[i] != ram[i])
+			fail_msg("%s: byte %lx is %x, should be %x", g->name, (long)i, ram[i], first[i]);
+}
+
+static void test_one_vcpu(void **state)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(guests); i++)
+		compare(&guests[i], true);
+}
+
+static void test_several_vcpus(void **state)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(guests); i++)
+		compare(&guests[i], false);
+}
+
+/* ---- events ---- */
+
+GUEST(forever, "1:\tadd (%rdi), %rax\n"
+               "\tadd (%rsi), %rdx\n"
+               "\tsub $1, %rcx\n"
+               "\tjne 1b\n"
+               "\tud2\n")
+static const struct guest endless = G(forever, UD, -1, -1);
+
+static void *stop(void *cpu)
+{
+	volatile u64 *word = (u64 *)(ram + AREA);
+
+	/* Once the word is read, the loop runs; 1 is not what it holds else. */
+	while (*word != 1)
+		;
+	usleep(20000);
+	cpu_raise(cpu, CPU_EV_STOP);
+	return NULL;
+}
+
+/* A loop whose iterations are not limited looks at events. */
+static void test_events(void **state)
+{
+	struct vcpu_state s;
+	struct cpu *c = new_cpu(false);
+	pthread_t thread;
+
+	prepare(&endless, c, &s);
+	put64(AREA, 1);
+	s.regs[REG_RCX] = ~0ULL;
+	assert_int_equal(pthread_create(&thread, NULL, stop, c), 0);
+	run(c, &s);
+	pthread_join(thread, NULL);
+	assert_true(s.regs[REG_RCX] != 0);
+	assert_int_equal(s.regs[REG_RAX], ~s.regs[REG_RCX]);
+	cpu_free(c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test_setup_teardown(test_one_vcpu, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_several_vcpus, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_events, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
