@@ -4,8 +4,10 @@
 #include "host/keeper.h"
 #include "vmm/vmm.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct verb {
 	const char *name, *summary;
@@ -14,6 +16,7 @@ struct verb {
 
 static int version_main(int argc, char **argv);
 static int help_main(int argc, char **argv);
+static int machine_main(int argc, char **argv);
 
 static const struct verb verbs[] = {
         {"up", "the region, in the background", up_main},
@@ -35,7 +38,7 @@ static const struct verb verbs[] = {
         {"key", "make access keys", key_main},
         {"image", "make machine images", image_main},
         {"keep", "run one machine of a region (serve starts it)", keeper_main},
-        {"vmm", "run one virtual machine", vmm_main},
+        {"vmm", "run one virtual machine", machine_main},
         {"version", "print the version", version_main},
         {"help", "print this text", help_main},
 };
@@ -57,6 +60,20 @@ static int help_main(int argc, char **argv)
 {
 	usage(stdout);
 	return fflush(stdout) ? 1 : 0;
+}
+
+/* The program beside this one is the same but for the region and its libraries, which no machine should hold.
+ */
+static int machine_main(int argc, char **argv)
+{
+	char path[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - sizeof("-vmm"));
+
+	if (n > 0) {
+		strcpy(path + n, "-vmm");
+		execv(path, argv - 1);
+	}
+	return vmm_main(argc, argv);
 }
 
 /* --help and --version are what people try first. */

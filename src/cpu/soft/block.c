@@ -20,6 +20,7 @@
  */
 #include "cpu/soft/block.h"
 #include "cpu/soft/decode.h"
+#include "cpu/soft/decode_cache.h"
 #include "cpu/soft/jit.h"
 #include "cpu/soft/mmu.h"
 #include "cpu/soft/op_ring.h"
@@ -73,10 +74,12 @@ int soft_cache_init(struct soft_cpu *c, struct error *e)
 	k->kept = k->size;
 	k->arena = soft_map(&c->base.config, k->size, PROT_READ | PROT_WRITE, -1);
 	k->ring = op_ring_new(soft_share(c, 160 * MiB, 64 * MiB, 16 * MiB));
-	if (k->arena == MAP_FAILED || !k->ring) {
+	c->decoded = decode_cache_new();
+	if (k->arena == MAP_FAILED || !k->ring || !c->decoded) {
 		if (k->arena != MAP_FAILED)
 			munmap(k->arena, k->size);
 		op_ring_free(k->ring);
+		decode_cache_free(c->decoded);
 		free(k);
 		return error_set(e, 0, "no memory for a vCPU's code cache");
 	}
@@ -90,6 +93,7 @@ void soft_cache_release(struct soft_cpu *c)
 		return;
 	munmap(c->cache->arena, c->cache->size);
 	op_ring_free(c->cache->ring);
+	decode_cache_free(c->decoded);
 	free(c->cache);
 	c->cache = NULL;
 }
@@ -169,6 +173,7 @@ void soft_cache_flush(struct soft_cpu *c)
 	k->used = sizeof(struct soft_block);
 	k->kept = k->size;
 	op_ring_reset(k->ring);
+	decode_cache_reset(c->decoded);
 	for (unsigned i = 0; i < HASH_SIZE; i++)
 		((volatile u32 *)k->hash)[i] = 0;
 	for (unsigned i = 0; i < SOFT_JUMP_ENTRIES; i++)

@@ -1,4 +1,5 @@
 #include "cpu/soft/decode.h"
+#include "cpu/soft/decode_cache.h"
 #include "cpu/soft/lockstep.h"
 #include "cpu/soft/block.h"
 #include "cpu/soft/features.h"
@@ -271,12 +272,24 @@ static bool bind(struct soft_cpu *c, struct op *o, const struct insn *i, bool *e
 	return soft_vec_bind(c, o, i);
 }
 
+/* A branch's function depends on where the branch is. */
+static bool is_branch(const struct insn *i)
+{
+	return i->z.operand_count_visible && i->operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
+	       i->operands[0].imm.is_relative;
+}
+
 enum soft_decode_result soft_decode(struct soft_cpu *c, enum soft_mode mode, const u8 *bytes, size_t len,
                                     unsigned off, struct op *o, bool *ends)
 {
+	const u8 *first = bytes;
 	struct insn i;
-	ZyanStatus status = ZydisDecoderDecodeFull(&decoders[mode], bytes, len, &i.z, i.operands);
+	ZyanStatus status;
 	u8 plain[15];
+
+	if (mode == SOFT_MODE_LONG64 && decode_cache_find(c->decoded, bytes, len, off, o, ends))
+		return SOFT_DECODE_OK;
+	status = ZydisDecoderDecodeFull(&decoders[mode], bytes, len, &i.z, i.operands);
 
 	/* F3 90 is PAUSE, but with REX.B it is XCHG, and F3 means nothing. */
 	if (ZYAN_SUCCESS(status) && i.z.mnemonic == ZYDIS_MNEMONIC_PAUSE && mode == SOFT_MODE_LONG64 &&
@@ -299,6 +312,8 @@ enum soft_decode_result soft_decode(struct soft_cpu *c, enum soft_mode mode, con
 		if (bind(c, o, &i, ends)) {
 			if (unlikely(c->lockstep != NULL) && soft_lockstep_once(&i))
 				o->flags |= OPF_ONCE;
+			if (mode == SOFT_MODE_LONG64 && !is_branch(&i))
+				decode_cache_add(c->decoded, first, o, *ends);
 			return SOFT_DECODE_OK;
 		}
 		*o = (struct op){.off = (u16)off, .len = i.z.length};

@@ -296,7 +296,8 @@ struct soft_cpu {
 
 	/* ---- code ---- */
 	struct soft_jump jumps[SOFT_JUMP_ENTRIES];
-	struct soft_cache *cache;       /* block.c's own: blocks and their hash */
+	struct soft_cache *cache; /* block.c's own: blocks and their hash */
+	struct decode_cache *decoded;
 	struct soft_stubs *stubs;       /* vec.c's own: host code */
 	struct soft_lockstep *lockstep; /* NULL: no check */
 };
