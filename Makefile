@@ -22,6 +22,7 @@ test: all
 
 bench: all
 	@bench/run
+	@bench/region
 
 clean:
 	rm -rf build build-asan build-clang
