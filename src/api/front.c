@@ -7,7 +7,7 @@
 #include "api/traffic.h"
 #include "api/xml.h"
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/record.h"
 #include "model/json.h"
 #include "region/region.h"
 
@@ -54,7 +54,8 @@ struct call {
 	struct fault fault;
 	struct form form;
 	const char *version;
-	bool own; /* of the operators' service */
+	const char *key_id; /* that the request claims to be signed with */
+	bool own;           /* of the operators' service */
 };
 
 static int authenticate(struct call *k, struct signature *s)
@@ -64,6 +65,7 @@ static int authenticate(struct call *k, struct signature *s)
 
 	if (signature_read(s, k->http, &k->fault) < 0)
 		return -1;
+	k->key_id = s->key_id;
 	r->model = model_of(s->service, k->version);
 	if (!access_key_find(r->cloud, s->key_id, &key)) {
 		if (r->model && r->model->protocol == PROTOCOL_EC2)
@@ -265,7 +267,11 @@ static void take_note(struct call *k, struct http_note *n)
 {
 	const struct request *r = &k->request;
 
-	*n = (struct http_note){.id = r->id, .account = r->account, .key_id = r->key_id};
+	*n = (struct http_note){.id = r->id,
+	                        .account = r->account,
+	                        .key_id = k->key_id,
+	                        .region = r->region,
+	                        .peer = k->http->peer};
 	if (k->own) {
 		n->service = OPERATOR_SERVICE;
 		n->action = operator_action(&k->form);
@@ -281,7 +287,6 @@ void front_handle(struct front *a, const struct http_request *http, struct http_
 {
 	struct call k = {.front = a, .http = http, .answer = answer};
 	struct request *r = &k.request;
-	u64 start = clock_monotonic_ns();
 
 	*r = (struct request){.cloud = a->cloud,
 	                      .arena = http->arena,
@@ -307,10 +312,27 @@ void front_handle(struct front *a, const struct http_request *http, struct http_
 			xml_answer(&answer->body, r->model, r->action, k.version, r->id, r->out);
 	}
 	take_note(&k, &answer->note);
-	log_info("api %s %s %s %s %d %s %llu us", http->peer ? http->peer : "-", r->region ? r->region : "-",
-	         answer->note.action ? answer->note.action : "-", r->id, answer->status,
-	         k.fault.status ? k.fault.code : "ok",
-	         (unsigned long long)((clock_monotonic_ns() - start) / 1000));
+}
+
+/* Nothing that a client sent but names: no parameters, no signature. */
+static void log_request(const struct http_answer *answer, u64 ns)
+{
+	const struct http_note *n = &answer->note;
+	struct record line;
+
+	if (!record_begin(&line, LOG_INFO, "request"))
+		return;
+	record_text(&line, "request_id", n->id);
+	record_text(&line, "service", n->service);
+	record_text(&line, "action", n->action);
+	record_text(&line, "region", n->region);
+	record_text(&line, "account", n->account);
+	record_text(&line, "key", n->key_id);
+	record_text(&line, "address", n->peer);
+	record_integer(&line, "status", answer->status);
+	record_text(&line, "code", *n->code ? n->code : NULL);
+	record_milliseconds(&line, "ms", ns);
+	record_end(&line);
 }
 
 void front_answered(struct front *a, const struct http_answer *answer, u64 ns)
@@ -319,6 +341,7 @@ void front_answered(struct front *a, const struct http_answer *answer, u64 ns)
 
 	traffic_add(a->traffic, n->service ? n->service : "other", n->action ? n->action : "invalid",
 	            *n->code ? n->code : "OK", ns);
+	log_request(answer, ns);
 }
 
 int front_commit(struct front *a, struct error *e)

@@ -23,7 +23,7 @@ void front_begin(struct front *a);
 void front_handle(struct front *a, const struct http_request *request, struct http_answer *answer);
 /* -1: nothing of the batch has happened. */
 int front_commit(struct front *a, struct error *e);
-/* For each request, when its answer is on its way: counts it. ns: since the request was there. */
+/* For each request, when its answer is on its way: counts it, and logs it. ns: since the request was there. */
 void front_answered(struct front *a, const struct http_answer *answer, u64 ns);
 /* The answer of a batch that could not be committed. */
 void front_unavailable(struct http_answer *answer);

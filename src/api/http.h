@@ -27,8 +27,9 @@ struct http_request {
 
 /* What logs and metrics say of a request; texts live as long as it does. */
 struct http_note {
-	const char *id, *service, *action, *account, *key_id; /* NULL: not known */
-	char code[96];                                        /* of the error, else "" */
+	const char *id, *service, *action, *region, *account, *peer; /* NULL: not known */
+	const char *key_id; /* that it claims to be signed with; account: which was found to be so */
+	char code[96];      /* of the error, else "" */
 };
 
 struct http_answer {

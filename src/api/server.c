@@ -35,7 +35,7 @@ struct server {
 	struct front *front;
 	struct event_base *base;
 	struct evhttp *http;
-	struct event *batch, *term, *interrupt, *every;
+	struct event *batch, *term, *interrupt, *hang_up, *every;
 	void (*every_fn)(void *ctx);
 	void *every_ctx;
 	SSL_CTX *tls;
@@ -194,6 +194,15 @@ static void metrics(struct evhttp_request *request, void *ctx)
 	buffer_release(&text);
 }
 
+static void hang_up(evutil_socket_t signal_number, short what, void *ctx)
+{
+	struct error e;
+
+	(void)signal_number, (void)what, (void)ctx;
+	if (log_reopen(&e) < 0)
+		log_error("%s", e.text);
+}
+
 static void stop(evutil_socket_t signal_number, short what, void *ctx)
 {
 	struct server *s = ctx;
@@ -296,6 +305,8 @@ struct server *server_new(struct front *front, const struct server_options *o, s
 	s->batch = event_new(s->base, -1, 0, run_batch, s);
 	s->term = evsignal_new(s->base, SIGTERM, stop, s);
 	s->interrupt = evsignal_new(s->base, SIGINT, stop, s);
+	s->hang_up = evsignal_new(s->base, SIGHUP, hang_up, s);
+	event_add(s->hang_up, NULL);
 	event_add(s->term, NULL);
 	event_add(s->interrupt, NULL);
 	return s;
@@ -350,6 +361,8 @@ void server_free(struct server *s)
 		event_free(s->term);
 	if (s->interrupt)
 		event_free(s->interrupt);
+	if (s->hang_up)
+		event_free(s->hang_up);
 	if (s->http)
 		evhttp_free(s->http);
 	if (s->base)

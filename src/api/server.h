@@ -22,7 +22,7 @@ enum { SERVER_BODY_MAX = 4 << 20, SERVER_HEADERS_MAX = 64 << 10, SERVER_TIMEOUT_
 struct server *server_new(struct front *front, const struct server_options *o, struct error *e);
 /* The port that it listens on. */
 unsigned server_port(const struct server *s);
-/* Runs until SIGTERM or SIGINT; requests that are being answered are finished. */
+/* Runs until SIGTERM or SIGINT; requests that are being answered are finished. SIGHUP opens the log anew. */
 int server_run(struct server *s, struct error *e);
 void server_free(struct server *s);
 

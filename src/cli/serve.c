@@ -31,7 +31,9 @@ static const char help[] =
         "  --throttle off|aws|FACTOR   limits of requests, as EC2 has them or so many times that\n"
         "                        (default 1000)\n"
         "  --tls-certificate FILE --tls-key FILE   serve https\n"
-        "  --verbose             a line of log for each request\n";
+        "  --log FILE|-          the log, as JSON, to a file (opened anew at SIGHUP) or standard output\n"
+        "  --log-level error|warning|info|debug   (default info with --log, else warning)\n"
+        "  --verbose             as --log-level info\n";
 
 static void run_agent(void *ctx)
 {
@@ -54,6 +56,8 @@ int serve_main(int argc, char **argv)
 	                                      {"metrics", required_argument, 0, 'm'},
 	                                      {"throttle", required_argument, 0, 't'},
 	                                      {"host-timeout", required_argument, 0, 'o'},
+	                                      {"log", required_argument, 0, 'L'},
+	                                      {"log-level", required_argument, 0, 'V'},
 	                                      {"verbose", no_argument, 0, 'v'},
 	                                      {"help", no_argument, 0, 'h'},
 	                                      {0}};
@@ -69,7 +73,8 @@ int serve_main(int argc, char **argv)
 	struct front api = {.cloud = &cloud, .agent = &agent, .begun_ms = cloud_now_ms()};
 	double factor = THROTTLE_DEFAULT;
 	unsigned simulated = 0;
-	int option, status = 0;
+	const char *log = NULL;
+	int option, status = 0, level = -1;
 	bool ready;
 	char *end;
 
@@ -141,6 +146,21 @@ int serve_main(int argc, char **argv)
 				return 2;
 			}
 			break;
+		case 'L':
+			log = optarg;
+			break;
+		case 'V':
+			for (level = LOG_ERROR; level <= LOG_DEBUG; level++)
+				if (!strcmp(optarg, log_level_name((enum log_level)level)))
+					break;
+			if (level > LOG_DEBUG) {
+				fprintf(stderr,
+				        "insula serve: --log-level %s: must be error, warning, info or "
+				        "debug\n",
+				        optarg);
+				return 2;
+			}
+			break;
 		case 'u':
 			agent.keep_usage_days = (unsigned)strtoul(optarg, &end, 10);
 			if (*end || !*optarg || agent.keep_usage_days > 36500) {
@@ -150,7 +170,7 @@ int serve_main(int argc, char **argv)
 			}
 			break;
 		case 'v':
-			log_set_level(LOG_INFO);
+			level = LOG_INFO;
 			break;
 		case 'h':
 			return fputs(help, stdout) < 0 || fflush(stdout);
@@ -163,6 +183,12 @@ int serve_main(int argc, char **argv)
 		        optind < argc ? "takes no arguments (see 'insula serve --help')"
 		                      : "--tls-certificate and --tls-key go together");
 		return 2;
+	}
+	if (level >= 0 || log)
+		log_set_level(level >= 0 ? (enum log_level)level : LOG_INFO);
+	if (log && log_open(log, &e) < 0) {
+		fprintf(stderr, "insula serve: %s\n", e.text);
+		return 1;
 	}
 	if (cloud_open(&cloud, &cloud_options, &e) < 0) {
 		fprintf(stderr, "insula serve: %s\n", e.text);

@@ -1,4 +1,5 @@
 #include "region/database.h"
+#include "base/buffer.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "region/schema.h"
@@ -25,6 +26,8 @@ struct database {
 	struct error error;
 	struct histogram commits;
 	u64 failures;
+	struct buffer said; /* lines of database_say() */
+	size_t said_at_mark;
 };
 
 static void fail(struct database *d, const char *what)
@@ -118,6 +121,7 @@ void database_close(struct database *d)
 	for (unsigned i = 0; i < QUERIES; i++)
 		sqlite3_finalize(d->queries[i].statement);
 	sqlite3_close(d->handle);
+	buffer_release(&d->said);
 	free(d);
 }
 
@@ -157,6 +161,7 @@ void database_rollback(struct database *d)
 	if (!sqlite3_get_autocommit(d->handle))
 		sqlite3_exec(d->handle, "ROLLBACK", NULL, NULL, NULL);
 	d->failed = false;
+	buffer_clear(&d->said);
 }
 
 int database_commit(struct database *d, struct error *e)
@@ -166,9 +171,14 @@ int database_commit(struct database *d, struct error *e)
 	end_queries(d);
 	simple(d, "COMMIT");
 	histogram_add(&d->commits, clock_monotonic_ns() - begun_ns);
-	if (!d->failed)
+	if (!d->failed) {
+		if (d->said.length)
+			log_lines(buffer_str(&d->said), d->said.length);
+		buffer_clear(&d->said);
 		return 0;
+	}
 	d->failures++;
+	buffer_clear(&d->said);
 	*e = d->error;
 	database_rollback(d);
 	return -1;
@@ -177,17 +187,25 @@ int database_commit(struct database *d, struct error *e)
 void database_mark(struct database *d)
 {
 	simple(d, "SAVEPOINT mark");
+	d->said_at_mark = d->said.length;
 }
 
 void database_take_back(struct database *d)
 {
 	simple(d, "ROLLBACK TO mark");
+	d->said.length = d->said_at_mark;
 	simple(d, "RELEASE mark");
 }
 
 void database_release_mark(struct database *d)
 {
 	simple(d, "RELEASE mark");
+}
+
+void database_say(struct database *d, struct record *line)
+{
+	record_close(line);
+	buffer_append(&d->said, line->text, line->length);
 }
 
 /* ---- queries ---- */

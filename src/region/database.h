@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/histogram.h"
+#include "base/record.h"
 #include "base/types.h"
 
 struct database;
@@ -34,6 +35,8 @@ void database_rollback(struct database *d);
 void database_mark(struct database *d);
 void database_take_back(struct database *d);
 void database_release_mark(struct database *d);
+/* A line of the log for when the transaction is committed; what is taken back is not said. */
+void database_say(struct database *d, struct record *line);
 bool database_failed(const struct database *d);
 void database_stats(struct database *d, struct database_stats *stats);
 

@@ -1,5 +1,4 @@
 #include "region/host_health.h"
-#include "base/log.h"
 #include "model/json.h"
 #include "model/scalar.h"
 #include "region/instance.h"
@@ -92,6 +91,14 @@ static void mark_instances(struct request *r, const char *host, const char *reas
 
 static void set_state(struct request *r, const char *host, const char *state)
 {
+	struct record line;
+
+	if (record_begin(&line, LOG_WARN, "state")) {
+		record_text(&line, "kind", "host");
+		record_text(&line, "id", host);
+		record_text(&line, "to", state);
+		database_say(r->cloud->db, &line);
+	}
 	query_run(query_text(
 	        query_text(database_query(r->cloud->db, "UPDATE host SET state = $1 WHERE id = $2"), state),
 	        host));
@@ -102,7 +109,6 @@ static void lose(struct request *r, const char *host, s64 since)
 	struct buffer time = {0};
 
 	scalar_write_time(&time, since);
-	log_warn("host %s: lost, it has not answered since %s", host, buffer_str(&time));
 	set_state(r, host, "lost");
 	query_run(query_integer(
 	        query_text(database_query(r->cloud->db, "UPDATE silent_host SET noticed = $2 WHERE id = $1"),
@@ -116,7 +122,6 @@ static void lose(struct request *r, const char *host, s64 since)
 
 static void find_again(struct request *r, const char *host)
 {
-	log_warn("host %s: answers again", host);
 	set_state(r, host, "up");
 	tenancy_hold_again(r->cloud);
 	query_run(query_text(database_query(r->cloud->db, "DELETE FROM silent_host WHERE id = $1"), host));

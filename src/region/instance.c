@@ -112,10 +112,28 @@ void instance_state_write(struct value *v, enum instance_state state)
 	value_set_string(v, "Name", instance_state_name(state));
 }
 
+void instance_say(struct request *r, const char *id, const char *from, const char *to, const char *code)
+{
+	struct record line;
+
+	if (!record_begin(&line, LOG_INFO, "state"))
+		return;
+	record_text(&line, "kind", "instance");
+	record_text(&line, "id", id);
+	record_text(&line, "account", r->account);
+	record_text(&line, "region", r->region);
+	record_text(&line, "from", from);
+	record_text(&line, "to", to);
+	record_text(&line, "code", code);
+	record_text(&line, "request_id", r->id);
+	database_say(r->cloud->db, &line);
+}
+
 void instance_enter(struct request *r, struct resource *instance, enum instance_state state,
                     const char *transition, const char *code, const char *message)
 {
 	struct value *doc = instance->doc, *reason;
+	enum instance_state before = instance_state_of(doc);
 
 	instance_state_write(value_open(doc, "State"), state);
 	instance->state = instance_state_name(state);
@@ -128,6 +146,7 @@ void instance_enter(struct request *r, struct resource *instance, enum instance_
 	}
 	if (state == INSTANCE_STOPPED || state == INSTANCE_TERMINATED)
 		schedule_leave(r, instance->id);
+	instance_say(r, instance->id, instance_state_name(before), instance_state_name(state), code);
 	usage_enter(r, instance, state);
 	tally_enter(r, instance, state);
 	instance_network_enter(r, instance);

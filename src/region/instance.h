@@ -43,6 +43,8 @@ void machine_set(struct request *r, const char *instance, const char *wanted, co
                  s64 deadline);
 void machine_set_attributes(struct request *r, const char *instance, const struct value *attributes);
 
+/* A line of the log, once this is committed. from, code: NULL if there is none. */
+void instance_say(struct request *r, const char *id, const char *from, const char *to, const char *code);
 /* The instance is in this state from now on: document, reason ("" for none), usage, capacity. code, message:
  * of the StateReason, NULL for none. */
 void instance_enter(struct request *r, struct resource *instance, enum instance_state state,

@@ -282,6 +282,7 @@ static int launch_one(struct request *r, struct launch *l, unsigned index, struc
 		instance->state = "running";
 		usage_enter(r, instance, INSTANCE_RUNNING);
 	}
+	instance_say(r, instance->id, NULL, instance->state, NULL);
 	tally_enter(r, instance, instance_state_of(instance->doc));
 	resource_insert(r, instance);
 	return 0;

@@ -1,9 +1,9 @@
 #!/bin/sh
 # timeout: 600
-# What operators see of a region: usage, metrics, limits, status checks.
+# What operators see of a region: usage, metrics, limits, status checks, the log.
 here=$(dirname "$0")
 status=0
-for test in usage metrics throttle status; do
+for test in usage metrics throttle status log; do
 	/usr/bin/python3 "$here/$test.py" || status=1
 done
 exit $status
