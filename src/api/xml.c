@@ -186,13 +186,13 @@ void xml_answer(struct buffer *b, const struct model *m, const struct model_acti
 	buffer_text(b, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<");
 	buffer_text(b, name);
 	buffer_text(b, "Response xmlns=\"");
-	/* ec2: the request's version in place of the model's */
+	/* ec2: the request's version in place of the model's, and a slash behind it, which the model has not
+	 * but AWS's answers have: there are clients that look elements up with it. */
 	slash = strrchr(space, '/');
 	if (!query && slash && slash[1] && version) {
 		buffer_append(b, space, (size_t)(slash + 1 - space));
 		xml_text(b, version, strlen(version));
-		if (space[strlen(space) - 1] == '/')
-			buffer_char(b, '/');
+		buffer_char(b, '/');
 	} else {
 		buffer_text(b, space);
 	}

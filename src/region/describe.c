@@ -16,18 +16,22 @@ static bool has(const struct value *v, const char *name)
 int describe_page(struct request *r, unsigned *most, s64 *after)
 {
 	const char *token = has(r->in, "NextToken") ? value_string(r->in, "NextToken") : NULL;
-	s64 limit = has(r->in, "MaxResults") ? value_integer(r->in, "MaxResults", 0) : 0;
+	const struct value *given = has(r->in, "MaxResults") ? value_get(r->in, "MaxResults") : NULL;
+	s64 limit = given ? value_integer(r->in, "MaxResults", 0) : 0, least = PAGE_LEAST;
 	size_t length;
 	char *text, *end;
 
 	*most = 0;
 	*after = 0;
-	if (has(r->in, "MaxResults") && value_get(r->in, "MaxResults")) {
-		if (limit < PAGE_LEAST)
+	if (given) {
+		/* Some actions have a bound of their own, in the model. */
+		if (value_shape(given)->flags & SHAPE_HAS_MIN)
+			least = max(value_shape(given)->min, (s64)1);
+		if (limit < least)
 			return request_fail(r, "InvalidParameterValue",
 			                    "Value ( %lld ) for parameter maxResults is invalid. Expecting a "
-			                    "value greater than or equal to %d.",
-			                    (long long)limit, PAGE_LEAST);
+			                    "value greater than or equal to %lld.",
+			                    (long long)limit, (long long)least);
 		*most = (unsigned)min(limit, (s64)PAGE_MOST);
 	}
 	if (!token || !*token)

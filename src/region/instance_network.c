@@ -192,7 +192,7 @@ int instance_network_read(struct request *r, const char *zone, s64 count, struct
 		n->list = NULL;
 	if (n->list && check_list(r, n, count) < 0)
 		return -1;
-	if (!n->list && value_get(r->in, "SubnetId")) {
+	if (!n->list && value_get(r->in, "SubnetId") && *value_string(r->in, "SubnetId")) {
 		n->subnet = resource_of(r, &subnet_kind, "SubnetId");
 		if (!n->subnet)
 			return -1;

@@ -103,8 +103,11 @@ int region_ensure(struct request *r)
 {
 	struct query *q =
 	        database_query(r->cloud->db, "SELECT 1 FROM region WHERE account = $1 AND name = $2");
+	/* What is made is EC2's, whichever service was called first. */
+	struct request own = *r;
 	bool there;
 
+	own.model = &model_ec2;
 	query_text(query_text(q, r->account), r->region);
 	there = query_row(q);
 	query_end(q);
@@ -114,6 +117,6 @@ int region_ensure(struct request *r)
 		return request_fail(r, "AuthFailure", "The region '%.64s' is not offered here", r->region);
 	q = database_query(r->cloud->db, "INSERT INTO region VALUES ($1, $2, $3)");
 	query_run(query_integer(query_text(query_text(q, r->account), r->region), r->now_ms));
-	prefix_list_create_own(r);
-	return default_network_create(r) ? 0 : -1;
+	prefix_list_create_own(&own);
+	return default_network_create(&own) ? 0 : -1;
 }

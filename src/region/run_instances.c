@@ -92,13 +92,21 @@ static int check_partition(struct request *r, const struct value *placement, str
 	return 0;
 }
 
+/* Some tools send an empty text for none. */
+static const char *given(const struct value *v, const char *name)
+{
+	const char *text = value_string(v, name);
+
+	return text && *text ? text : NULL;
+}
+
 static int check_placement(struct request *r, struct launch *l)
 {
 	const struct value *placement = value_get(r->in, "Placement");
-	const char *name = value_string(placement, "GroupName"), *id = value_string(placement, "GroupId");
+	const char *name = given(placement, "GroupName"), *id = given(placement, "GroupId");
 	struct resource *group = NULL;
 
-	l->zone = value_string(placement, "AvailabilityZone");
+	l->zone = given(placement, "AvailabilityZone");
 	if (l->zone && !region_has_zone(r->region, l->zone))
 		return request_fail(r, "InvalidParameterValue", "Invalid availability zone: [%.64s]",
 		                    l->zone);

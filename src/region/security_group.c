@@ -267,16 +267,18 @@ static bool acceptable(const char *text)
 ACTION(ec2, CreateSecurityGroup)
 {
 	const char *name = value_string(r->in, "GroupName"),
-	           *description = value_string(r->in, "Description");
+	           *description = value_string(r->in, "Description"), *id = value_string(r->in, "VpcId");
 	struct resource *vpc, *group;
+	/* Some tools send an empty one for none. */
+	bool named = id && *id;
 
-	vpc = value_get(r->in, "VpcId") ? resource_of(r, &vpc_kind, "VpcId") : vpc_default(r);
+	vpc = named ? resource_of(r, &vpc_kind, "VpcId") : vpc_default(r);
 	if (!vpc)
-		return value_get(r->in, "VpcId") ? -1
-		                                 : request_fail(r, "VPCIdNotSpecified",
-		                                                "No default VPC for this user. GroupName is "
-		                                                "only supported for EC2-Classic and default "
-		                                                "VPC.");
+		return named ? -1
+		             : request_fail(r, "VPCIdNotSpecified",
+		                            "No default VPC for this user. GroupName is "
+		                            "only supported for EC2-Classic and default "
+		                            "VPC.");
 	if (!*name || !acceptable(name) || !strncmp(name, "sg-", 3))
 		return request_fail(r, "InvalidParameterValue",
 		                    "Value (%.255s) for parameter GroupName is invalid. %s", name,

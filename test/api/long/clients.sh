@@ -1,0 +1,3 @@
+#!/bin/sh
+# timeout: 900
+exec /usr/bin/python3 "$(dirname "$0")/clients.py"
