@@ -8,6 +8,7 @@
 #include "region/prefix_list.h"
 #include "region/route_table.h"
 #include "region/vpc.h"
+#include "region/vpc_endpoint.h"
 #include "region/vpc_peering.h"
 
 #include <string.h>
@@ -216,6 +217,8 @@ static int read_target(struct request *r, const struct resource *table, const ch
 	case 5:
 		return target_egress_only(r, table, id, destination, t);
 	default:
+		if (!strcmp(members[which], "VpcEndpointId") && !resource_get(r, &vpc_endpoint_kind, id))
+			return -1;
 		return request_fail(r, "UnsupportedOperation",
 		                    "Routes to a target of %s are not available here", members[which]);
 	}

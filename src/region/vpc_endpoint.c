@@ -318,6 +318,9 @@ static int modify_groups(struct request *r, struct resource *endpoint)
 
 	if (!value_count(added) && !value_count(removed))
 		return 0;
+	for (unsigned i = 0; i < value_count(removed); i++)
+		if (!resource_get(r, &security_group_kind, value_item(removed, i)->text))
+			return -1;
 	if (value_count(added)) {
 		list = security_group_check(r, endpoint->parent, added);
 		if (!list)

@@ -4,6 +4,7 @@
 here=$(dirname "$0")
 status=0
 for test in model life instance volume tenancy placement sdk clients; do
+for test in model life instance volume tenancy wrong placement; do
 	/usr/bin/python3 "$here/$test.py" || status=1
 done
 /usr/bin/python3 "$here/network.py" >/tmp/insula-network.$$ 2>&1
