@@ -56,7 +56,9 @@ struct vcpu_table {
 	u32 pad;
 };
 
-#define VCPU_XSAVE_SIZE 1088 /* legacy 512 + header 64 + AVX 256, and room; XCR0 up to 7 */
+/* Standard format, offsets as Intel has them: legacy 512, header 64, AVX 256 at 576, opmask 64 at 1088, upper
+ * halves of ZMM0-15 512 at 1152, ZMM16-31 1024 at 1664. */
+#define VCPU_XSAVE_SIZE 2688
 
 enum vcpu_activity { VCPU_RUNNING, VCPU_HALTED, VCPU_WAIT_SIPI, VCPU_SHUTDOWN };
 
@@ -73,7 +75,7 @@ struct vcpu_state {
 	u64 mtrr_def_type, mtrr_fixed[11], mtrr_base[8], mtrr_mask[8];
 	u32 activity; /* enum vcpu_activity */
 	u8 nmi_blocked, nmi_pending, interrupt_shadow, pad0;
-	u8 xsave[VCPU_XSAVE_SIZE] __attribute__((aligned(64))); /* standard (non-compacted) format */
+	u8 xsave[VCPU_XSAVE_SIZE] __attribute__((aligned(64)));
 };
 
 /* RFLAGS */

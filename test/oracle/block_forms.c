@@ -101,13 +101,14 @@ static enum block_kind kind_of(const struct form *f)
 	case ZYDIS_CATEGORY_FLAGOP:
 		return f->memory ? INTEGER_MEMORY : INTEGER_REGISTER;
 	case ZYDIS_CATEGORY_DATAXFER:
-		if (!f->vex && (f->map == 0 || f->mnemonic == ZYDIS_MNEMONIC_MOVZX ||
-		                f->mnemonic == ZYDIS_MNEMONIC_MOVSX || f->mnemonic == ZYDIS_MNEMONIC_BSWAP ||
-		                f->mnemonic == ZYDIS_MNEMONIC_MOVNTI || f->mnemonic == ZYDIS_MNEMONIC_MOVBE))
+		if (!f->vex && !f->evex &&
+		    (f->map == 0 || f->mnemonic == ZYDIS_MNEMONIC_MOVZX ||
+		     f->mnemonic == ZYDIS_MNEMONIC_MOVSX || f->mnemonic == ZYDIS_MNEMONIC_BSWAP ||
+		     f->mnemonic == ZYDIS_MNEMONIC_MOVNTI || f->mnemonic == ZYDIS_MNEMONIC_MOVBE))
 			return f->memory ? INTEGER_MEMORY : INTEGER_REGISTER;
 		return f->memory ? VECTOR_MEMORY : VECTOR_REGISTER;
 	default:
-		if (f->vex || f->map)
+		if (f->vex || f->evex || f->map)
 			return f->memory ? VECTOR_MEMORY : VECTOR_REGISTER;
 		return OTHER;
 	}
@@ -132,6 +133,7 @@ static void sort_forms(const struct form_list *l)
 
 struct encoding {
 	u8 reg, rm, vvvv, low; /* low: of the opcode */
+	u8 high, mask;         /* EVEX: R', V', z, X of a register; aaa */
 	bool plain_rex;
 	u64 imm[2];
 	struct address a;
@@ -153,7 +155,8 @@ static unsigned encode(struct maker *m, const struct form *f, const struct encod
 			b = a->base >> 3;
 			x = a->index >= 0 ? (unsigned)a->index >> 3 : 0;
 			rm = a->index >= 0 ? 4 : a->base & 7;
-			mod = !aimed || (s64)disp != (s8)disp ? 2 : 1;
+			/* EVEX scales a displacement of one byte. */
+			mod = !aimed || f->evex || (s64)disp != (s8)disp ? 2 : 1;
 			if (mod == 1 && !disp && (a->base & 7) != 5)
 				mod = 0;
 			disp_size = mod == 2 ? 4 : mod;
@@ -164,12 +167,19 @@ static unsigned encode(struct maker *m, const struct form *f, const struct encod
 		}
 	} else {
 		b = e->rm >> 3;
+		x = e->high >> 3;
 	}
 	if (f->memory && a->gs)
 		byte(m, 0x65);
 	if (f->memory && a->narrow)
 		byte(m, 0x67);
-	if (f->vex) {
+	if (f->evex) {
+		byte(m, 0x62);
+		byte(m, (~((u32)e->reg >> 3 << 2 | x << 1 | b) & 7) << 5 | (e->high & 1 ? 0 : 0x10) | f->map);
+		byte(m, (u32)f->w << 7 | (~e->vvvv & 15) << 3 | 4 | f->pp);
+		byte(m, (e->mask && e->high & 4 ? 0x80 : 0) | (u32)f->l << 5 | (u32)f->b << 4 |
+		                (f->vvvv_free && e->high & 2 ? 0 : 8) | e->mask);
+	} else if (f->vex) {
 		u8 last = (u8)(f->w << 7 | (~e->vvvv & 15) << 3 | f->l << 2 | f->pp);
 
 		if (f->map == 1 && !f->w && !x && !b && !e->plain_rex) {
@@ -315,6 +325,10 @@ static bool fits(struct maker *m, const struct form *f, const ZydisDecodedInstru
 		if (o[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
 		    o[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE && general(o[i].reg.value) >= 0)
 			*written |= 1u << general(o[i].reg.value);
+		/* With EVEX.X set, which means nothing here, a host's stack pointer may lack the last push. */
+		if (f->evex && o[i].encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM &&
+		    o[i].type == ZYDIS_OPERAND_TYPE_REGISTER && general(o[i].reg.value) == REG_RSP)
+			return false;
 		/* A bit string that begins there. */
 		if (i == 1 && o[0].type == ZYDIS_OPERAND_TYPE_MEMORY &&
 		    o[1].type == ZYDIS_OPERAND_TYPE_REGISTER && is_bit_string(z->mnemonic) &&
@@ -353,7 +367,9 @@ static bool aim_at(struct maker *m, struct address *a, u64 target, unsigned size
 /* Somewhere near the base mostly; at times across the end of the page, seldom where there is a fault. */
 static void choose_target(struct maker *m, struct address *a, unsigned size, bool write, u64 near)
 {
-	u64 limit = size >= 16 && !one_in(m, 16) ? ~15ULL : size && !one_in(m, 3) ? ~(u64)(size - 1) : ~0ULL;
+	u64 limit = size >= 16 && !one_in(m, 16) ? ~(u64)(size >= 64 ? 63 : 15)
+	            : size && !one_in(m, 3)      ? ~(u64)(size - 1)
+	                                         : ~0ULL;
 
 	if (one_in(m, 300)) {
 		aim_at(m, a, DATA_BASE + 64, size);
@@ -419,6 +435,8 @@ static bool form_at(struct maker *m, const struct form *f, int base, u64 near)
 		        .vvvv = f->vvvv_free ? (u8)below(m, 16) : 0,
 		        .low = (u8)below(m, f->opcode_free ? 16 : 1),
 		        .plain_rex = one_in(m, 4),
+		        .high = f->evex ? (u8)below(m, 16) : 0,
+		        .mask = f->evex ? (u8)below(m, 8) : 0,
 		        .imm = {rng_integer(&m->r), rng_integer(&m->r)},
 		};
 		unsigned len;

@@ -662,4 +662,5 @@ void block_make(struct sample *s, const struct form_list *l, u64 seed, u64 numbe
 	s->in.far_cs = SEL_CODE64;
 	s->in.cs = s->in.far_cs;
 	s->in.ss = SEL_DATA;
+	s->in.components = vectors_components();
 }

@@ -56,6 +56,12 @@ static void normalize(u8 *x)
 		memset(x + 160, 0, 256);
 	if (!(x[512] & 4))
 		memset(x + 576, 0, 256);
+	if (!(x[512] & 0x20))
+		memset(x + 1088, 0, 64);
+	if (!(x[512] & 0x40))
+		memset(x + 1152, 0, 512);
+	if (!(x[512] & 0x80))
+		memset(x + 1664, 0, 1024);
 }
 
 /* Count of a shift or rotate as the hardware masks it. */
@@ -117,14 +123,34 @@ static bool is_undefined(const struct sample *s)
 	       shift_count(s) > s->operands[0].size;
 }
 
-static void compare_vectors(const struct image *native, const struct image *soft, struct difference *d)
+/* What a gather that faults has made of its destination behind the elements is up to the CPU. */
+static void even_out_gather(const struct sample *s, const u8 *a, u8 *b)
 {
-	u8 a[1088] __attribute__((aligned(8))), b[1088] __attribute__((aligned(8)));
+	const ZydisDecodedOperand *m = &s->operands[2];
+	unsigned elem, index;
+
+	if (s->code || !s->form->evex || s->z.meta.category != ZYDIS_CATEGORY_GATHER)
+		return;
+	elem = m->element_size / 8;
+	index = s->form->opcode & 1 ? 8 : 4;
+	for (unsigned n = s->z.avx.vector_length / 8u / max(elem, index) * elem / 4; n < 16; n++) {
+		unsigned reg = (unsigned)ZydisRegisterGetId(s->operands[0].reg.value) & 31;
+
+		*vectors_lane(b, reg, n) = *vectors_lane((u8 *)(uintptr_t)a, reg, n);
+	}
+}
+
+static void compare_vectors(const struct sample *s, const struct image *native, const struct image *soft,
+                            struct difference *d)
+{
+	u8 a[AREA_SIZE] __attribute__((aligned(8))), b[AREA_SIZE] __attribute__((aligned(8)));
 
 	memcpy(a, native->xsave, sizeof(a));
 	memcpy(b, soft->xsave, sizeof(b));
 	normalize(a);
 	normalize(b);
+	if (native->vector != NO_EXCEPTION)
+		even_out_gather(s, a, b);
 	say_number(d, "fcw", *(u16 *)a, *(u16 *)b);
 	say_number(d, "fsw", *(u16 *)(a + 2), *(u16 *)(b + 2));
 	say_number(d, "ftw", a[4], b[4]);
@@ -141,6 +167,12 @@ static void compare_vectors(const struct image *native, const struct image *soft
 		say_bytes(d, "xmm", i, a + 160 + 16 * i, b + 160 + 16 * i, 16);
 	for (unsigned i = 0; i < 16; i++)
 		say_bytes(d, "ymmh", i, a + 576 + 16 * i, b + 576 + 16 * i, 16);
+	for (unsigned i = 0; i < 8; i++)
+		say_bytes(d, "k", i, a + 1088 + 8 * i, b + 1088 + 8 * i, 8);
+	for (unsigned i = 0; i < 16; i++)
+		say_bytes(d, "zmmh", i, a + 1152 + 32 * i, b + 1152 + 32 * i, 32);
+	for (unsigned i = 0; i < 16; i++)
+		say_bytes(d, "zmm", 16 + i, a + 1664 + 64 * i, b + 1664 + 64 * i, 64);
 }
 
 /* In a saved area: pointers as above, and MXCSR_MASK is the CPU's own. */
@@ -252,7 +284,7 @@ bool compare(const struct sample *s, const struct image *native, const struct im
 	say_number(d, "rflags", native->rflags & flags, soft->rflags & flags);
 	for (unsigned i = 0; i < 16; i++)
 		say_number(d, names[i], native->gpr[i], soft->gpr[i]);
-	compare_vectors(native, soft, d);
+	compare_vectors(s, native, soft, d);
 	if (!s->code)
 		even_out_xstate(s, native_data, soft_data);
 	compare_memory(native_data, soft_data, d);

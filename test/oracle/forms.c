@@ -85,6 +85,8 @@ static bool is_vendors(const ZydisDecodedInstruction *z, const ZydisDecodedOpera
 	case ZYDIS_MNEMONIC_VPEXTRD:
 	case ZYDIS_MNEMONIC_VPINSRD:
 		return z->raw.vex.W;
+	case ZYDIS_MNEMONIC_KMOVD:
+		return !long64 && z->raw.vex.W;
 	default:
 		return long64 && small && z->meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
 	}
@@ -163,6 +165,12 @@ static void operand_name(const ZydisDecodedOperand *p, char *out, size_t room)
 		case ZYDIS_REGCLASS_YMM:
 			snprintf(out, room, "ymm");
 			return;
+		case ZYDIS_REGCLASS_ZMM:
+			snprintf(out, room, "zmm");
+			return;
+		case ZYDIS_REGCLASS_MASK:
+			snprintf(out, room, "k");
+			return;
 		case ZYDIS_REGCLASS_SEGMENT:
 			snprintf(out, room, "sreg");
 			return;
@@ -184,7 +192,8 @@ static void operand_name(const ZydisDecodedOperand *p, char *out, size_t room)
 void form_name(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operands, bool compat,
                char name[112])
 {
-	bool vex = z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+	bool vex = z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX,
+	     evex = z->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX, w = vex ? z->raw.vex.W : z->raw.evex.W;
 	unsigned n = 0, map = z->opcode_map, opcode = z->opcode;
 	char extra[32] = "";
 
@@ -209,8 +218,12 @@ void form_name(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *oper
 		operand_name(&operands[i], text, sizeof(text));
 		n += (unsigned)snprintf(name + n, 112 - n, "%s%s", i ? "," : "", text);
 	}
-	snprintf(name + n, 112 - n, "-%s%u.%02x%s.o%u%s", vex ? "v" : "", map, opcode, extra,
-	         z->operand_width, vex ? (z->raw.vex.W ? ".w1" : ".w0") : "");
+	snprintf(name + n, 112 - n, "-%s%u.%02x%s.o%u%s%s",
+	         vex    ? "v"
+	         : evex ? "e"
+	                : "",
+	         map, opcode, extra, z->operand_width, vex || evex ? (w ? ".w1" : ".w0") : "",
+	         evex && z->raw.evex.b ? ".b" : "");
 }
 
 /* Names that are known: index + 1 of the form, by hash. */
@@ -255,7 +268,8 @@ static void try_bytes(struct form_list *l, const u8 *bytes, unsigned len, bool c
 
 	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(oracle_decoder(compat), bytes, len, &z, operands)))
 		return;
-	if (z.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && z.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
+	if (z.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && z.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX &&
+	    z.encoding != ZYDIS_INSTRUCTION_ENCODING_EVEX)
 		return;
 	if (!soft_feature_isa(z.meta.isa_set))
 		return;
@@ -287,7 +301,14 @@ static void try_bytes(struct form_list *l, const u8 *bytes, unsigned len, bool c
 	for (unsigned i = 0; i < z.operand_count; i++)
 		f.vsib |= operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
 		          operands[i].mem.type == ZYDIS_MEMOP_TYPE_VSIB;
-	if (f.vex) {
+	if (z.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX) {
+		f.evex = true;
+		f.w = z.raw.evex.W;
+		f.l = (u8)(z.raw.evex.L2 << 1 | z.raw.evex.L);
+		f.pp = z.raw.evex.pp;
+		f.b = z.raw.evex.b;
+		f.vvvv_free = has_encoding(&z, operands, ZYDIS_OPERAND_ENCODING_NDSNDD);
+	} else if (f.vex) {
 		f.w = z.raw.vex.W;
 		f.l = z.raw.vex.L;
 		f.pp = z.raw.vex.pp;
@@ -378,10 +399,29 @@ static void find_vex(struct form_list *l, bool compat)
 					}
 }
 
+/* vvvv: 15 (none) or register 2. Masks are not part of a form; some must have one. */
+static void find_evex(struct form_list *l, bool compat)
+{
+	if (vectors_components() == 7)
+		return;
+	for (unsigned map = 1; map < 4; map++)
+		for (unsigned opcode = 0; opcode < 256; opcode++)
+			for (unsigned n = 0; n < 4 * 2 * 3 * 2 * 2 * 2; n++) {
+				unsigned pp = n & 3, w = n >> 2 & 1, b = n >> 3 & 1, v = n >> 4 & 1,
+				         k = n >> 5 & 1, l2 = n >> 6;
+				u8 bytes[32] = {0x62, (u8)(0xf0 | map),
+				                (u8)(w << 7 | (v ? 0xd : 0xf) << 3 | 4 | pp),
+				                (u8)(l2 << 5 | b << 4 | 8 | k), (u8)opcode};
+
+				try_modrm(l, bytes, 5, false, compat);
+			}
+}
+
 void forms_find(struct form_list *l, bool compat)
 {
 	find_legacy(l, compat);
 	find_vex(l, compat);
+	find_evex(l, compat);
 }
 
 void forms_release(struct form_list *l)

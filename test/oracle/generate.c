@@ -3,11 +3,14 @@
  */
 #include "oracle.h"
 
+#include "cpu/soft/features.h"
 #include "cpu/state.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+_Static_assert(AREA_SIZE == VCPU_XSAVE_SIZE, "one layout");
 
 u64 rng_next(struct rng *r)
 {
@@ -89,7 +92,19 @@ static unsigned assemble(struct rng *r, const struct form *f, u8 bytes[32])
 		bytes[n++] = segments[rng_below(r, ARRAY_SIZE(segments))];
 	if (addr)
 		bytes[n++] = 0x67;
-	if (f->vex) {
+	if (f->evex) {
+		u8 vvvv = f->vvvv_free ? (u8)rng_below(r, f->compat ? 8 : 16) : 0, aaa = (u8)rng_below(r, 8);
+		u8 more = f->compat ? 0 : (u8)rng_below(r, 4); /* R', V' */
+		u8 l = f->b && !f->memory ? (u8)rng_below(r, 4) : f->l;
+
+		if (!f->vvvv_free && !f->vsib)
+			more &= 2;
+		bytes[n++] = 0x62;
+		bytes[n++] = (u8)((~rxb & 7) << 5 | (more & 2 ? 0 : 0x10) | f->map);
+		bytes[n++] = (u8)(f->w << 7 | (~vvvv & 15) << 3 | 4 | f->pp);
+		bytes[n++] = (u8)((aaa && rng_one_in(r, 2) ? 0x80 : 0) | l << 5 | f->b << 4 |
+		                  (more & 1 ? 0 : 8) | aaa);
+	} else if (f->vex) {
 		u8 vvvv = f->vvvv_free ? (u8)rng_below(r, f->compat ? 8 : 16) : 0;
 		u8 last = (u8)(f->w << 7 | (~vvvv & 15) << 3 | f->l << 2 | f->pp);
 
@@ -254,12 +269,28 @@ static void random_x87(struct rng *r, u8 *p)
 	memcpy(p + 8, &exponent, 2);
 }
 
+u32 vectors_components(void)
+{
+	return (u32)soft_feature_xcr0();
+}
+
+u32 *vectors_lane(u8 *x, unsigned reg, unsigned dword)
+{
+	if (reg >= 16)
+		return (u32 *)(x + 1664 + (reg - 16) * 64 + dword * 4);
+	if (dword < 4)
+		return (u32 *)(x + 160 + reg * 16 + dword * 4);
+	if (dword < 8)
+		return (u32 *)(x + 576 + reg * 16 + (dword - 4) * 4);
+	return (u32 *)(x + 1152 + reg * 32 + (dword - 8) * 4);
+}
+
 void vectors_random(struct rng *r, u8 *x)
 {
 	u16 fcw = 0x37f, fsw;
 	u32 mxcsr = 0x1f80;
 
-	memset(x, 0, 1088);
+	memset(x, 0, AREA_SIZE);
 	if (rng_one_in(r, 2))
 		fcw = (u16)((rng_next(r) & 0xf00) | 0x7f);
 	if (rng_one_in(r, 8))
@@ -283,7 +314,16 @@ void vectors_random(struct rng *r, u8 *x)
 		random_vector(r, x + 160 + 16 * i);
 		random_vector(r, x + 576 + 16 * i);
 	}
-	x[512] = 7;
+	x[512] = (u8)vectors_components();
+	if (x[512] == 7)
+		return;
+	for (unsigned i = 0; i < 8; i++) {
+		u64 mask = rng_one_in(r, 4) ? rng_integer(r) : rng_next(r);
+
+		memcpy(x + 1088 + 8 * i, &mask, 8);
+	}
+	for (unsigned at = 1152; at < AREA_SIZE; at += 16)
+		random_vector(r, x + at);
 }
 
 /* ---- addresses ---- */
@@ -310,7 +350,7 @@ static u64 random_target(struct rng *r, unsigned size)
 		at = DATA_BASE + 64 + rng_below(r, DATA_WRITE - 128 - size);
 	}
 	if (!rng_one_in(r, 3))
-		at &= ~(u64)(size >= 32 ? 31 : size >= 16 ? 15 : size ? size - 1 : 0);
+		at &= ~(u64)(size >= 64 ? 63 : size >= 32 ? 31 : size >= 16 ? 15 : size ? size - 1 : 0);
 	return at;
 }
 
@@ -413,17 +453,17 @@ static u64 effective(const struct sample *s, const ZydisDecodedOperand *p)
 /* Indices of a gather: small numbers times whatever, so that addresses stay near. */
 static void aim_gather(struct sample *s, struct rng *r, const ZydisDecodedOperand *p)
 {
-	unsigned index = (unsigned)ZydisRegisterGetId(p->mem.index) & 15;
+	unsigned index = (unsigned)ZydisRegisterGetId(p->mem.index) & 31;
 	bool quad = s->form->opcode & 1;
 
-	for (unsigned i = 0; i < (quad ? 4u : 8u); i++) {
-		unsigned at = i * (quad ? 8 : 4);
+	for (unsigned i = 0; i < (quad ? 8u : 16u); i++) {
 		u64 v = rng_below(r, 64) - (rng_one_in(r, 4) ? 32 : 0);
 
 		if (rng_one_in(r, 40))
 			v = rng_below(r, 0x2000);
-		memcpy(s->in.xsave + (at < 16 ? 160 + 16 * index + at : 576 + 16 * index + at - 16), &v,
-		       quad ? 8 : 4);
+		*vectors_lane(s->in.xsave, index, quad ? 2 * i : i) = (u32)v;
+		if (quad)
+			*vectors_lane(s->in.xsave, index, 2 * i + 1) = (u32)(v >> 32);
 	}
 }
 
@@ -486,7 +526,7 @@ static void xstate_operand(struct sample *s, struct rng *r, u8 *data, u64 target
 {
 	u8 *p = data + (target - DATA_BASE);
 	u64 header[8] = {rng_below(r, 8)};
-	u8 area[1088];
+	u8 area[AREA_SIZE];
 
 	if (target < DATA_BASE || target + 832 > DATA_BASE + DATA_SIZE)
 		return;
@@ -658,5 +698,6 @@ bool sample_make(struct sample *s, const struct form *f, u64 seed, u64 number, u
 	s->in.far_cs = f->compat ? SEL_CODE32 : SEL_CODE64;
 	s->in.cs = s->in.far_cs;
 	s->in.ss = SEL_DATA;
+	s->in.components = vectors_components();
 	return true;
 }

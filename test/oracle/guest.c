@@ -46,7 +46,7 @@ __asm__(".section .rodata\n"
         "	pop S+152; pop S+160; pop S+128; pop S+184; pop S+136; pop S+32; pop S+192\n"
         "	mov %cr2, %rax\n"
         "	mov %rax, S+168\n"
-        "	mov $7, %eax; xor %edx, %edx\n"
+        "	mov S+204, %eax; xor %edx, %edx\n"
         "	xsave64 S+256\n"
         "	out %al, $0x10\n"
         "kernel_resume:\n"
@@ -58,7 +58,7 @@ __asm__(".section .rodata\n"
         "1:	invlpg 0x20000000; invlpg 0x20001000; invlpg 0x20002000\n"
         "	invlpg 0x12345000; invlpg 0x12346000\n"
         "2:\n"
-        "	mov $7, %eax; xor %edx, %edx\n"
+        "	mov S+204, %eax; xor %edx, %edx\n"
         "	xrstor64 S+256\n"
         "	push S+192; push S+32; push S+136; push S+184; push S+128\n"
         "	mov S+0, %rax; mov S+8, %rcx; mov S+16, %rdx; mov S+24, %rbx\n"
@@ -310,7 +310,7 @@ static void set_state(struct guest *g)
 	s.cr3 = 0x1000;
 	s.cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_FSGSBASE | CR4_UMIP;
 	s.efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
-	s.xcr0 = 7;
+	s.xcr0 = vectors_components();
 	s.rflags = 2;
 	s.rip = KERNEL + OFF_CODE + (u64)(kernel_resume - kernel_start) - 2; /* the OUT before it */
 	s.regs[REG_RSP] = KERNEL + OFF_STACK;

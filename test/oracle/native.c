@@ -27,7 +27,7 @@ __asm__(".text\n"
         "native_enter:\n"
         "	push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
         "	mov %rsp, S+176\n"
-        "	mov $7, %eax; xor %edx, %edx\n"
+        "	mov S+204, %eax; xor %edx, %edx\n"
         "	xrstor64 S+256\n"
         "	push S+136; popfq\n"
         "	mov S+0, %rax; mov S+8, %rcx; mov S+16, %rdx; mov S+24, %rbx\n"
@@ -43,16 +43,52 @@ __asm__(".text\n"
         "	mov %r12, S+96; mov %r13, S+104; mov %r14, S+112; mov %r15, S+120\n"
         "	mov S+176, %rsp\n"
         "	pushfq; pop S+136\n"
-        "	mov $7, %eax; xor %edx, %edx\n"
+        "	mov S+204, %eax; xor %edx, %edx\n"
         "	xsave64 S+256\n"
         "native_leave:\n"
         "	mov S+176, %rsp\n"
-        "	mov $7, %eax; xor %edx, %edx\n"
-        "	xrstor64 S+2048\n" /* the host's: initial */
+        "	mov S+204, %eax; xor %edx, %edx\n"
+        "	xrstor64 S+4096\n" /* the host's: initial */
         "	push $0x202; popfq\n"
         "	pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
         "	ret\n"
         "native_exit_end:\n");
+
+/* Components above AVX: where the host keeps them, and struct image does. */
+enum { HIGH = 3 };
+static const struct {
+	u16 offset, size;
+} high[HIGH] = {{1088, 64}, {1152, 512}, {1664, 1024}};
+static u32 host_offset[HIGH], host_end = 832;
+
+static void find_layout(void)
+{
+	if (vectors_components() == 7)
+		return;
+	for (unsigned i = 0; i < HIGH; i++) {
+		u32 eax = 0xd, ebx, ecx = 5 + i, edx;
+
+		__asm__("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+		host_offset[i] = ebx;
+		host_end = max(host_end, ebx + high[i].size);
+	}
+}
+
+static void move_high(u8 *x, bool to_host)
+{
+	u8 copy[AREA_SIZE - 832];
+
+	if (host_end == 832)
+		return;
+	memcpy(copy, x + 832, sizeof(copy));
+	memset(x + 832, 0, sizeof(copy));
+	for (unsigned i = 0; i < HIGH; i++) {
+		unsigned from = to_host ? high[i].offset : host_offset[i],
+		         to = to_host ? host_offset[i] : high[i].offset;
+
+		memcpy(x + to, copy + (from - 832), high[i].size);
+	}
+}
 
 static u8 *code, *data; /* writable aliases of what is at CODE_BASE and DATA_BASE */
 static bool running;
@@ -83,7 +119,7 @@ static void take_state(const ucontext_t *uc)
 	memcpy(s->xsave, fp, 416);
 	memcpy(&magic, fp + 464, 4);
 	if (magic == 0x46505853)
-		memcpy(s->xsave + 512, fp + 512, 320);
+		memcpy(s->xsave + 512, fp + 512, host_end - 512);
 	if (s->vector == 3) {
 		s->vector = NO_EXCEPTION;
 		s->error = 0;
@@ -128,6 +164,7 @@ void native_init(void)
 	                           .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
 	int fd = memfd_create("oracle-code", MFD_CLOEXEC);
 
+	find_layout();
 	if (fd < 0 || ftruncate(fd, 0x3000) < 0)
 		fail("memfd");
 	code = map(0, 0x3000, PROT_READ | PROT_WRITE, fd, 0);
@@ -145,7 +182,7 @@ void native_init(void)
 	close(fd);
 	map(STATE_BASE, 0x2000, PROT_READ | PROT_WRITE, -1, 0);
 	/* Initial configuration, with the default MXCSR. */
-	*(u32 *)(uintptr_t)(STATE_BASE + 2048 + 24) = 0x1f80;
+	*(u32 *)(uintptr_t)(STATE_BASE + 4096 + 24) = 0x1f80;
 	if (sigaltstack(&alternate, NULL) < 0)
 		fail("sigaltstack");
 	for (unsigned i = 0; i < ARRAY_SIZE(signals); i++)
@@ -182,6 +219,7 @@ void native_run(const struct sample *s, struct image *out)
 	}
 	*state = s->in;
 	state->vector = NO_EXCEPTION;
+	move_high(state->xsave, true);
 	running = true;
 	native_enter();
 	if (running)
@@ -189,4 +227,5 @@ void native_run(const struct sample *s, struct image *out)
 	running = false;
 	memset(at, 0xcc, s->len + 7u);
 	*out = *state;
+	move_high(out->xsave, false);
 }

@@ -37,6 +37,9 @@
 #define SEL_CODE32 0x23
 #define SEL_DATA   0x2b
 
+/* VCPU_XSAVE_SIZE, whose header does not go with that of signals. */
+#define AREA_SIZE 2688
+
 /* What goes in and comes out. The layout is known to assembly code. */
 struct image {
 	u64 gpr[16]; /* 0: hardware's order */
@@ -48,11 +51,13 @@ struct image {
 	u64 host_rsp;
 	u64 cs, ss;
 	u8 remapped; /* guest: the data pages are elsewhere now: 1: CR3 is to be loaded, 2: INVLPG */
-	u8 pad1[55];
-	u8 xsave[1088] __attribute__((aligned(64)));
+	u8 pad1[3];
+	u32 components; /* of xsave: EAX of XSAVE and XRSTOR */
+	u8 pad2[48];
+	u8 xsave[AREA_SIZE] __attribute__((aligned(64))); /* as struct vcpu_state has it */
 };
 _Static_assert(offsetof(struct image, far_rip) == 144 && offsetof(struct image, host_rsp) == 176 &&
-                       offsetof(struct image, remapped) == 200,
+                       offsetof(struct image, remapped) == 200 && offsetof(struct image, components) == 204,
                "for assembly");
 _Static_assert(offsetof(struct image, xsave) == 256, "for assembly");
 
@@ -78,13 +83,14 @@ u64 rng_integer(struct rng *r);
 struct form {
 	char name[112]; /* as --form takes it, and the seed of its random numbers */
 	bool compat;    /* runs in 32-bit compatibility mode */
-	bool vex, has_modrm, memory, reg_fixed, rm_fixed;
+	bool vex, evex, has_modrm, memory, reg_fixed, rm_fixed;
 	bool lock, size66;
 	u8 repeat; /* 0, 0xf2 or 0xf3: part of the form */
 	bool w;
 	u8 map, opcode; /* map 0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A */
 	u8 opcode_free; /* low bits of the opcode that name a register: 0 or 7 */
-	u8 pp, l;       /* VEX */
+	u8 pp, l;       /* VEX, EVEX */
+	bool b;         /* EVEX: broadcast, rounding, no exceptions */
 	bool vvvv_free, vsib;
 	u8 reg, rm;
 	u8 imm_size[2], disp_size; /* disp: moffs */
@@ -124,6 +130,10 @@ struct sample {
 	u64 target; /* linear address of its last memory operand, 0: it has none */
 };
 
+/* Components of vector state that the host and the engine have. */
+u32 vectors_components(void);
+/* A doubleword of a vector register, in an area. */
+u32 *vectors_lane(u8 *x, unsigned reg, unsigned dword);
 /* An XSAVE area of random vector state. */
 void vectors_random(struct rng *r, u8 *x);
 /* Does it save or restore an FXSAVE or XSAVE area? */

@@ -1,6 +1,8 @@
 /* Vector and x87 instructions: when they are denied, exceptions, environment formats, state in and out. */
 #include "soft_bare.h"
 
+#include "cpu/soft/features.h"
+
 enum { CLASS_X87 = 1, CLASS_WAIT = 2, CLASS_MMX = 4, CLASS_SSE = 8, CLASS_AVX = 16, CLASS_FXSAVE = 32 };
 
 static const struct {
@@ -273,6 +275,82 @@ static void state_in_and_out(void **state)
 	guest_free(g);
 }
 
+/* Opmask, upper halves and upper registers through images, XSAVE, XSAVEC and XRSTOR. */
+static void wide_state(void **state)
+{
+	GUEST(LONG64, 0);
+	enum { STANDARD = 0x10000, COMPACT = 0x11000, SOME = 0x12000, NOTHING = 0x13000 };
+	u8 before[VCPU_XSAVE_SIZE];
+
+	if ((soft_feature_xcr0() & 0xe0) != 0xe0) {
+		guest_free(g);
+		skip();
+	}
+	g->s.cr4 |= CR4_OSXSAVE;
+	g->s.xcr0 = 0xe7;
+	for (unsigned i = 160; i < 416; i++)
+		g->s.xsave[i] = (u8)(i * 7);
+	for (unsigned i = 576; i < VCPU_XSAVE_SIZE; i++)
+		g->s.xsave[i] = i < 832 || i >= 1088 ? (u8)(i * 5 + i / 256) : 0;
+	*(u16 *)g->s.xsave = 0x37f;
+	*(u32 *)(g->s.xsave + 24) = 0x1f80;
+	*(u32 *)(g->s.xsave + 28) = 0xffff;
+	g->s.xsave[512] = 0xe7;
+	memcpy(before, g->s.xsave, sizeof(before));
+	g->s.regs[REG_RAX] = 0xe7;
+	g->s.regs[REG_RDX] = 0;
+	g->s.regs[REG_RBX] = STANDARD;
+	g->s.regs[REG_RCX] = COMPACT;
+	g->s.regs[REG_RSI] = SOME;
+	g->s.regs[REG_RDI] = NOTHING;
+	memset(g->ram + STANDARD, 0, 0x4000);
+	put64(g, NOTHING + 24, 0xffff00001f80);
+	CODE(g, 0x48, 0x0f, 0xae, 0x23, /* xsave64 (%rbx) */
+	     0x48, 0x0f, 0xc7, 0x21,    /* xsavec64 (%rcx) */
+	     0xb8, 0xa2, 0, 0, 0,       /* mov $0xa2, %eax */
+	     0x48, 0x0f, 0xc7, 0x26,    /* xsavec64 (%rsi) */
+	     0xb8, 0xe7, 0, 0, 0,       /* mov $0xe7, %eax */
+	     0x48, 0x0f, 0xae, 0x2f,    /* xrstor64 (%rdi): all is initial */
+	     0x48, 0x0f, 0xae, 0x29);   /* xrstor64 (%rcx) */
+	expect_end(g, GUEST_CODE + 30);
+	assert_memory_equal(before + 160, g->s.xsave + 160, 256);
+	assert_memory_equal(before + 576, g->s.xsave + 576, VCPU_XSAVE_SIZE - 576);
+	assert_int_equal(g->s.xsave[512], 0xe6 | (g->s.xsave[512] & 1));
+	assert_memory_equal(before + 576, g->ram + STANDARD + 576, VCPU_XSAVE_SIZE - 576);
+	assert_memory_equal(before + 576, g->ram + COMPACT + 576, 256);
+	assert_memory_equal(before + 1088, g->ram + COMPACT + 832, 64 + 512 + 1024);
+	assert_memory_equal(before + 1088, g->ram + SOME + 576, 64);
+	assert_memory_equal(before + 1664, g->ram + SOME + 640, 1024);
+	guest_free(g);
+}
+
+/* Elements that a mask leaves out do not fault, those that it selects do. */
+static void masked_at_the_end(void **state)
+{
+	GUEST(LONG64, 0);
+	struct vcpu_state base;
+
+	if ((soft_feature_xcr0() & 0xe0) != 0xe0) {
+		guest_free(g);
+		skip();
+	}
+	g->s.cr4 |= CR4_OSXSAVE;
+	g->s.xcr0 = 0xe7;
+	g->s.xsave[512] = 0x23;
+	base = g->s;
+	for (unsigned mask = 0; mask < 16; mask++) {
+		g->s = base;
+		g->s.xsave[1088 + 8] = (u8)mask;
+		g->s.regs[REG_RBX] = GUEST_RAM - 8;
+		CODE(g, 0x62, 0xf1, 0x7c, 0x09, 0x10, 0x03); /* vmovups (%rbx), %xmm0 {%k1} */
+		assert_int_equal(guest_run(g), CPU_EXIT_STOPPED);
+		assert_int_equal(guest_vector(g), mask & 12 ? EXC_PF : -1);
+		if (mask & 12)
+			assert_int_equal(g->s.cr2, GUEST_RAM + (mask & 4 ? 0 : 4));
+	}
+	guest_free(g);
+}
+
 static void bad_image_is_mended(void **state)
 {
 	GUEST(LONG64, 0);
@@ -331,6 +409,8 @@ int main(void)
 	        cmocka_unit_test(environment_prot16),
 	        cmocka_unit_test(environment_prot32),
 	        cmocka_unit_test(state_in_and_out),
+	        cmocka_unit_test(wide_state),
+	        cmocka_unit_test(masked_at_the_end),
 	        cmocka_unit_test(bad_image_is_mended),
 	        cmocka_unit_test(many_stubs),
 	};

@@ -3,6 +3,7 @@
  * of the instruction sets that decode; everything else that CPUID tells is built below (SDM vol. 2 CPUID).
  */
 #include "cpu/soft/features.h"
+#include "cpu/soft/vec.h"
 #include "cpu/soft/walk.h"
 
 #include <Zydis/Zydis.h>
@@ -10,27 +11,35 @@
 enum { EAX, EBX, ECX, EDX };
 
 /* Leaves with feature bits. */
-enum { L1_ECX, L1_EDX, L7_EBX, L7_ECX, L7_EDX, L72_EDX, LD1_EAX, LX1_ECX, LX1_EDX, LX7_EDX, WORDS };
+enum { L1_ECX, L1_EDX, L7_EBX, L7_ECX, L7_EDX, L71_EAX, L72_EDX, LD1_EAX, LX1_ECX, LX1_EDX, LX7_EDX, WORDS };
 
 static const struct {
 	u32 leaf, subleaf;
 	u8 reg;
 } words[WORDS] = {
         [L1_ECX] = {1, 0, ECX},           [L1_EDX] = {1, 0, EDX},           [L7_EBX] = {7, 0, EBX},
-        [L7_ECX] = {7, 0, ECX},           [L7_EDX] = {7, 0, EDX},           [L72_EDX] = {7, 2, EDX},
-        [LD1_EAX] = {0xd, 1, EAX},        [LX1_ECX] = {0x80000001, 0, ECX}, [LX1_EDX] = {0x80000001, 0, EDX},
-        [LX7_EDX] = {0x80000007, 0, EDX},
+        [L7_ECX] = {7, 0, ECX},           [L7_EDX] = {7, 0, EDX},           [L71_EAX] = {7, 1, EAX},
+        [L72_EDX] = {7, 2, EDX},          [LD1_EAX] = {0xd, 1, EAX},        [LX1_ECX] = {0x80000001, 0, ECX},
+        [LX1_EDX] = {0x80000001, 0, EDX}, [LX7_EDX] = {0x80000007, 0, EDX},
 };
 
 /* What the host must have too, because the instructions run there. */
-enum { ANY, HOST, HOST_AVX /* and its OS saves YMM registers */ };
+enum {
+	ANY,
+	HOST,
+	HOST_AVX,   /* and its OS saves YMM registers */
+	HOST_AVX512 /* and it has all of F, CD, BW, DQ and VL, and its OS saves their registers */
+};
 
 #define ISA(x) ZYDIS_ISA_SET_##x
+/* Of AVX-512's sets: by vector length; and for opmask instructions. */
+#define ISA_VL(x)  ISA(x##_128), ISA(x##_256), ISA(x##_512)
+#define ISA_VLK(x) ISA_VL(x), ISA(x##_128N), ISA(x##_KOP)
 
 static const struct feature {
 	u8 word, bit, host;
 	u32 cr4;
-	u16 isa[4];
+	u16 isa[10];
 } features[] = {
         {L1_ECX, 0, HOST, 0, {ISA(SSE3), ISA(SSE3X87)}},
         {L1_ECX, 1, HOST, 0, {ISA(PCLMULQDQ)}},
@@ -83,13 +92,31 @@ static const struct feature {
         {L7_EBX, 9, ANY, 0, {0}}, /* ERMS */
         {L7_EBX, 10, ANY, 0, {ISA(INVPCID)}},
         {L7_EBX, 13, ANY, 0, {0}}, /* FCS and FDS are saved as zero */
+        {L7_EBX, 16, HOST_AVX512, 0, {ISA_VLK(AVX512F), ISA(AVX512F_SCALAR)}},
+        {L7_EBX, 17, HOST_AVX512, 0, {ISA_VLK(AVX512DQ), ISA(AVX512DQ_SCALAR)}},
         {L7_EBX, 18, HOST, 0, {ISA(RDSEED)}},
         {L7_EBX, 19, ANY, 0, {ISA(ADOX_ADCX)}},
         {L7_EBX, 20, ANY, CR4_SMAP, {ISA(SMAP)}},
+        {L7_EBX, 21, HOST_AVX512, 0, {ISA_VL(AVX512_IFMA)}},
         {L7_EBX, 23, ANY, 0, {ISA(CLFLUSHOPT)}},
         {L7_EBX, 24, ANY, 0, {ISA(CLWB)}},
+        {L7_EBX, 28, HOST_AVX512, 0, {ISA_VL(AVX512CD)}},
         {L7_EBX, 29, HOST, 0, {ISA(SHA)}},
+        {L7_EBX, 30, HOST_AVX512, 0, {ISA_VLK(AVX512BW)}},
+        {L7_EBX, 31, HOST_AVX512, 0, {0}}, /* VL: in the sets of 128 and 256 bits */
 
+        {L7_ECX, 1, HOST_AVX512, 0, {ISA_VL(AVX512_VBMI)}},
+        {L7_ECX, 6, HOST_AVX512, 0, {ISA_VL(AVX512_VBMI2)}},
+        {L7_ECX, 8, HOST, 0, {ISA(GFNI)}},
+        {L7_ECX, 8, HOST_AVX, 0, {ISA(AVX_GFNI)}},
+        {L7_ECX, 8, HOST_AVX512, 0, {ISA_VL(AVX512_GFNI)}},
+        {L7_ECX, 9, HOST_AVX, 0, {ISA(VAES)}},
+        {L7_ECX, 9, HOST_AVX512, 0, {ISA_VL(AVX512_VAES)}},
+        {L7_ECX, 10, HOST_AVX, 0, {ISA(VPCLMULQDQ)}},
+        {L7_ECX, 10, HOST_AVX512, 0, {ISA_VL(AVX512_VPCLMULQDQ)}},
+        {L7_ECX, 11, HOST_AVX512, 0, {ISA_VL(AVX512_VNNI)}},
+        {L7_ECX, 12, HOST_AVX512, 0, {ISA_VL(AVX512_BITALG)}},
+        {L7_ECX, 14, HOST_AVX512, 0, {ISA_VL(AVX512_VPOPCNTDQ)}},
         {L7_ECX, 2, ANY, CR4_UMIP, {0}},
         {L7_ECX, 22, ANY, 0, {ISA(RDPID)}},
 
@@ -99,6 +126,9 @@ static const struct feature {
         {L7_EDX, 28, ANY, 0, {0}}, /* L1D_FLUSH */
         {L7_EDX, 29, ANY, 0, {0}}, /* ARCH_CAPABILITIES */
         {L7_EDX, 31, ANY, 0, {0}}, /* SSBD */
+
+        {L71_EAX, 4, HOST_AVX, 0, {ISA(AVX_VNNI)}},
+        {L71_EAX, 5, HOST_AVX512, 0, {ISA_VL(AVX512_BF16)}},
 
         {L72_EDX, 4, ANY, 0, {0}}, /* BHI_CTRL */
         {L72_EDX, 5, ANY, 0, {0}}, /* MCDT_NO */
@@ -150,10 +180,24 @@ static u64 host_xcr0(void)
 	return (u64)hi << 32 | lo;
 }
 
+/* Does the host keep AVX-512's components where a vCPU has room for them? */
+static bool zmm_fits(void)
+{
+	for (u32 component = 5; component < 8; component++) {
+		u32 out[4];
+
+		host_cpuid(0xd, component, out);
+		if (!out[EAX] || out[EAX] + out[EBX] > VCPU_XSAVE_SIZE)
+			return false;
+	}
+	return true;
+}
+
 static void model_init(void)
 {
 	u32 host[WORDS], out[4];
-	bool ymm;
+	const u32 foundation = BIT(16) | BIT(17) | BIT(28) | BIT(30) | BIT(31);
+	bool ymm, zmm;
 
 	for (unsigned w = 0; w < WORDS; w++) {
 		host_cpuid(words[w].leaf & 0x80000000, 0, out);
@@ -166,13 +210,16 @@ static void model_init(void)
 	ymm = host[L1_ECX] >> 27 & 1 && host[L1_ECX] >> 28 & 1 && (host_xcr0() & 6) == 6;
 
 	model.cr4 = CR4_BASE;
-	model.xcr0 = ymm ? 7 : 3;
+	zmm = ymm && (host[L7_EBX] & foundation) == foundation && (host_xcr0() & 0xe6) == 0xe6 &&
+	      zmm_fits() && host[LD1_EAX] >> 2 & 1;
+	model.xcr0 = zmm ? 0xe7 : ymm ? 7 : 3;
 	for (unsigned i = 0; i < ARRAY_SIZE(base_sets); i++)
 		model.isa[base_sets[i]] = true;
 	for (unsigned i = 0; i < ARRAY_SIZE(features); i++) {
 		const struct feature *f = &features[i];
 
-		if ((f->host != ANY && !(host[f->word] >> f->bit & 1)) || (f->host == HOST_AVX && !ymm))
+		if ((f->host != ANY && !(host[f->word] >> f->bit & 1)) || (f->host == HOST_AVX && !ymm) ||
+		    (f->host == HOST_AVX512 && !zmm))
 			continue;
 		model.words[f->word] |= 1u << f->bit;
 		model.cr4 |= f->cr4;
@@ -221,7 +268,6 @@ u64 soft_feature_xcr0(void)
 #define SIGNATURE    0x000606a6u /* family 6, model 0x6a, stepping 6 */
 #define CACHE_LINE   64u
 #define XSAVE_LEGACY 576u
-#define XSAVE_YMM    256u
 #define KVM_FEATURES                                                                           \
 	(1u << 0 | 1u << 1 | 1u << 3 | 1u << 24) /* clock, no I/O delay, clock 2, stable clock \
 	                                          */
@@ -297,6 +343,8 @@ static void leaf_7(u32 subleaf, u32 out[4])
 		out[EBX] = model.words[L7_EBX];
 		out[ECX] = model.words[L7_ECX];
 		out[EDX] = model.words[L7_EDX];
+	} else if (subleaf == 1) {
+		out[EAX] = model.words[L71_EAX];
 	} else if (subleaf == 2) {
 		out[EDX] = model.words[L72_EDX];
 	}
@@ -319,23 +367,37 @@ static void leaf_b(const struct soft_cpu *c, u32 subleaf, u32 out[4])
 	}
 }
 
-static u32 xsave_size(u64 components)
+/* Of an area in the standard format; compact: in the compacted one. */
+static u32 xsave_size(u64 components, bool compact)
 {
-	return XSAVE_LEGACY + (components & 4 ? XSAVE_YMM : 0);
+	u32 size = XSAVE_LEGACY;
+
+	for (unsigned i = 0; i < XSTATE_COMPONENTS; i++) {
+		const struct xstate_component *x = &xstate_components[i];
+
+		if (components >> x->bit & 1)
+			size = (compact ? size : x->offset) + x->size;
+	}
+	return size;
 }
 
 static void leaf_d(const struct soft_cpu *c, u32 subleaf, u32 out[4])
 {
 	if (subleaf == 0) {
 		out[EAX] = (u32)model.xcr0;
-		out[EBX] = xsave_size(c->xcr0);
-		out[ECX] = xsave_size(model.xcr0);
+		out[EBX] = xsave_size(c->xcr0, false);
+		out[ECX] = xsave_size(model.xcr0, false);
 	} else if (subleaf == 1) {
 		out[EAX] = model.words[LD1_EAX];
-		out[EBX] = xsave_size(c->xcr0 | c->xss);
-	} else if (subleaf == 2 && model.xcr0 & 4) {
-		out[EAX] = XSAVE_YMM;
-		out[EBX] = XSAVE_LEGACY;
+		out[EBX] = xsave_size(c->xcr0 | c->xss, true);
+	}
+	for (unsigned i = 0; i < XSTATE_COMPONENTS; i++) {
+		const struct xstate_component *x = &xstate_components[i];
+
+		if (subleaf == x->bit && model.xcr0 >> x->bit & 1) {
+			out[EAX] = x->size;
+			out[EBX] = x->offset;
+		}
 	}
 }
 

@@ -13,7 +13,14 @@ static void emit_at(struct tr *t, const struct jit_insn *n, unsigned reg, const 
 	struct jit_buf *b = &t->b;
 	bool high_base = p->base >= 8, high_index = p->index >= 8;
 
-	if (z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
+	if (z->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX) {
+		const u8 *v = n->i.bytes + z->raw.evex.offset;
+
+		e8(b, 0x62);
+		e8(b, (v[1] & 0x9f) | (high_index ? 0 : 0x40u) | (high_base ? 0 : 0x20u));
+		e8(b, v[2]);
+		e8(b, v[3]);
+	} else if (z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
 		const u8 *v = n->i.bytes + z->raw.vex.offset;
 		unsigned inverted = (high_index ? 0 : 0x40u) | (high_base ? 0 : 0x20u);
 
@@ -56,7 +63,11 @@ static void emit_at(struct tr *t, const struct jit_insn *n, unsigned reg, const 
 			e8(b, 0x3a);
 	}
 	e8(b, z->opcode);
-	e_modrm(b, reg, p->base, p->index, p->scale, p->disp);
+	/* EVEX scales a displacement of one byte. */
+	if (z->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX)
+		e_modrm_disp32(b, reg, p->base, p->index, p->scale, p->disp);
+	else
+		e_modrm(b, reg, p->base, p->index, p->scale, p->disp);
 	for (unsigned k = 0; k < ARRAY_SIZE(z->raw.imm); k++)
 		for (unsigned i = 0; i < z->raw.imm[k].size / 8u; i++)
 			e8(b, n->i.bytes[z->raw.imm[k].offset + i]);

@@ -60,6 +60,18 @@ static inline void e_modrm(struct jit_buf *b, unsigned reg, int base, int index,
 	else if (mod == 2 || base < 0)
 		e32(b, (u32)disp);
 }
+/* The same, of four bytes whatever the displacement is. */
+static inline void e_modrm_disp32(struct jit_buf *b, unsigned reg, int base, int index, unsigned scale,
+                                  s64 disp)
+{
+	bool sib = index >= 0 || base < 0 || (base & 7) == 4;
+
+	e8(b, (base < 0 ? 0 : 0x80) | (reg & 7) << 3 | (sib ? 4u : (unsigned)base & 7));
+	if (sib)
+		e8(b, scale << 6 | (index >= 0 ? (unsigned)index & 7 : 4u) << 3 |
+		              (base >= 0 ? (unsigned)base & 7 : 5u));
+	e32(b, (u32)disp);
+}
 /* opcode reg, [base + index << scale + disp], REX.W if wide. */
 static inline void e_mem(struct jit_buf *b, bool wide, unsigned opcode, unsigned reg, int base, int index,
                          unsigned scale, s64 disp)

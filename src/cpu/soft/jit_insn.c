@@ -202,6 +202,7 @@ static void flags_of(const ZydisDecodedInstruction *z, bool exact, u8 *read, u8 
 	bool stack = m == ZYDIS_MNEMONIC_PUSH || m == ZYDIS_MNEMONIC_POP || m == ZYDIS_MNEMONIC_LEAVE;
 	bool jcc = z->meta.category == ZYDIS_CATEGORY_COND_BR;
 	bool vector = z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX ||
+	              z->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX ||
 	              z->meta.category == ZYDIS_CATEGORY_SSE || z->meta.category == ZYDIS_CATEGORY_DATAXFER ||
 	              z->meta.category == ZYDIS_CATEGORY_LOGICAL_FP;
 
@@ -274,7 +275,8 @@ static u8 kind_of(struct jit_insn *n, const struct op *o)
 		                 ((o->fn == vec_gpr || o->fn == vec_flags) && n->mem < 0);
 		bool memory = n->mem >= 0 && o->asize == 8 && o->disp == (s32)o->disp &&
 		              (o->fn == vec_load || o->fn == vec_store || o->fn == x87_load_op ||
-		               o->fn == x87_store_op || o->fn == vec_gpr || o->fn == vec_flags);
+		               o->fn == x87_store_op || o->fn == vec_gpr || o->fn == vec_flags ||
+		               o->fn == evex_load || o->fn == evex_store);
 
 		return (registers || memory) && !VEC_PARK_ALWAYS ? JIT_VECTOR : JIT_INTERPRET;
 	}

@@ -155,6 +155,10 @@ static void print_state(struct lockstep_run *r, const struct soft_cpu *have)
 		print_row(name, before->xsave + at, want->xsave + at, have->xsave + at, i < 32 ? 16 : 10,
 		          false);
 	}
+	for (unsigned at = XSAVE_END; at < VCPU_XSAVE_SIZE; at += 16) {
+		snprintf(name, sizeof(name), "xsave+%u", at);
+		print_row(name, before->xsave + at, want->xsave + at, have->xsave + at, 16, false);
+	}
 }
 
 static u64 gpa_of(const struct soft_cpu *c, const u8 *host)

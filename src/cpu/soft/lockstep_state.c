@@ -9,13 +9,18 @@
 /* From one copy of struct soft_cpu to another. jmp and what is between are left out. */
 static void copy_state(u8 *to, const u8 *from, bool vectors)
 {
-	enum { FIRST_END = offsetof(struct soft_cpu, jmp), SECOND = offsetof(struct soft_cpu, seg) };
+	enum {
+		FIRST_END = offsetof(struct soft_cpu, jmp),
+		SECOND = offsetof(struct soft_cpu, seg),
+		XSAVE = offsetof(struct soft_cpu, xsave),
+		HIGH = offsetof(struct soft_cpu, vec_high)
+	};
+	bool high = from[HIGH] | to[HIGH];
 
 	vec_copy(to + LOCKSTEP_START, from + LOCKSTEP_START, FIRST_END - LOCKSTEP_START);
 	vec_copy(to + SECOND, from + SECOND, offsetof(struct soft_cpu, xsave) - SECOND);
 	if (vectors)
-		vec_copy(to + offsetof(struct soft_cpu, xsave), from + offsetof(struct soft_cpu, xsave),
-		         XSAVE_END);
+		vec_copy(to + XSAVE, from + XSAVE, high ? VCPU_XSAVE_SIZE : XSAVE_END);
 }
 
 void lockstep_take(const struct soft_cpu *c, struct lockstep_state *s, bool vectors)
@@ -45,15 +50,17 @@ static bool bytes_same(const u8 *a, const u8 *b, size_t n)
 	return true;
 }
 
-/* What of the XSAVE area is architectural and kept there: not FOP, FIP, FDP, and no padding. */
-static bool vectors_same(const u8 *a, const u8 *b)
+/* What of the XSAVE area is architectural and kept there: not FOP, FIP, FDP, and no padding. high: of
+ * AVX-512, too. */
+static bool vectors_same(const u8 *a, const u8 *b, bool high)
 {
 	for (unsigned i = 0; i < 8; i++)
 		if (!bytes_same(a + XSAVE_ST + 16 * i, b + XSAVE_ST + 16 * i, 10))
 			return false;
 	return bytes_same(a, b, XSAVE_FOP) && bytes_same(a + XSAVE_MXCSR, b + XSAVE_MXCSR, 4) &&
 	       bytes_same(a + XSAVE_XMM, b + XSAVE_XMM, 256) &&
-	       bytes_same(a + XSAVE_YMMH, b + XSAVE_YMMH, 256);
+	       bytes_same(a + XSAVE_YMMH, b + XSAVE_YMMH, 256) &&
+	       (!high || bytes_same(a + XSAVE_END, b + XSAVE_END, VCPU_XSAVE_SIZE - XSAVE_END));
 }
 
 #define SAME(from, behind)                                     \
@@ -66,7 +73,7 @@ bool lockstep_same(const struct soft_cpu *x, const struct soft_cpu *y, bool vect
 	       SAME(tlb_tag, long64) && x->long64 == y->long64 && x->cpl == y->cpl && x->mode == y->mode &&
 	       x->shadow == y->shadow && x->step == y->step && x->vec_deny == y->vec_deny &&
 	       SAME(shutdown, jmp) && SAME(seg, fpu_op) && x->fpu_op == y->fpu_op &&
-	       (!vectors || vectors_same(x->xsave, y->xsave));
+	       (!vectors || vectors_same(x->xsave, y->xsave, x->vec_high | y->vec_high));
 }
 
 void lockstep_note(struct lockstep_run *r, const struct soft_cpu *c, u32 flags)

@@ -139,6 +139,9 @@ static inline void soft_rmw_end(struct soft_cpu *c)
 	soft_rmw_end_slow(c);
 }
 
+/* #AC if it is misaligned and that is checked now; all accessors below and above do it. */
+void soft_check_align(struct soft_cpu *c, u64 linear, size_t size);
+
 /* size (1–64) bytes for a vector operand: a host pointer to read from; a pointer into guest memory or
  * c->bounce[0]. */
 const void *soft_read_ptr(struct soft_cpu *c, u64 linear, unsigned size, unsigned seg);

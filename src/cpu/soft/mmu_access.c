@@ -97,7 +97,7 @@ static size_t in_page(u64 linear, size_t n)
 	return min((size_t)(PAGE_SIZE - (linear & (PAGE_SIZE - 1))), n);
 }
 
-static void check_align(struct soft_cpu *c, u64 linear, size_t size)
+void soft_check_align(struct soft_cpu *c, u64 linear, size_t size)
 {
 	size_t need = size == 10 ? 8 : size > 16 ? 16 : size; /* SDM vol. 3 table 6-7 */
 
@@ -219,7 +219,7 @@ u64 soft_load_slow(struct soft_cpu *c, u64 linear, unsigned size, unsigned seg)
 	linear = mmu_wrap(c, linear);
 	if (likely(!c->mmu->slow))
 		return load(c, linear, size, c->mmu->mode, seg);
-	check_align(c, linear, size);
+	soft_check_align(c, linear, size);
 	u64 v = load(c, linear, size, c->mmu->mode, seg);
 	check_breakpoints(c, linear, size, false);
 	return v;
@@ -229,7 +229,7 @@ void soft_store_slow(struct soft_cpu *c, u64 linear, unsigned size, u64 value, u
 {
 	linear = mmu_wrap(c, linear);
 	if (unlikely(c->mmu->slow))
-		check_align(c, linear, size);
+		soft_check_align(c, linear, size);
 	store(c, linear, size, value, c->mmu->mode, seg);
 	if (unlikely(c->mmu->slow))
 		check_breakpoints(c, linear, size, true);
@@ -257,7 +257,7 @@ void *soft_rmw_slow(struct soft_cpu *c, u64 linear, unsigned size, unsigned seg,
 	struct span *s = &c->mmu->rmw;
 
 	linear = mmu_wrap(c, linear);
-	check_align(c, linear, size);
+	soft_check_align(c, linear, size);
 	span_init(c, s, linear, size, c->mmu->mode, seg);
 	check_breakpoints(c, linear, size, true);
 	if (!s->rest && s->place[0].host) {
@@ -296,7 +296,7 @@ const void *soft_read_ptr(struct soft_cpu *c, u64 linear, unsigned size, unsigne
 	if (soft_tlb_hit(c, e->tag_read, linear, size))
 		return soft_tlb_host(e, linear);
 	linear = mmu_wrap(c, linear);
-	check_align(c, linear, size);
+	soft_check_align(c, linear, size);
 	if (in_page(linear, size) == size) {
 		mmu_translate(c, linear, false, c->mmu->mode, seg, &p);
 		check_breakpoints(c, linear, size, false);
@@ -320,7 +320,7 @@ void *soft_write_ptr(struct soft_cpu *c, u64 linear, unsigned size, unsigned seg
 		return soft_tlb_host(e, linear);
 	}
 	linear = mmu_wrap(c, linear);
-	check_align(c, linear, size);
+	soft_check_align(c, linear, size);
 	span_init(c, &m->write, linear, size, m->mode, seg);
 	check_breakpoints(c, linear, size, true);
 	if (!m->write.rest && m->write.place[0].host) {

@@ -279,6 +279,7 @@ struct soft_cpu {
 	/* x87 pointers as the guest sees them (the host's own would be addresses of stubs). */
 	u64 fpu_ip, fpu_dp;
 	u16 fpu_op;
+	u8 vec_high; /* XSTATE_AVX512: components in xsave that may not be zero */
 	u8 xsave[VCPU_XSAVE_SIZE] __attribute__((aligned(64))); /* vector state while not vec_live */
 
 	/* ---- memory ---- */

@@ -2,8 +2,8 @@
  * FXSAVE, XSAVE and their families; XGETBV, XSETBV (SDM vol. 1 ch. 10.5, 13; vol. 2). They work on the parked
  * state.
  *
- * Components are x87, SSE and AVX, so the compacted format of an area lies as the standard one does. Whether
- * a component is in use is told by its contents: it is not if it is in its initial configuration.
+ * Components are x87, SSE, AVX and AVX-512's three. Whether a component is in use is told by its contents: it
+ * is not if it is in its initial configuration.
  */
 #include "cpu/soft/features.h"
 #include "cpu/soft/mmu.h"
@@ -41,8 +41,13 @@ static u64 in_use(const struct soft_cpu *c)
 		bv |= XSTATE_X87;
 	if (!all_zero(x + XSAVE_XMM, XSAVE_LEGACY_END - XSAVE_XMM))
 		bv |= XSTATE_SSE;
-	if (!all_zero(x + XSAVE_YMMH, XSAVE_END - XSAVE_YMMH))
-		bv |= XSTATE_AVX;
+	for (unsigned i = 0; i < XSTATE_COMPONENTS; i++) {
+		unsigned bit = xstate_components[i].bit;
+
+		if ((BIT(bit) & (c->vec_high | XSTATE_AVX)) &&
+		    !all_zero(x + vec_layout.offset[i], xstate_components[i].size))
+			bv |= BIT(bit);
+	}
 	return bv;
 }
 
@@ -50,6 +55,38 @@ static u64 in_use(const struct soft_cpu *c)
 static unsigned registers(const struct soft_cpu *c)
 {
 	return c->long64 ? 16 : 8;
+}
+
+/* Bytes of extended component i that the current mode can name. */
+static unsigned component_size(const struct soft_cpu *c, unsigned i)
+{
+	if (c->long64 || BIT(xstate_components[i].bit) == XSTATE_OPMASK)
+		return xstate_components[i].size;
+	return BIT(xstate_components[i].bit) == XSTATE_HI16 ? 0 : xstate_components[i].size / 2;
+}
+
+/* Where extended component i is in an area; compact: XCOMP_BV, 0 for the standard format. */
+static unsigned component_offset(unsigned i, u64 compact)
+{
+	unsigned at = XSAVE_YMMH;
+
+	if (!compact)
+		return xstate_components[i].offset;
+	for (unsigned k = 0; k < i; k++)
+		if (compact >> xstate_components[k].bit & 1)
+			at += xstate_components[k].size;
+	return at;
+}
+
+/* Size of an area with these components. */
+static unsigned area_size(u64 components, u64 compact)
+{
+	unsigned size = XSAVE_YMMH;
+
+	for (unsigned i = 0; i < XSTATE_COMPONENTS; i++)
+		if (components >> xstate_components[i].bit & 1)
+			size = component_offset(i, compact) + xstate_components[i].size;
+	return size;
 }
 
 /* The pointers of an image, 24 bytes from FCW on, in the format asked for; selectors are zero. */
@@ -203,7 +240,7 @@ static const struct op *x_save(struct soft_cpu *c, const struct op *o)
 
 	xstate_check(c, form);
 	rfbm = requested(c);
-	size = rfbm & XSTATE_AVX ? XSAVE_END : XSAVE_YMMH;
+	size = area_size(rfbm, form & FORM_COMPACT ? rfbm : 0);
 	at = aligned_operand(c, o, size, 64, SOFT_WRITE);
 	soft_vec_park(c);
 	used = in_use(c);
@@ -214,7 +251,7 @@ static const struct op *x_save(struct soft_cpu *c, const struct op *o)
 		header[1] = rfbm | XCOMP_COMPACT;
 	} else {
 		soft_probe(c, at, size, SOFT_WRITE,
-		           o->seg); /* a page of the AVX part before one of the header */
+		           o->seg); /* a page of what is behind before one of the header */
 		bv = soft_load64(c, at + XSAVE_BV, o->seg);
 		bv = (bv & ~rfbm) | (rfbm & used);
 	}
@@ -231,8 +268,10 @@ static const struct op *x_save(struct soft_cpu *c, const struct op *o)
 		target_put(&t, XSAVE_MXCSR, c->xsave + XSAVE_MXCSR, 8);
 	if (write & XSTATE_SSE)
 		target_put(&t, XSAVE_XMM, c->xsave + XSAVE_XMM, 16 * n);
-	if (write & XSTATE_AVX)
-		target_put(&t, XSAVE_YMMH, c->xsave + XSAVE_YMMH, 16 * n);
+	for (unsigned i = 0; i < XSTATE_COMPONENTS; i++)
+		if (write >> xstate_components[i].bit & 1)
+			target_put(&t, component_offset(i, form & FORM_COMPACT ? rfbm : 0),
+			           c->xsave + vec_layout.offset[i], component_size(c, i));
 	target_put(&t, XSAVE_BV, header, form & FORM_COMPACT ? 16 : 8);
 	target_close(&t);
 	return o + 1;
@@ -252,10 +291,9 @@ static bool header_ok(const struct soft_cpu *c, const u64 header[8], unsigned fo
 static const struct op *x_restore(struct soft_cpu *c, const struct op *o)
 {
 	unsigned form = (unsigned)o->imm, n = registers(c), size;
-	u8 image[XSAVE_END] __attribute__((aligned(64)));
-	u64 rfbm, at, load, clear;
+	u8 image[VCPU_XSAVE_SIZE] __attribute__((aligned(64)));
+	u64 rfbm, at, load, clear, compact;
 	u32 mxcsr;
-	bool compact;
 
 	xstate_check(c, form);
 	rfbm = requested(c);
@@ -266,12 +304,14 @@ static const struct op *x_restore(struct soft_cpu *c, const struct op *o)
 		soft_raise_error(c, EXC_GP, 0);
 	load = rfbm & *(u64 *)(image + XSAVE_BV);
 	clear = rfbm & ~load;
-	compact = *(u64 *)(image + XSAVE_COMP_BV) & XCOMP_COMPACT;
-	size = load & XSTATE_AVX ? XSAVE_END : XSAVE_YMMH;
-	if (size > XSAVE_YMMH) {
+	compact = *(u64 *)(image + XSAVE_COMP_BV);
+	size = area_size(load, compact);
+	if (size > XSAVE_YMMH)
 		at = aligned_operand(c, o, size, 64, SOFT_READ);
-		soft_read_bytes(c, at + XSAVE_YMMH, image + XSAVE_YMMH, size - XSAVE_YMMH, o->seg);
-	}
+	for (unsigned i = 0; i < XSTATE_COMPONENTS; i++)
+		if (load >> xstate_components[i].bit & 1)
+			soft_read_bytes(c, at + component_offset(i, compact),
+			                image + xstate_components[i].offset, component_size(c, i), o->seg);
 	mxcsr = *(u32 *)(image + XSAVE_MXCSR);
 	if (compact ? load & XSTATE_SSE : rfbm & (XSTATE_SSE | XSTATE_AVX)) {
 		if (mxcsr & ~VEC_MXCSR_MASK)
@@ -288,10 +328,17 @@ static const struct op *x_restore(struct soft_cpu *c, const struct op *o)
 		memcpy(c->xsave + XSAVE_XMM, image + XSAVE_XMM, 16 * n);
 	else if (clear & XSTATE_SSE)
 		memset(c->xsave + XSAVE_XMM, 0, 16 * n);
-	if (load & XSTATE_AVX)
-		memcpy(c->xsave + XSAVE_YMMH, image + XSAVE_YMMH, 16 * n);
-	else if (clear & XSTATE_AVX)
-		memset(c->xsave + XSAVE_YMMH, 0, 16 * n);
+	for (unsigned i = 0; i < XSTATE_COMPONENTS; i++) {
+		u64 bit = BIT(xstate_components[i].bit);
+		u8 *to = c->xsave + vec_layout.offset[i];
+
+		if (load & bit) {
+			memcpy(to, image + xstate_components[i].offset, component_size(c, i));
+			c->vec_high |= bit & XSTATE_AVX512;
+		} else if (clear & bit & (c->vec_high | XSTATE_AVX)) {
+			memset(to, 0, component_size(c, i));
+		}
+	}
 	*(u64 *)(c->xsave + XSAVE_BV) = in_use(c);
 	soft_vec_unpark(c);
 	vec_leave(c);
@@ -322,7 +369,8 @@ static const struct op *x_setbv(struct soft_cpu *c, const struct op *o)
 	if (!(c->cr4 & CR4_OSXSAVE))
 		soft_raise(c, EXC_UD);
 	if (c->cpl || (u32)c->regs[REG_RCX] || !(v & XSTATE_X87) || v & ~soft_feature_xcr0() ||
-	    (v & (XSTATE_SSE | XSTATE_AVX)) == XSTATE_AVX)
+	    (v & (XSTATE_SSE | XSTATE_AVX)) == XSTATE_AVX ||
+	    (v & XSTATE_AVX512 && (v & (XSTATE_AVX512 | XSTATE_AVX)) != (XSTATE_AVX512 | XSTATE_AVX)))
 		soft_raise_error(c, EXC_GP, 0);
 	c->xcr0 = v;
 	soft_update(c);

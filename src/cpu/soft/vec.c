@@ -1,11 +1,13 @@
 /*
  * The vector unit of one vCPU: where its state is, and when it may be used.
  */
+#include "cpu/soft/features.h"
 #include "cpu/soft/jit.h"
 #include "cpu/soft/vec.h"
 #include "cpu/soft/vec_signal.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 /* Legacy area and header that give XRSTOR the initial configuration of everything: what host code expects. */
@@ -16,23 +18,74 @@ static const u8 host_image[XSAVE_YMMH] __attribute__((aligned(64))) = {
         [XSAVE_MXCSR + 1] = VEC_MXCSR_INIT >> 8,
 };
 
+const struct xstate_component xstate_components[XSTATE_COMPONENTS] = {
+        {2, 576, 256}, {5, 1088, 64}, {6, 1152, 512}, {7, 1664, 1024}};
+
+struct vec_layout vec_layout = {.components = XSTATE_LOW, .offset = {XSAVE_YMMH}};
+
 static inline void xrstor(const void *image)
 {
-	__asm__ volatile("xrstor64 (%0)" : : "r"(image), "a"(XSTATE_ALL), "d"(0) : "memory");
+	__asm__ volatile("xrstor64 (%0)" : : "r"(image), "a"(vec_layout.components), "d"(0) : "memory");
+}
+
+/* Of AVX-512's, those that are not in their initial configuration. */
+static inline u32 high_in_use(void)
+{
+	u32 used, high;
+
+	if (!(vec_layout.components & XSTATE_AVX512))
+		return 0;
+	__asm__ volatile("xgetbv" : "=a"(used), "=d"(high) : "c"(1));
+	return used & vec_layout.components & XSTATE_AVX512;
+}
+
+static void high_clear(struct soft_cpu *c, u32 components)
+{
+	for (unsigned i = 0; i < XSTATE_COMPONENTS; i++)
+		if (components >> xstate_components[i].bit & 1)
+			memset(c->xsave + vec_layout.offset[i], 0, xstate_components[i].size);
 }
 
 void soft_vec_park(struct soft_cpu *c)
 {
+	u32 high;
+
 	if (!c->vec_live)
 		return;
-	__asm__ volatile("xsave64 (%0)" : : "r"(c->xsave), "a"(XSTATE_ALL), "d"(0) : "memory");
+	high = high_in_use();
+	*(u64 *)(c->xsave + XSAVE_BV) = 0;
+	__asm__ volatile("xsave64 (%0)" : : "r"(c->xsave), "a"(XSTATE_LOW | high), "d"(0) : "memory");
 	xrstor(host_image);
+	if (unlikely(c->vec_high & ~high))
+		high_clear(c, c->vec_high & ~high);
+	c->vec_high = (u8)high;
 	c->vec_live = false;
 	soft_vec_note(c);
 	*(u16 *)(c->xsave + XSAVE_FOP) = c->fpu_op;
 	*(u64 *)(c->xsave + XSAVE_FIP) = c->fpu_ip;
 	*(u64 *)(c->xsave + XSAVE_FDP) = c->fpu_dp;
 	*(u32 *)(c->xsave + XSAVE_MXCSR_MASK) = VEC_MXCSR_MASK;
+}
+
+u32 *vec_lane(struct soft_cpu *c, unsigned reg, unsigned dword)
+{
+	u8 *x = c->xsave;
+
+	if (reg >= 16)
+		return (u32 *)(x + vec_layout.offset[3] + (reg - 16) * 64 + dword * 4);
+	if (dword < 4)
+		return (u32 *)(x + XSAVE_XMM + reg * 16 + dword * 4);
+	if (dword < 8)
+		return (u32 *)(x + XSAVE_YMMH + reg * 16 + (dword - 4) * 4);
+	return (u32 *)(x + vec_layout.offset[2] + reg * 32 + (dword - 8) * 4);
+}
+
+void vec_lanes_written(struct soft_cpu *c)
+{
+	u32 high = vec_layout.components & XSTATE_AVX512;
+
+	*(u64 *)(c->xsave + XSAVE_BV) |= XSTATE_SSE | XSTATE_AVX | high;
+	c->vec_high |= (u8)high;
 }
 
 static void fault_entry(void *cpu, unsigned trap)
@@ -65,16 +118,31 @@ bool soft_vec_sha_aligned(void)
 	return ebx != 0x68747541; /* "Auth"enticAMD */
 }
 
+static void layout_init(void)
+{
+	u32 high = (u32)soft_feature_xcr0() & XSTATE_AVX512;
+
+	for (unsigned i = 1; i < XSTATE_COMPONENTS && high; i++) {
+		u32 eax = 0xd, ebx, ecx = xstate_components[i].bit, edx;
+
+		__asm__("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+		vec_layout.offset[i] = (u16)ebx;
+	}
+	vec_layout.components = XSTATE_LOW | high;
+}
+
 int soft_vec_init(struct soft_cpu *c, struct error *e)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	u32 eax = 1, ebx, ecx = 0, edx, xcr0, high;
 
 	__asm__("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
 	if (!(ecx & BIT(27)))
 		return error_set(e, ENOTSUP, "the host CPU has no XSAVE");
 	__asm__("xgetbv" : "=a"(xcr0), "=d"(high) : "c"(0));
-	if ((xcr0 & XSTATE_ALL) != XSTATE_ALL)
+	if ((xcr0 & XSTATE_LOW) != XSTATE_LOW)
 		return error_set(e, ENOTSUP, "the host CPU has no AVX");
+	pthread_once(&once, layout_init);
 	if (vec_signal_init(e) < 0 || vec_stubs_init(c, e) < 0)
 		return -1;
 	soft_vec_reset(c);
@@ -94,6 +162,7 @@ void soft_vec_reset(struct soft_cpu *c)
 {
 	soft_vec_park(c);
 	memset(c->xsave, 0, sizeof(c->xsave));
+	c->vec_high = 0;
 	/* RESET, not FNINIT: all registers are +0.0 and tagged as such (SDM vol. 3 table 9-1). */
 	*(u16 *)(c->xsave + XSAVE_FCW) = 0x40;
 	c->xsave[XSAVE_FTW] = 0xff;
@@ -107,7 +176,12 @@ void soft_vec_reset(struct soft_cpu *c)
 void soft_vec_get_image(struct soft_cpu *c, u8 image[VCPU_XSAVE_SIZE])
 {
 	soft_vec_park(c);
-	memcpy(image, c->xsave, VCPU_XSAVE_SIZE);
+	memset(image, 0, VCPU_XSAVE_SIZE);
+	memcpy(image, c->xsave, XSAVE_YMMH);
+	for (unsigned i = 0; i < XSTATE_COMPONENTS; i++)
+		if (vec_layout.components >> xstate_components[i].bit & 1)
+			memcpy(image + xstate_components[i].offset, c->xsave + vec_layout.offset[i],
+			       xstate_components[i].size);
 }
 
 void soft_vec_set_image(struct soft_cpu *c, const u8 image[VCPU_XSAVE_SIZE])
@@ -115,10 +189,12 @@ void soft_vec_set_image(struct soft_cpu *c, const u8 image[VCPU_XSAVE_SIZE])
 	u64 present;
 
 	soft_vec_park(c);
-	memcpy(c->xsave, image, VCPU_XSAVE_SIZE);
-	present = *(u64 *)(c->xsave + XSAVE_BV) & XSTATE_ALL;
+	memset(c->xsave, 0, sizeof(c->xsave));
+	memcpy(c->xsave, image, XSAVE_YMMH);
+	present = *(u64 *)(c->xsave + XSAVE_BV) & vec_layout.components;
 	memset(c->xsave + XSAVE_BV, 0, XSAVE_YMMH - XSAVE_BV);
 	*(u64 *)(c->xsave + XSAVE_BV) = present;
+	c->vec_high = (u8)present & XSTATE_AVX512;
 	if (!(present & XSTATE_X87)) {
 		memset(c->xsave, 0, XSAVE_MXCSR);
 		memset(c->xsave + XSAVE_ST, 0, XSAVE_XMM - XSAVE_ST);
@@ -126,8 +202,10 @@ void soft_vec_set_image(struct soft_cpu *c, const u8 image[VCPU_XSAVE_SIZE])
 	}
 	if (!(present & XSTATE_SSE))
 		memset(c->xsave + XSAVE_XMM, 0, XSAVE_LEGACY_END - XSAVE_XMM);
-	if (!(present & XSTATE_AVX))
-		memset(c->xsave + XSAVE_YMMH, 0, XSAVE_END - XSAVE_YMMH);
+	for (unsigned i = 0; i < XSTATE_COMPONENTS; i++)
+		if (present >> xstate_components[i].bit & 1)
+			memcpy(c->xsave + vec_layout.offset[i], image + xstate_components[i].offset,
+			       xstate_components[i].size);
 	*(u32 *)(c->xsave + XSAVE_MXCSR) &= VEC_MXCSR_MASK;
 	*(u32 *)(c->xsave + XSAVE_MXCSR_MASK) = VEC_MXCSR_MASK;
 	c->fpu_op = *(u16 *)(c->xsave + XSAVE_FOP) & 0x7ff;
@@ -147,6 +225,8 @@ void soft_vec_update(struct soft_cpu *c)
 		deny |= VEC_DENY_SSE;
 	if (!(c->cr4 & CR4_OSXSAVE) || (c->xcr0 & 6) != 6 || soft_real(c))
 		deny |= VEC_DENY_AVX;
+	if (deny & VEC_DENY_AVX || (c->xcr0 & XSTATE_AVX512) != XSTATE_AVX512)
+		deny |= VEC_DENY_AVX512;
 	c->vec_deny = (u8)deny;
 	soft_vec_note(c);
 }
@@ -154,7 +234,7 @@ void soft_vec_update(struct soft_cpu *c)
 /* #UD goes before #NM. */
 void vec_denied(struct soft_cpu *c, unsigned vclass)
 {
-	if (c->vec_deny & vclass & (VEC_DENY_SSE | VEC_DENY_AVX | VEC_DENY_MMX))
+	if (c->vec_deny & vclass & (VEC_DENY_SSE | VEC_DENY_AVX | VEC_DENY_AVX512 | VEC_DENY_MMX))
 		soft_raise(c, EXC_UD);
 	soft_raise(c, EXC_NM);
 }

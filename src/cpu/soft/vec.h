@@ -3,11 +3,12 @@
  * stub: the same instruction with its memory operand at (%rdi) and its general-register operand in %rax, then
  * ret.
  *
- * Who may touch what. While c->vec_live the guest's x87, MMX, SSE and AVX registers and MXCSR are in the
- * host's; a handler resolves its memory operand first (that may call the board, and so park), unparks if need
- * be, and calls the stub. While not live they lie in c->xsave, standard format, and every component's bytes
- * are valid whatever XSTATE_BV says of it. FIP, FDP and FOP of the guest are c->fpu_*; the host's own are
- * addresses of stubs and never seen.
+ * Who may touch what. While c->vec_live the guest's x87, MMX, SSE, AVX and AVX-512 registers and MXCSR are in
+ * the host's; a handler resolves its memory operand first (that may call the board, and so park), unparks if
+ * need be, and calls the stub. While not live they lie in c->xsave, the host's standard format (vec_layout),
+ * and every component's bytes are valid whatever XSTATE_BV says of it; those of AVX-512 that c->vec_high does
+ * not name are zero. FIP, FDP and FOP of the guest are c->fpu_*; the host's own are addresses of stubs and
+ * never seen.
  *
  * Errors. An unmasked x87 or SIMD exception is a SIGFPE with its pc in the stubs: the handler (vec_signal.c)
  * goes on in soft_vec_fault(), which raises #MF or #XM (SDM vol. 1 8.6, 11.5) for c->op. Nothing else in a
@@ -20,13 +21,14 @@
 
 /* Why a class of instructions may not run now; op.vclass names those that apply to an op. */
 enum {
-	VEC_DENY_X87_EM = 1, /* CR0.EM: #NM for x87 */
-	VEC_DENY_TS = 2,     /* CR0.TS: #NM */
-	VEC_DENY_SSE = 4,    /* CR0.EM or !CR4.OSFXSR: #UD */
-	VEC_DENY_AVX = 8,    /* !CR4.OSXSAVE or XCR0[2:1] != 3, or real/v86 mode: #UD */
-	VEC_DENY_MMX = 16,   /* CR0.EM: #UD for MMX */
-	VEC_DENY_WAIT = 32,  /* CR0.TS && CR0.MP: #NM for WAIT */
-	VEC_PARKED = 64,     /* c->jx.vec: not in the host's registers */
+	VEC_DENY_X87_EM = 1,   /* CR0.EM: #NM for x87 */
+	VEC_DENY_TS = 2,       /* CR0.TS: #NM */
+	VEC_DENY_SSE = 4,      /* CR0.EM or !CR4.OSFXSR: #UD */
+	VEC_DENY_AVX = 8,      /* !CR4.OSXSAVE or XCR0[2:1] != 3, or real/v86 mode: #UD */
+	VEC_DENY_MMX = 16,     /* CR0.EM: #UD for MMX */
+	VEC_DENY_WAIT = 32,    /* CR0.TS && CR0.MP: #NM for WAIT */
+	VEC_PARKED = 64,       /* c->jx.vec: not in the host's registers */
+	VEC_DENY_AVX512 = 128, /* like AVX, and XCR0[7:5] != 7 */
 };
 
 /* c->vec_deny or c->vec_live has changed. */
@@ -68,7 +70,37 @@ enum {
 	XSAVE_YMMH = 576,
 	XSAVE_END = 832,
 };
-enum { XSTATE_X87 = 1, XSTATE_SSE = 2, XSTATE_AVX = 4, XSTATE_ALL = 7 };
+enum {
+	XSTATE_X87 = 1,
+	XSTATE_SSE = 2,
+	XSTATE_AVX = 4,
+	XSTATE_LOW = 7,
+	XSTATE_OPMASK = 1 << 5,
+	XSTATE_ZMMH = 1 << 6, /* upper halves of ZMM0-15 */
+	XSTATE_HI16 = 1 << 7, /* ZMM16-31 */
+	XSTATE_AVX512 = XSTATE_OPMASK | XSTATE_ZMMH | XSTATE_HI16
+};
+
+/* Extended components: number, and offset and size in the standard format as guests and images have it. */
+enum { XSTATE_COMPONENTS = 4 };
+struct xstate_component {
+	u8 bit;
+	u16 offset, size;
+};
+extern const struct xstate_component xstate_components[XSTATE_COMPONENTS];
+
+/* The host's: components that are kept, and offsets in c->xsave of those above, in their order. The same for
+ * all vCPUs. */
+struct vec_layout {
+	u32 components;
+	u16 offset[XSTATE_COMPONENTS];
+};
+extern struct vec_layout vec_layout;
+
+/* A doubleword of a parked vector register. */
+u32 *vec_lane(struct soft_cpu *c, unsigned reg, unsigned dword);
+/* … is written: of which components they are is kept in mind. */
+void vec_lanes_written(struct soft_cpu *c);
 
 #define VEC_MXCSR_INIT 0x1f80u
 #define VEC_MXCSR_MASK 0xffffu /* the model has no misaligned-SSE bit */
@@ -81,7 +113,8 @@ struct vec_info {
 	u8 gpr_size; /* it is written, with this many bytes; 0: only read, or there is none */
 	u8 how;      /* VEC_* */
 	u8 elem;     /* masked moves, gathers: element size in bytes; gathers: index size in bits 7:4 */
-	u16 aux;     /* x87: FOP; masked moves: number of the stub that stores the mask; gathers: registers */
+	u16 aux; /* x87: FOP; masked moves: number of the stub that stores the mask; gathers: registers; EVEX
+	            under a mask: see vec_evex.c */
 };
 _Static_assert(sizeof(struct vec_info) == sizeof(u64), "lies in op.imm");
 
@@ -150,6 +183,10 @@ static inline void vec_copy(void *to, const void *from, size_t len)
 
 /* Masked moves and gathers; true: it is one, and o->fn is set (NULL: no room for stubs). */
 bool vec_masked_bind(struct soft_cpu *c, struct op *o, const struct insn *i);
+/* Must a memory operand of that size be aligned? */
+bool vec_is_aligned(const ZydisDecodedInstruction *z, unsigned size);
+/* Likewise EVEX's: memory operands under a mask, gathers, scatters (vec_evex.c). */
+bool vec_evex_bind(struct soft_cpu *c, struct op *o, const struct insn *i);
 /* NULL if the mnemonic is not one that saves or loads the x87 environment, or LDMXCSR. */
 op_fn x87_control_fn(unsigned mnemonic);
 
@@ -165,3 +202,6 @@ const struct op *vec_flags(struct soft_cpu *c, const struct op *o);
 const struct op *vec_general(struct soft_cpu *c, const struct op *o);
 const struct op *vec_zero(struct soft_cpu *c, const struct op *o);
 const struct op *vec_full(struct soft_cpu *c, const struct op *o);
+/* vec_evex.c */
+const struct op *evex_load(struct soft_cpu *c, const struct op *o);
+const struct op *evex_store(struct soft_cpu *c, const struct op *o);

@@ -5,7 +5,7 @@
 
 /* Legacy SSE operands of 16 bytes are aligned but for these, and for SHA's on AMD; VEX ones are not but for
  * those. */
-static bool is_aligned(const ZydisDecodedInstruction *z, unsigned size)
+bool vec_is_aligned(const ZydisDecodedInstruction *z, unsigned size)
 {
 	switch (z->mnemonic) {
 	case ZYDIS_MNEMONIC_MOVUPS:
@@ -20,6 +20,8 @@ static bool is_aligned(const ZydisDecodedInstruction *z, unsigned size)
 	case ZYDIS_MNEMONIC_VMOVAPS:
 	case ZYDIS_MNEMONIC_VMOVAPD:
 	case ZYDIS_MNEMONIC_VMOVDQA:
+	case ZYDIS_MNEMONIC_VMOVDQA32:
+	case ZYDIS_MNEMONIC_VMOVDQA64:
 	case ZYDIS_MNEMONIC_VMOVNTPS:
 	case ZYDIS_MNEMONIC_VMOVNTPD:
 	case ZYDIS_MNEMONIC_VMOVNTDQ:
@@ -61,6 +63,8 @@ static unsigned vector_class(const struct insn *i)
 {
 	unsigned found = 0;
 
+	if (i->z.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX)
+		return VEC_DENY_AVX512 | VEC_DENY_TS;
 	switch (i->z.mnemonic) {
 	case ZYDIS_MNEMONIC_FWAIT:
 		return VEC_DENY_WAIT;
@@ -97,6 +101,8 @@ static unsigned vector_class(const struct insn *i)
 		if (p->type != ZYDIS_OPERAND_TYPE_REGISTER)
 			continue;
 		class = ZydisRegisterGetClass(p->reg.value);
+		if (class == ZYDIS_REGCLASS_MASK)
+			return VEC_DENY_AVX512 | VEC_DENY_TS;
 		if (class == ZYDIS_REGCLASS_MMX)
 			found |= VEC_DENY_MMX | VEC_DENY_TS;
 		else if (class == ZYDIS_REGCLASS_XMM || class == ZYDIS_REGCLASS_YMM)
@@ -167,7 +173,7 @@ bool soft_vec_bind(struct soft_cpu *c, struct op *o, const struct insn *i)
 	if (!o->vclass)
 		return false;
 	*info = (struct vec_info){0};
-	if (vec_masked_bind(c, o, i)) {
+	if (i->z.encoding != ZYDIS_INSTRUCTION_ENCODING_EVEX && vec_masked_bind(c, o, i)) {
 		if (!o->fn)
 			o->fn = vec_full;
 		return true;
@@ -178,8 +184,13 @@ bool soft_vec_bind(struct soft_cpu *c, struct op *o, const struct insn *i)
 		o->fn = vec_zero;
 		return true;
 	}
+	if (i->z.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX && vec_evex_bind(c, o, i)) {
+		if (!o->fn)
+			o->fn = vec_full;
+		return true;
+	}
 	x = look(i, info);
-	if (is_aligned(&i->z, info->size))
+	if (vec_is_aligned(&i->z, info->size))
 		info->align = (u8)(info->size - 1);
 	o->fn = x87_control_fn(i->z.mnemonic);
 	if (o->fn)

@@ -117,13 +117,6 @@ static const struct op *masked_store(struct soft_cpu *c, const struct op *o)
 	return o + 1;
 }
 
-static u32 *xmm_half(struct soft_cpu *c, unsigned reg, unsigned dword)
-{
-	unsigned at = dword < 4 ? XSAVE_XMM + reg * 16 + dword * 4 : XSAVE_YMMH + reg * 16 + (dword - 4) * 4;
-
-	return (u32 *)(c->xsave + at);
-}
-
 /* aux: destination in 3:0, index in 7:4, mask in 11:8. size: bytes of the destination that elements fill. */
 static const struct op *gather(struct soft_cpu *c, const struct op *o)
 {
@@ -133,15 +126,15 @@ static const struct op *gather(struct soft_cpu *c, const struct op *o)
 
 	vec_check(c, o);
 	soft_vec_park(c);
-	*(u64 *)(c->xsave + XSAVE_BV) |= XSTATE_SSE | XSTATE_AVX;
+	vec_lanes_written(c);
 	for (unsigned n = 0; n < count; n++) {
 		u64 offset, v;
 
-		if (*xmm_half(c, mask, n * w + w - 1) & 0x80000000) {
+		if (*vec_lane(c, mask, n * w + w - 1) & 0x80000000) {
 			if (index_size == 4)
-				offset = (u64)(s64)(s32)*xmm_half(c, index, n);
+				offset = (u64)(s64)(s32)*vec_lane(c, index, n);
 			else
-				offset = *xmm_half(c, index, 2 * n) | (u64)*xmm_half(c, index, 2 * n + 1)
+				offset = *vec_lane(c, index, 2 * n) | (u64)*vec_lane(c, index, 2 * n + 1)
 				                                              << 32;
 			offset = op_offset(c, o) + (offset << o->scale);
 			if (o->asize != 8)
@@ -149,15 +142,15 @@ static const struct op *gather(struct soft_cpu *c, const struct op *o)
 			v = element_load(c, soft_seg_linear(c, o->seg, offset, elem, SOFT_READ), elem,
 			                 o->seg);
 			soft_vec_park(c);
-			*xmm_half(c, dest, n * w) = (u32)v;
+			*vec_lane(c, dest, n * w) = (u32)v;
 			if (w == 2)
-				*xmm_half(c, dest, 2 * n + 1) = (u32)(v >> 32);
+				*vec_lane(c, dest, 2 * n + 1) = (u32)(v >> 32);
 		}
 		for (unsigned k = 0; k < w; k++)
-			*xmm_half(c, mask, n * w + k) = 0;
+			*vec_lane(c, mask, n * w + k) = 0;
 	}
-	for (unsigned n = count * w; n < 8; n++)
-		*xmm_half(c, dest, n) = *xmm_half(c, mask, n) = 0;
+	for (unsigned n = count * w; n < (vec_layout.components & XSTATE_ZMMH ? 16 : 8); n++)
+		*vec_lane(c, dest, n) = *vec_lane(c, mask, n) = 0;
 	return o + 1;
 }
 

@@ -312,6 +312,9 @@ const struct op *vec_zero(struct soft_cpu *c, const struct op *o)
 		if (vec_info(o)->aux)
 			((u64 *)(c->xsave + XSAVE_XMM))[i] = 0;
 	}
+	for (unsigned i = 0; c->vec_high & XSTATE_ZMMH && i < 8; i++)
+		for (unsigned k = 8; k < 16; k++)
+			*vec_lane(c, i, k) = 0;
 	return o + 1;
 }
 

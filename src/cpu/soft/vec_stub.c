@@ -106,7 +106,7 @@ void *vec_stub_at(const struct soft_cpu *c, unsigned number)
 	return c->stubs->run + number * VEC_STUB_SIZE;
 }
 
-/* VMOVD/VMOVQ, VCVT(T)Sx2SI, VCVTSI2Sx, VPEXTRD/Q, VPINSRD/Q, VPCMPESTRx */
+/* VMOVD/VMOVQ, VCVT(T)Sx2SI, VCVTSI2Sx, VPEXTRD/Q, VPINSRD/Q, VPCMPESTRx, KMOVD/Q */
 static bool vex_w_is_gpr(u8 map, u8 opcode, u8 pp)
 {
 	switch (opcode) {
@@ -117,6 +117,9 @@ static bool vex_w_is_gpr(u8 map, u8 opcode, u8 pp)
 	case 0x6e:
 	case 0x7e:
 		return map == 1 && pp == 1;
+	case 0x92:
+	case 0x93:
+		return map == 1 && pp == 3;
 	case 0x16:
 	case 0x22:
 	case 0x60:
@@ -125,6 +128,46 @@ static bool vex_w_is_gpr(u8 map, u8 opcode, u8 pp)
 	default:
 		return false;
 	}
+}
+
+/* VMOVD/VMOVQ, VCVT(T)Sx2(U)SI, VCVT(U)SI2Sx, VPEXTRD/Q, VPINSRD/Q, VPBROADCASTD/Q */
+static bool evex_w_is_gpr(u8 map, u8 opcode, u8 pp)
+{
+	switch (opcode) {
+	case 0x78:
+	case 0x79:
+		return map == 1 && pp >= 2;
+	case 0x7b:
+		return map == 1 && pp >= 2;
+	case 0x7c:
+		return map == 2;
+	default:
+		return opcode != 0x60 && opcode != 0x61 && vex_w_is_gpr(map, opcode, pp);
+	}
+}
+
+/* The prefix, four bytes. Masks, zeroing, broadcast, rounding and vector length stay. */
+static unsigned evex_prefix(const struct insn *i, u8 *code, bool mem, bool gpr_reg, bool gpr_rm)
+{
+	const u8 *v = i->bytes + i->z.raw.evex.offset;
+	u8 p0 = v[1], p1 = v[2], p2 = v[3];
+
+	if (i->mode != SOFT_MODE_LONG64) {
+		p0 |= 0xf0;
+		p1 |= 0x40; /* vvvv[3] */
+		p2 |= 0x08; /* V' */
+		if (evex_w_is_gpr(p0 & 7, i->z.opcode, p1 & 3))
+			p1 &= 0x7f;
+	}
+	if (gpr_reg)
+		p0 |= 0x90; /* R, R' */
+	if (mem || gpr_rm)
+		p0 |= 0x60; /* X, B */
+	code[0] = 0x62;
+	code[1] = p0;
+	code[2] = p1;
+	code[3] = p2;
+	return 4;
 }
 
 /*
@@ -137,7 +180,9 @@ unsigned vec_encode(const struct insn *i, u8 code[15], bool mem, bool gpr_reg, b
 	bool long64 = i->mode == SOFT_MODE_LONG64, has_modrm = z->attributes & ZYDIS_ATTRIB_HAS_MODRM;
 	unsigned n = 0, reg = gpr_reg ? 0 : z->raw.modrm.reg, rm = mem ? 7 : gpr_rm ? 0 : z->raw.modrm.rm;
 
-	if (z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
+	if (z->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX) {
+		n = evex_prefix(i, code, mem, gpr_reg, gpr_rm);
+	} else if (z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
 		const u8 *v = i->bytes + z->raw.vex.offset;
 		u8 map = v[0] == 0xc5 ? 1 : v[1] & 0x1f, last = v[0] == 0xc5 ? v[1] & 0x7f : v[2];
 		bool r = !(v[1] & 0x80), b = v[0] == 0xc4 && !(v[1] & 0x20);

@@ -127,6 +127,22 @@ void test(void)
 		check_fault(6, 0, "avx-with-xcr0-clear");
 		XSETBV(0, 7);
 	}
+	if ((offered & 0xe0) == 0xe0) {
+		XSETBV(0, 0xe7);
+		check(fault.vector == -1 && xgetbv(0) == 0xe7, "xcr0-avx512");
+		u32 size = (cpuid(0xd, 7, r), r[0] + r[1]);
+		check((cpuid(0xd, 0, r), r[1]) == size, "cpuid-d-current-size-e7");
+		static const u8 parts[] = {0x27, 0x67, 0xa7, 0xc7, 0xe3, 0xe1};
+		for (unsigned i = 0; i < ARRAY_SIZE(parts); i++) {
+			XSETBV(0, parts[i]);
+			check_fault(13, 0, "avx512-in-part");
+		}
+		XSETBV(0, 7);
+		TRY(".byte 0x62,0xf1,0x7c,0x48,0x57,0xc0"); /* vxorps %zmm0, %zmm0, %zmm0 */
+		check_fault(6, 0, "avx512-with-xcr0-clear");
+		TRY(".byte 0xc5,0xfc,0x47,0xc8"); /* kxorw %k0, %k0, %k1 */
+		check_fault(6, 0, "opmask-with-xcr0-clear");
+	}
 	XSETBV(0, 0);
 	check_fault(13, 0, "xcr0-without-x87");
 	XSETBV(0, 6);
