@@ -273,6 +273,11 @@ static s32 hot(const struct soft_cpu *c)
 	return c->jit ? c->jit->threshold - 1 : SOFT_JIT_NEVER;
 }
 
+static s32 uses(const struct soft_cpu *c)
+{
+	return c->jit ? c->jit->uses : 0;
+}
+
 static const struct op *op_block_next(struct soft_cpu *c, const struct op *o);
 static const struct op *op_too_long(struct soft_cpu *c, const struct op *o)
 {
@@ -344,8 +349,12 @@ static struct soft_block *block_new(struct soft_cpu *c, const struct soft_itlb_e
                                     struct soft_block *old)
 {
 	struct soft_cache *k = c->cache;
-	struct soft_block b = {
-	        .gpa = t->gpa, .page = t->page, .mode = c->mode, .off = (u16)off, .heat = hot(c)};
+	struct soft_block b = {.gpa = t->gpa,
+	                       .page = t->page,
+	                       .mode = c->mode,
+	                       .off = (u16)off,
+	                       .heat = hot(c),
+	                       .uses = uses(c)};
 	bool forgotten = old && old->page == &nowhere;
 	u8 copy[SOFT_BLOCK_OPS * MAX_INSN];
 	size_t len = min((size_t)(PAGE_SIZE - off), sizeof(copy));
@@ -409,6 +418,7 @@ static struct soft_block *renew(struct soft_cpu *c, struct soft_block *b, const 
 	/* Flags' liveness was looked up outside of the block's bytes. */
 	for (unsigned i = 0; i < ARRAY_SIZE(b->code); i++)
 		b->code[i] = 0;
+	b->uses = uses(c);
 	soft_block_ops(c, b);
 	if (forgotten)
 		return b;

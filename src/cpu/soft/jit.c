@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { SIGNAL_STACK = 64 << 10, GIVE_BACK = 512 << 10, HOT = 16 };
+enum { SIGNAL_STACK = 64 << 10, GIVE_BACK = 512 << 10, HOT = 16, HOTTER = 2048 };
 
 /* Is there translated code for the current mode? That for the supervisor takes it that CPL is 0. */
 static bool usable(const struct soft_cpu *c)
@@ -341,12 +341,15 @@ void soft_jit_init(struct soft_cpu *c)
 		return;
 	c->jit = j;
 	j->threshold = threshold;
+	j->uses = threshold == 1 ? 2 : threshold * HOTTER;
 	j->size = soft_share(c, 96 * MiB, 24 * MiB, 6 * MiB);
 	j->cold = j->cold_used = j->size / 2;
 	j->write = j->run = j->signal_stack = MAP_FAILED;
 	j->insns = calloc(JIT_INSNS, sizeof(*j->insns));
 	j->faults = calloc(JIT_FAULTS, sizeof(*j->faults));
 	j->seen = calloc(JIT_SEEN, sizeof(*j->seen));
+	j->linked = calloc(JIT_LINKED, sizeof(*j->linked));
+	j->linked_count = 1;
 	j->table_count = c->base.config.count > 16 ? 4 : JIT_TABLES;
 	for (unsigned i = 0; i < j->table_count; i++)
 		j->tables[i].size =
@@ -362,9 +365,10 @@ void soft_jit_init(struct soft_cpu *c)
 	}
 	if (fd >= 0)
 		close(fd);
-	if (!soft_cells_init(c) || !j->insns || !j->faults || !j->seen || j->write == MAP_FAILED ||
-	    j->run == MAP_FAILED || j->signal_stack == MAP_FAILED || (u64)(j->run + j->size) >> 31 ||
-	    j->jumps == MAP_FAILED || (u64)((u8 *)j->jumps + tables_size) >> 31) {
+	if (!soft_cells_init(c) || !j->insns || !j->faults || !j->seen || !j->linked ||
+	    j->write == MAP_FAILED || j->run == MAP_FAILED || j->signal_stack == MAP_FAILED ||
+	    (u64)(j->run + j->size) >> 31 || j->jumps == MAP_FAILED ||
+	    (u64)((u8 *)j->jumps + tables_size) >> 31) {
 		soft_jit_release(c);
 		return;
 	}
@@ -406,6 +410,7 @@ void soft_jit_release(struct soft_cpu *c)
 	free(j->insns);
 	free(j->faults);
 	free(j->seen);
+	free(j->linked);
 	free(j);
 	c->jit = NULL;
 }
@@ -465,6 +470,13 @@ bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 		if (link && !c->lockstep)
 			jit_link_none(c, (const struct jit_site *)(u64)link);
 		return false;
+	}
+	if (c->lockstep && b->code[n] && b->uses > 0 && --b->uses == 0)
+		b->uses = -1;
+	if (b->uses < 0) {
+		for (unsigned mode = 0; mode < SOFT_TLB_MODES; mode++)
+			jit_pages_retire(c->jit, b, mode);
+		b->uses = 0;
 	}
 	code = b->code[n];
 	if (!code) {

@@ -15,6 +15,11 @@
  * the registers go to c->regs and the interpreter does that one instruction, or the rest of the block if a
  * group needed the check: so faults, MMIO and stores to code are its business alone.
  *
+ * A block's first code is plain: its checks look into the TLB, and it counts how often it is used (struct
+ * soft_block.uses). Most code is used some thousand times, with data all over memory, and its cells would be
+ * filled anew again and again. What is used more often than that is translated once more, with cells; what
+ * was linked to the old code is linked to the new (jit_pages.c).
+ *
  * Under the lock-step check (lockstep.h) all code comes back to C behind its block: nothing is linked, and
  * the jump table holds the way out.
  *
@@ -95,8 +100,14 @@ struct jit_code {
 	u32 block;      /* and in bits 3:0, as blocks are aligned: JIT_CODE_* */
 	u32 generation; /* of its page */
 	u32 stale;      /* where it leaves when it is stale */
+	u32 links; /* the last of the jumps that are linked to it: number of a struct jit_linked; 0: none */
 };
-enum { JIT_NO_CODE = 1 };
+enum { JIT_NO_CODE = 1, JIT_LINKED = 1 << 18 };
+/* A jump to an entry of code. */
+struct jit_linked {
+	u32 at; /* its rel32 */
+	u32 next;
+};
 enum {
 	JIT_CODE_FLAGS = 1, /* struct soft_block.needs_flags */
 	JIT_CODE_MODE = 1,  /* bits 2:1: TLB mode */
@@ -115,7 +126,7 @@ struct jit_table {
 	u16 slots[2048]; /* that are in use, if count is not more */
 };
 enum {
-	JIT_JUMPS = 8192,        /* of a user's table */
+	JIT_JUMPS = 32768,       /* of a user's table */
 	JIT_SUPER_JUMPS = 32768, /* of a supervisor's: kernels are large */
 	JIT_USER_TABLE = 2,      /* the first of users */
 	JIT_TABLES = 8,
@@ -141,7 +152,7 @@ struct jit_buf {
 /* An instruction that may raise SIGFPE, by the address of its code. */
 struct jit_fault {
 	u32 pc, block;
-	u16 op; /* its number in the block */
+	u16 op;    /* its number in the block */
 	bool host; /* the guest's flags are in the host's */
 };
 enum { JIT_FAULTS = 1 << 16 };
@@ -152,7 +163,7 @@ struct soft_jit {
 	size_t used, size, fixed; /* fixed: trampolines, at the start; used == size: full */
 	size_t unmapped;          /* what was used when the writable mapping's pages were given back */
 	size_t cold, cold_used; /* from cold on: what is off the main line, apart, as it would fill caches */
-	s32 threshold;
+	s32 threshold, uses;    /* executions until a block is translated, and until it is again */
 	u32 stop, chain, far, miss, interpret, written, single, fault; /* trampolines */
 	u32 interpret_site, refill;                                    /* trampolines of jit_cell.h */
 	struct jit_fault *faults;                                      /* ascending */
@@ -179,7 +190,11 @@ struct soft_jit {
 	_Atomic u32 heads[JIT_HEADS]; /* of struct jit_code; 0: there never was code */
 	u16 changed[JIT_CHANGED], changed_count;
 	bool changed_all;
-	u8 deaths[JIT_HEADS]; /* of code that needed no flags */
+	struct jit_linked *linked;
+	u32 linked_count;      /* and one */
+	u8 deaths[JIT_HEADS];  /* of code that needed no flags */
+	u8 retired[JIT_HEADS]; /* pieces of code that are, and for which there is no other yet; 255: or more
+	                        */
 };
 
 static inline void soft_jit_site(const struct soft_cpu *c, uintptr_t *start, uintptr_t *end, uintptr_t *entry)
@@ -220,6 +235,9 @@ void jit_pages_retire(struct soft_jit *j, struct soft_block *b, unsigned mode);
 /* Does code of b's page change again and again? */
 bool jit_pages_change(const struct soft_jit *j, const struct soft_block *b);
 void jit_pages_add(struct soft_jit *j, const struct soft_block *b, struct jit_code *code);
+/* The rel32 at `at` goes to an entry of the code whose check entry is `code`: to that of other code once that
+ * replaces it. */
+void jit_pages_linked(struct soft_jit *j, u32 code, u32 at);
 
 /* jit_x87.c: op o of c->block is interpreted, or faults, in the middle of code: the x87 pointers become what
  * the op before it left. */

@@ -71,7 +71,7 @@ void soft_cells_reset(struct soft_cpu *c)
 	if (!c->cells)
 		return;
 	soft_cells_drop_all(c);
-	c->cells->used = 1;
+	c->cells->used = CELL_FIRST;
 }
 
 u32 soft_cell_new(struct soft_cpu *c)
@@ -209,9 +209,9 @@ void soft_cells_drop_writes(struct soft_cpu *c, const _Atomic u32 *page)
 	struct soft_cells *k = c->cells;
 	u32 bit = filter_of(page);
 
+	c->jx.flushes++; /* plain code has no cells, but what it found */
 	if (!k || !(k->written[bit / 64] >> (bit % 64) & 1))
 		return;
-	c->jx.flushes++;
 	for (u32 i = 0; i < FILTER / 64; i++)
 		((volatile u64 *)k->written)[i] = 0;
 	for (unsigned global = 0; global < 2; global++) {
@@ -266,11 +266,12 @@ static void give_up(struct soft_cpu *c, struct soft_cell *cell, struct soft_cell
 	slow = soft_cell_emit_tlb(c, &b, cell, i, i->again ? start : NULL, i->again ? patch : NULL);
 	e_jmp(&b, i->back);
 	e_fix(&b, slow, here(&b));
-	if (!i->out)
-		e_imm32(&b, T1, i->site);
-	e_jmp(&b, i->out ? i->out : j->interpret);
+	soft_cell_emit_missed(c, &b, i->mode, i->write);
+	e_imm32(&b, T1, (u32)(i - c->cells->info));
+	e_jmp(&b, j->refill);
 	if (b.full)
 		return;
+	i->tlb = true;
 	j->used = align_up((size_t)(b.p - j->write), (size_t)16);
 	if (j->map) { /* which calls libc, and code goes on with vectors as they are */
 		bool live = c->vec_live;
@@ -328,39 +329,66 @@ static bool fails_often(struct soft_cell_info *i)
 	return ++i->score == OFTEN;
 }
 
-static void ungroup(struct soft_cpu *c, const struct soft_cell_info *i)
+static void ungroup(struct soft_cpu *c, const struct jit_site *site, unsigned entry_mode)
 {
-	struct jit_site *site = (struct jit_site *)(u64)i->site;
-
 	if (learn(site, OPF_ALONE))
-		jit_pages_retire(c->jit, (struct soft_block *)(u64)site->block, i->entry_mode);
+		jit_pages_retire(c->jit, (struct soft_block *)(u64)site->block, entry_mode);
 }
 
 /* ---- a miss ---- */
+
+static struct soft_cell_answer plain_miss(struct soft_cpu *c, u64 record, u64 linear)
+{
+	enum { OFTEN = 16 };
+	const struct plain_check *p = (const struct plain_check *)record;
+	u64 off = linear & (PAGE_SIZE - 1);
+	bool global;
+
+	if (off + p->span <= PAGE_SIZE && soft_mmu_walked(c, linear, p->write, p->group, p->mode, &global) &&
+	    likely(soft_jit_may_return(c)))
+		return (struct soft_cell_answer){p->again, linear};
+	c->jx.site = p->site;
+	if (p->group) {
+		struct plain_check *w = (struct plain_check *)(c->jit->write + (record - (u64)c->jit->run));
+
+		if (++w->failures == OFTEN)
+			ungroup(c, (struct jit_site *)(u64)p->site, p->entry_mode);
+	}
+	return (struct soft_cell_answer){p->out ? p->out : c->jit->interpret_site, linear};
+}
 
 struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 {
 	struct soft_cells *k = c->cells;
 	u32 n = (u32)number;
+
+	if (n >= k->size)
+		return plain_miss(c, number, t0);
+
 	struct soft_cell *cell = &k->cells[n];
 	struct soft_cell_info *i = &k->info[n];
 	u64 linear = t0, off, page;
 	const struct soft_tlb_entry *e;
 	bool global;
 
-	if (i->form == CELL_BASE)
+	if (i->tlb)
+		;
+	else if (i->form == CELL_BASE)
 		linear += cell->tag;
 	else if (i->form == CELL_CONSTANT)
 		linear += (u64)(s64)i->disp;
 	off = linear & (PAGE_SIZE - 1);
 	page = linear - off;
-	e = off + i->span <= PAGE_SIZE ? soft_mmu_cached(c, linear, i->write, i->mode, &global) : NULL;
-	if (!e) {
+	e = off + i->span <= PAGE_SIZE ? soft_mmu_walked(c, linear, i->write, i->group, i->mode, &global)
+	                               : NULL;
+	if (!e || unlikely(!soft_jit_may_return(c))) {
 		c->jx.site = i->site;
 		if (i->group && fails_often(i))
-			ungroup(c, i);
+			ungroup(c, (struct jit_site *)(u64)i->site, i->entry_mode);
 		return (struct soft_cell_answer){i->out ? i->out : c->jit->interpret_site, linear};
 	}
+	if (i->tlb)
+		return (struct soft_cell_answer){i->patch, linear};
 	if (is_valid(cell)) {
 		unlink_cell(k, n);
 		if (i->form != CELL_CONSTANT && thrashes(i, page, off)) {

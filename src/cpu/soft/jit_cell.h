@@ -13,9 +13,10 @@
  * global pages both, INVLPG the cells that a hash of their pages finds. So a flush costs no more than the
  * fills since the last one.
  *
- * A cell is filled from the TLB alone (cell_refill(), called by code on a miss). If the TLB does not have it
- * either, or the access crosses the page, the interpreter does the op, and fills the TLB. A cell that keeps
- * changing between pages far apart gives up: its check becomes a look into the TLB, in code of its own.
+ * A cell is filled from the TLB (soft_cell_refill(), called by code on a miss), which is filled by a walk if
+ * need be. If that is a fault or no memory, or the access crosses the page, the interpreter does the op. A
+ * cell that keeps changing between pages far apart gives up: its check becomes a look into the TLB, in code
+ * of its own.
  *
  * Stores and code. With one vCPU a write entry (TLB's write tag, cell) exists only for pages that are not
  * marked as code (physmem.h): mmu_fill() and cell_refill() look at the mark, which only this thread
@@ -53,10 +54,23 @@ struct soft_cell_info {
 	u16 span;               /* bytes */
 	u8 form, mode, entry_mode, global;
 	bool write, group;
+	bool tlb;   /* the check looks into the TLB */
 	bool again; /* the address can be computed anew by the bytes from start to patch */
 	s8 step;    /* of the last change of its page, if to a neighbour */
 	u8 score;   /* changes within this tick: */
 	u32 tick;
+};
+
+/* Plain code (jit.h) has no cells of its own: its checks look into the TLB, and what they find for a group,
+ * or for the page of a store, is kept in these for as long as the block is being run. On a miss C is told of
+ * a record in the code. */
+enum { CELL_ALONE = 1, CELL_GROUPS = 2, CELL_FIRST = 64 };
+struct plain_check {
+	u32 site, out; /* as those of a cell */
+	u32 again;     /* where code goes on when the TLB has it: with the address in T0 */
+	u16 span;
+	u8 mode, entry_mode, failures;
+	bool write, group;
 };
 
 struct soft_cells;
@@ -79,11 +93,15 @@ void soft_cells_drop_all(struct soft_cpu *c);
 /* The page is about to be marked as code. */
 void soft_cells_drop_writes(struct soft_cpu *c, const _Atomic u32 *page);
 
-/* Called by code: cell `number` does not hit. Returns where to go on, and the linear address. */
+/* Called by code: cell `number`, or the check whose record is there, does not hit. Returns where to go on,
+ * and the linear address. */
 struct soft_cell_answer {
 	u64 to, linear;
 };
 struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0);
+
+/* Behind such a check that missed: the address to T0 again. jit_memory.c */
+void soft_cell_emit_missed(struct soft_cpu *c, struct jit_buf *b, unsigned mode, bool write);
 
 /* The check of a cell that gave up; address: code that computes it anew (NULL: none), up to address_end.
  * Returns the rel32 of the jump for a miss. jit_memory.c */

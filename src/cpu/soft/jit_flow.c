@@ -129,6 +129,9 @@ void tr_link(struct tr *t, u8 *from, unsigned off, bool fast)
 
 	if (code) {
 		e_fix(&t->b, from, code);
+		if (off != t->block->off)
+			jit_pages_linked(t->c->jit, fast ? code - JIT_CHECK_SIZE : code,
+			                 (u32)((u64)from + (u64)t->b.to_run));
 	} else {
 		struct cold *k = tr_cold(t, COLD_CHAIN, fast | t->mode << JIT_LINK_MODE, from);
 

@@ -216,4 +216,5 @@ void jit_link(struct soft_cpu *c, const struct jit_site *s, const struct soft_bl
 		write32(j, s->resume - JIT_FAR_GUARD, j->link_key);
 	}
 	write32(j, s->resume, to - (s->resume + 4));
+	jit_pages_linked(j, code, s->resume);
 }

@@ -84,10 +84,18 @@ u8 *soft_cell_emit_tlb(struct soft_cpu *c, struct jit_buf *b, struct soft_cell *
 	return slow;
 }
 
+void soft_cell_emit_missed(struct soft_cpu *c, struct jit_buf *b, unsigned mode, bool write)
+{
+	struct soft_tlb_entry *tlb = c->tlbs[mode];
+
+	e_mem(b, true, OP_ADD, T0, T1, NO_REG, 0, low(write ? &tlb->tag_write : &tlb->tag_read));
+	e_abs(b, true, OP_SUB, T0, &c->tlb_key);
+}
+
 /* The cell of the access, for the check that is written from here on. */
 static u32 cell_new(struct tr *t, enum cell_form form, unsigned size, bool write)
 {
-	u32 n = soft_cell_new(t->c);
+	u32 n = t->plain ? CELL_ALONE : soft_cell_new(t->c);
 
 	if (!n) { /* like a cache that is full */
 		t->b.p = t->b.end;
@@ -99,16 +107,25 @@ static u32 cell_new(struct tr *t, enum cell_form form, unsigned size, bool write
 	i->entry_mode = (u8)t->entry_mode;
 	i->span = (u16)size;
 	i->write = write;
+	i->group = false;
+	i->tlb = t->plain;
 	i->start = here(&t->b);
 	return n;
 }
 
 static void miss(struct tr *t, unsigned op, u32 n, u8 *from)
 {
-	struct cold *k = tr_cold(t, COLD_CELL, op, from);
+	struct cold *k = tr_cold(t, t->plain ? COLD_PLAIN : COLD_CELL, op, from);
+	const struct soft_cell_info *i = soft_cell_info(t->c, n);
 
 	k->disp = n;
-	k->addend_again = soft_cell_info(t->c, n)->form == CELL_CONSTANT ? t->addend : 0;
+	k->addend_again = i->form == CELL_CONSTANT ? t->addend : 0;
+	k->check = (struct plain_check){.again = i->patch,
+	                                .span = i->span,
+	                                .mode = i->mode,
+	                                .entry_mode = i->entry_mode,
+	                                .write = i->write,
+	                                .group = i->group};
 }
 
 /* T0 has the address: T1 = what to add to it (or to what it was computed from). */
@@ -121,11 +138,11 @@ static void check(struct tr *t, unsigned op, u32 n, const u8 *start)
 	t->addend = 0;
 	i->patch = here(&t->b);
 	i->again = start != NULL;
-	if (t->block->ops[op].flags & OPF_TLB || tr_loop_strides(t, op)) {
+	if (t->plain || t->block->ops[op].flags & OPF_TLB || tr_loop_strides(t, op)) {
 		const u8 *end = t->b.p;
 
-		tr_cold(t, COLD_INTERPRET, op,
-		        soft_cell_emit_tlb(t->c, &t->b, cell, i, t->b.full ? NULL : start, end));
+		i->tlb = true;
+		miss(t, op, n, soft_cell_emit_tlb(t->c, &t->b, cell, i, t->b.full ? NULL : start, end));
 		return;
 	}
 	if (moved)
@@ -174,7 +191,7 @@ static struct place single(struct tr *t, unsigned op, const struct op *o, unsign
 	tr_save_flags(t, before);
 	t->host = false;
 	start = t->b.p;
-	if (!align && o->index >= REG_COUNT) {
+	if (!align && o->index >= REG_COUNT && !t->plain) {
 		if (o->base == SREG_PAGE_RIP && !segment)
 			return constant(t, op, &t->c->regs[SREG_PAGE_RIP], (s32)o->disp, size, write);
 		if (o->base == SREG_ZERO && segment)
@@ -219,6 +236,13 @@ static struct place member(struct tr *t, unsigned op, unsigned which, const stru
 		low.disp += to_low;
 		g->cell = cell_new(t, direct ? CELL_BASE : CELL_ADDRESS, (unsigned)(g->high - g->low),
 		                   g->write);
+		if (t->plain) {
+			u32 n = CELL_GROUPS + (u32)(g - t->groups.group);
+
+			_Static_assert(CELL_GROUPS + JIT_GROUPS <= CELL_FIRST, "");
+			*soft_cell_info(t->c, n) = *soft_cell_info(t->c, g->cell);
+			g->cell = n;
+		}
 		soft_cell_info(t->c, g->cell)->group = true;
 		tr_address(t, &low);
 		check(t, op, g->cell, direct || displaced ? NULL : start);

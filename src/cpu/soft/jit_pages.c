@@ -89,8 +89,11 @@ void jit_pages_unwatch(struct soft_jit *j)
 
 void jit_pages_forget(struct soft_jit *j)
 {
-	for (unsigned i = 0; i < JIT_HEADS; i++)
+	j->linked_count = 1;
+	for (unsigned i = 0; i < JIT_HEADS; i++) {
 		atomic_store_explicit(&j->heads[i], 0, memory_order_relaxed);
+		j->retired[i] = 0;
+	}
 }
 
 bool jit_pages_announce(struct soft_jit *j, const struct soft_block *b)
@@ -112,19 +115,60 @@ static void divert(struct soft_jit *j, struct jit_code *k, u32 to)
 	*(u32 *)(p + 1) = to - ((u32)(u64)p + (u32)(u64)(j->run - j->write) + 5);
 }
 
+static struct jit_code *code_of(const struct soft_jit *j, u32 check)
+{
+	return (struct jit_code *)(j->write + (check - (u32)(u64)j->run) - JIT_FAR_SIZE) - 1;
+}
+
+void jit_pages_linked(struct soft_jit *j, u32 code, u32 at)
+{
+	struct jit_code *k = code_of(j, code);
+
+	if (j->linked_count == JIT_LINKED)
+		return;
+	j->linked[j->linked_count] = (struct jit_linked){at, k->links};
+	k->links = j->linked_count++;
+}
+
+/* Jumps to the entries of what is at `from` go to those of what is at `to`. */
+static void relink(struct soft_jit *j, struct jit_code *k, u32 from, u32 to)
+{
+	struct jit_code *new = (struct jit_code *)(to + (u64)(j->write - j->run));
+	u32 entries = sizeof(*k) + JIT_FAR_SIZE;
+
+	for (u32 n = k->links, next; n; n = next) {
+		struct jit_linked *l = &j->linked[n];
+		u32 *rel = (u32 *)(j->write + (l->at - (u32)(u64)j->run));
+		u32 goes = *rel + l->at + 4 - from - entries;
+
+		next = l->next;
+		if (goes != 0 && goes != JIT_CHECK_SIZE)
+			continue;
+		*rel += to - from;
+		l->next = new->links;
+		new->links = n;
+	}
+	k->links = 0;
+}
+
 void jit_pages_add(struct soft_jit *j, const struct soft_block *b, struct jit_code *code)
 {
-	_Atomic u32 *head = &j->heads[hash(b->page)];
+	unsigned h = hash(b->page);
+	_Atomic u32 *head = &j->heads[h];
 	u32 at = (u32)(u64)code + (u32)(u64)(j->run - j->write);
 
 	code->next = atomic_load_explicit(head, memory_order_relaxed);
 	/* Jumps to what it replaces come here. */
-	for (u32 old = code->next; old > JIT_NO_CODE;) {
+	for (u32 old = j->retired[h] ? code->next : JIT_NO_CODE; old > JIT_NO_CODE;) {
 		struct jit_code *k = (struct jit_code *)(old + (u64)(j->write - j->run));
 
 		if (((k->block ^ code->block) & ~(u32)JIT_CODE_FLAGS) == JIT_CODE_RETIRED &&
-		    k->generation == code->generation)
+		    k->generation == code->generation) {
 			divert(j, k, at + sizeof(*k) + JIT_FAR_SIZE + JIT_CHECK_SIZE);
+			relink(j, k, old, at);
+			if (j->retired[h] < UINT8_MAX && --j->retired[h] == 0)
+				break;
+		}
 		old = k->next;
 	}
 	atomic_store_explicit(head, at, memory_order_relaxed);
@@ -132,13 +176,13 @@ void jit_pages_add(struct soft_jit *j, const struct soft_block *b, struct jit_co
 
 void jit_pages_retire(struct soft_jit *j, struct soft_block *b, unsigned mode)
 {
-	u8 *check = j->write + (b->code[mode] - (u32)(u64)j->run);
-
 	if (!b->code[mode])
 		return;
-	struct jit_code *k = (struct jit_code *)(check - JIT_FAR_SIZE) - 1;
+	struct jit_code *k = code_of(j, b->code[mode]);
 	divert(j, k, k->stale);
 	k->block |= JIT_CODE_RETIRED;
+	if (j->retired[hash(b->page)] < UINT8_MAX)
+		j->retired[hash(b->page)]++;
 	b->code[mode] = 0;
 }
 

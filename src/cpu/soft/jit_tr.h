@@ -16,12 +16,14 @@
 enum cold_kind {
 	COLD_INTERPRET,
 	COLD_CELL,
+	COLD_PLAIN,
 	COLD_WRITTEN,
 	COLD_CHAIN,
 	COLD_FAR,
 	COLD_JCC,
 	COLD_REDO,
 	COLD_EVENT,
+	COLD_USED,
 	COLD_STOP
 };
 struct cold {
@@ -37,6 +39,7 @@ struct cold {
 	u32 resume;               /* far: the link's rel32 */
 	s64 disp;                 /* chain, far, jcc, stop: where to; cell: its number */
 	u32 addend, addend_again; /* cells whose addend must be in T1 behind it, and for another try */
+	struct plain_check check; /* plain */
 };
 enum { COLDS = 4 * JIT_INSNS };
 
@@ -46,6 +49,7 @@ struct tr {
 	struct jit_buf b;
 	unsigned mode; /* enum soft_tlb_mode, at this place of the code */
 	unsigned entry_mode;
+	bool plain;           /* the first code of a block, see jit.h */
 	unsigned check_after; /* events are looked at behind this op */
 	u32 check, stale;     /* this code's own check entry; where it leaves when it is stale */
 	u8 start_live;        /* flags that are live at the block's start */

@@ -86,7 +86,7 @@ static void resume_here(struct tr *t)
 	for (; t->open < t->colds; t->open++) {
 		struct cold *k = &t->cold[t->open];
 
-		if (k->kind == COLD_INTERPRET || k->kind == COLD_CELL) {
+		if (k->kind == COLD_INTERPRET || k->kind == COLD_CELL || k->kind == COLD_PLAIN) {
 			k->load = t->host;
 			k->addend = t->addend;
 			k->resume = here(&t->b);
@@ -203,7 +203,8 @@ static void prologue(struct tr *t)
 	struct soft_cpu *c = t->c;
 	u8 *start = t->b.p, *from;
 	static const u8 lea_page[] = {0x4d, 0x8d, 0x92}; /* lea …(%r10), %r10 */
-	static const u8 no_events[] = {0x83, 0x3c, 0x25}, nop5[] = {0x0f, 0x1f, 0x44, 0x00, 0x00};
+	static const u8 no_events[] = {0x83, 0x3c, 0x25}, nop5[] = {0x0f, 0x1f, 0x44, 0x00, 0x00},
+	                less[] = {0x83, 0x2c, 0x25}; /* subl $…, … */
 	struct cold *k;
 
 	for (unsigned i = 0; i < sizeof(lea_page); i++)
@@ -227,7 +228,42 @@ static void prologue(struct tr *t)
 		t->b.full = true;
 	/* Room for the jump that ends it (jit_pages.c), which no cell overwrites. */
 	e_bytes(&t->b, nop5, sizeof(nop5));
+	if (t->plain && !c->lockstep) {
+		e_bytes(&t->b, less, sizeof(less));
+		e32(&t->b, low(&t->block->uses));
+		e8(&t->b, 1);
+		tr_cold(t, COLD_USED, 0, e_jcc(&t->b, CC_S));
+	}
 	t->open = t->colds;
+}
+
+/* A check of plain code missed; its record follows the jump to C. */
+static void plain_missed(struct tr *t, struct cold *k, u32 site)
+{
+	const struct soft_jit *j = t->c->jit;
+	struct plain_check *record;
+	u8 *number;
+
+	soft_cell_emit_missed(t->c, &t->b, k->check.mode, k->check.write);
+	e_imm32(&t->b, T1, 0);
+	number = t->b.p - 4;
+	e_jmp(&t->b, j->refill);
+	for (unsigned n = -here(&t->b) % _Alignof(struct plain_check); n; n--)
+		e8(&t->b, 0);
+	record = (struct plain_check *)t->b.p;
+	k->check.site = site;
+	for (unsigned n = 0; n < sizeof(*record); n++)
+		e8(&t->b, 0);
+	if (k->writer) {
+		k->check.out = here(&t->b);
+		tr_redo_flags(t, k->writer);
+		e_imm32(&t->b, T1, site);
+		e_jmp(&t->b, j->interpret);
+	}
+	if (t->b.p >= t->b.end)
+		return;
+	*(u32 *)number = (u32)((u64)record + (u64)t->b.to_run);
+	*record = k->check;
 }
 
 static void write_cold(struct tr *t, struct jit_site **sites)
@@ -240,10 +276,15 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 		u8 *from;
 
 		e_fix(&t->b, k->site, here(&t->b));
+		if (k->kind == COLD_USED) {
+			e_fix(&t->b, k->site, t->stale);
+			continue;
+		}
 		if (k->kind != COLD_JCC && k->kind != COLD_REDO)
 			*s = (struct jit_site){.block = low(t->block)};
 		switch ((enum cold_kind)k->kind) {
 		case COLD_INTERPRET:
+		case COLD_PLAIN:
 		case COLD_CELL:
 			s->op = k->op;
 			s->off = (k->vectors ? JIT_SITE_VECTORS : 0) | (k->rest ? JIT_SITE_REST : 0);
@@ -251,6 +292,8 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 				struct soft_cell_info *cell = soft_cell_info(t->c, (u32)k->disp);
 
 				cell->site = site(t, sites);
+				if (cell->tlb)
+					soft_cell_emit_missed(t->c, &t->b, cell->mode, cell->write);
 				e_imm32(&t->b, T1, (u32)k->disp);
 				e_jmp(&t->b, j->refill);
 				if (k->addend_again) {
@@ -266,6 +309,8 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 					e_imm32(&t->b, T1, cell->site);
 					e_jmp(&t->b, j->interpret);
 				}
+			} else if (k->kind == COLD_PLAIN) {
+				plain_missed(t, k, site(t, sites));
 			} else {
 				if (k->writer)
 					tr_redo_flags(t, k->writer);
@@ -325,6 +370,8 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 			s->off = tr_far_probe(t, k);
 			e_imm32(&t->b, T1, site(t, sites));
 			e_jmp(&t->b, j->far);
+			break;
+		case COLD_USED:
 			break;
 		case COLD_EVENT:
 			e_abs(&t->b, false, OP_LOAD, T1, &t->c->base.events);
@@ -412,6 +459,7 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	static _Thread_local struct tr t;
 	struct jit_site *sites;
 	struct jit_code *code;
+	size_t used, cold_used;
 	u8 *end;
 
 	if (c->vec_live)
@@ -430,6 +478,7 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	t.c = c;
 	t.block = b;
 	t.mode = t.entry_mode = mode;
+	t.plain = b->uses > 0;
 	t.check_after = ~0u;
 	t.colds = t.open = 0;
 	t.writer = t.pending = 0;
@@ -442,7 +491,9 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	for (unsigned i = 0; i < b->count; i++)
 		jit_classify(&j->insns[i], &b->ops[i], bytes + (b->ops[i].off - b->off), c->lockstep);
 	liveness(&t);
-	tr_loop_find(&t);
+	t.loop.yes = t.in_loop = false;
+	if (!t.plain)
+		tr_loop_find(&t);
 	jit_groups_find(&t.groups, b, j->insns, t.loop.yes ? t.loop.trace.last : ~0u, NULL);
 	t.addend = 0;
 	code = (struct jit_code *)t.b.p;
@@ -476,7 +527,12 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 		j->used = j->size;
 		return 0;
 	}
+	used = align_up((size_t)(end - j->write), (size_t)16);
+	cold_used = align_up((size_t)(t.b.p - j->write), sizeof(*sites));
 	if (t.b.full) {
+		/* Not used again: there may be records of links in it. */
+		j->used = used;
+		j->cold_used = cold_used;
 		b->heat = SOFT_JIT_NEVER;
 		return 0;
 	}
@@ -485,7 +541,7 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	                          .generation = b->generation,
 	                          .stale = t.stale};
 	jit_pages_add(j, b, code);
-	j->used = align_up((size_t)(end - j->write), (size_t)16);
-	j->cold_used = align_up((size_t)(t.b.p - j->write), sizeof(*sites));
+	j->used = used;
+	j->cold_used = cold_used;
 	return t.check;
 }

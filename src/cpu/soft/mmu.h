@@ -37,6 +37,10 @@ void soft_store_slow(struct soft_cpu *c, u64 linear, unsigned size, u64 value, u
 /* The TLB entry of an access, if there is one: without a walk. */
 const struct soft_tlb_entry *soft_mmu_cached(struct soft_cpu *c, u64 linear, bool write, unsigned mode,
                                              bool *global);
+/* The same with a walk if need be; NULL: a fault, a device, a store to code, all of which others see to.
+ * maybe: a write is not sure to follow, so the dirty flag is not set. */
+const struct soft_tlb_entry *soft_mmu_walked(struct soft_cpu *c, u64 linear, bool write, bool maybe,
+                                             unsigned mode, bool *global);
 /* The page is about to be marked as code (physmem.h), by the only vCPU: see jit_cell.h. */
 void soft_mmu_code_marked(struct soft_cpu *c, const _Atomic u32 *page);
 

@@ -122,31 +122,59 @@ static bool fill_large(struct soft_cpu *c, u64 linear, bool write, unsigned mode
 	return true;
 }
 
-void mmu_fill(struct soft_cpu *c, u64 linear, bool write, unsigned mode, unsigned seg, struct place *p)
+/* False: a page fault. */
+static bool walk(struct soft_cpu *c, u64 linear, bool write, unsigned mode, struct place *p, u32 *error)
 {
 	const struct physmem *pm = c->base.config.board->mem;
 	struct soft_walk w;
-	u32 error;
 
-	if (fill_large(c, linear, write, mode, p))
-		return;
-	check_canonical(c, linear, seg);
-	if (!soft_walk(c, linear, write ? SOFT_WRITE : SOFT_READ, mode, c->mmu->pdptes, &w, &error))
-		soft_raise_pf(c, linear, error);
+	if (!soft_walk(c, linear, write ? SOFT_WRITE : SOFT_READ, mode, c->mmu->pdptes, &w, error))
+		return false;
 
 	const struct physmem_slot *slot = physmem_find(pm, w.gpa);
 	p->gpa = w.gpa;
 	if (!slot || (write && slot->readonly)) {
 		p->host = NULL;
-		return;
+		return true;
 	}
 	p->host = slot->hva + (w.gpa - slot->gpa);
 	p->page = physmem_page(pm, slot, w.gpa);
 	if (unlikely(c->rehearsing))
-		return;
+		return true;
 	enter(c, linear, mode, p, w.write && !slot->readonly, w.global);
 	note_size(c->mmu, linear, &w);
 	note_large(c, linear, mode, &w, slot);
+	return true;
+}
+
+void mmu_fill(struct soft_cpu *c, u64 linear, bool write, unsigned mode, unsigned seg, struct place *p)
+{
+	u32 error;
+
+	if (fill_large(c, linear, write, mode, p))
+		return;
+	check_canonical(c, linear, seg);
+	if (!walk(c, linear, write, mode, p, &error))
+		soft_raise_pf(c, linear, error);
+}
+
+const struct soft_tlb_entry *soft_mmu_walked(struct soft_cpu *c, u64 linear, bool write, bool maybe,
+                                             unsigned mode, bool *global)
+{
+	const struct soft_tlb_entry *e = soft_mmu_cached(c, linear, write, mode, global);
+	struct place p;
+	u32 error;
+
+	if (likely(e != NULL))
+		return e;
+	if ((u64)((s64)(linear << 16) >> 16) != linear)
+		return NULL;
+	e = write ? soft_mmu_cached(c, linear, false, mode, global) : NULL;
+	if (e && atomic_load_explicit(e->page, memory_order_relaxed) & PHYSMEM_PAGE_CODE)
+		return NULL;
+	if (!fill_large(c, linear, write, mode, &p) && !walk(c, linear, write && !maybe, mode, &p, &error))
+		return NULL;
+	return soft_mmu_cached(c, linear, write, mode, global);
 }
 
 const struct soft_tlb_entry *soft_mmu_cached(struct soft_cpu *c, u64 linear, bool write, unsigned mode,

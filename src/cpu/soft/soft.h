@@ -141,15 +141,16 @@ struct soft_block {
 	u32 kept;          /* where its bytes are for good, see block.c; 0: behind its ops */
 	u32 generation;
 	s32 heat; /* executions until it is translated (jit.h); less than 1: code may be there */
+	s32 uses; /* of plain code until there is better code; 0: there is, less: it is time (jit.h) */
 	u32 code[SOFT_TLB_MODES]; /* translations, 0: none */
 	u16 off;                  /* in the page */
 	u16 bytes;
-	u8 count;         /* of ops, without the closing one */
-	u8 mode;          /* SOFT_MODE_* */
-	u8 revived;       /* how often, up to a limit */
-	u8 seen;          /* heat when op_ring.c last looked, bits 7:0 */
-	bool needs_flags; /* translated: not all flags are written before they are read or it is left */
-	bool learned;     /* its ops have OPF_TLB or OPF_ALONE */
+	u8 count;             /* of ops, without the closing one */
+	u8 mode : 4;          /* SOFT_MODE_* */
+	u8 revived : 4;       /* how often, up to a limit */
+	u8 seen;              /* heat when op_ring.c last looked, bits 7:0 */
+	bool needs_flags : 1; /* translated: not all flags are written before they are read or it is left */
+	bool learned : 1;     /* its ops have OPF_TLB or OPF_ALONE */
 };
 _Static_assert(sizeof(struct soft_block) == 64, "a block is a line of the host's cache");
 
