@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/record.h"
 #include "model/json.h"
+#include "region/policy.h"
 #include "region/region.h"
 
 #include <stdio.h>
@@ -78,6 +79,7 @@ static int authenticate(struct call *k, struct signature *s)
 		return -1;
 	r->account = arena_strdup(r->arena, key.account);
 	r->key_id = s->key_id;
+	r->policy = arena_strdup(r->arena, key.policy);
 	r->region = s->region;
 	return 0;
 }
@@ -170,6 +172,8 @@ static int perform(struct call *k, const struct action *action)
 	if (!in)
 		return -1;
 	r->in = in;
+	if (policy_check(r, r->model->service, model_text(r->model, r->action->name), NULL) < 0)
+		return -1;
 	r->token = form_get(&k->form, "ClientToken");
 	if (query_validate(in, &k->fault) < 0)
 		return -1;

@@ -1,6 +1,7 @@
 #include "api/operator.h"
 #include "model/scalar.h"
 #include "region/host_health.h"
+#include "region/policy.h"
 #include "region/usage.h"
 
 #include <string.h>
@@ -108,6 +109,8 @@ int operator_perform(struct request *r, const struct form *form, struct buffer *
 	if (o && o->owner && strcmp(r->account, r->cloud->account))
 		return request_fail(r, "UnauthorizedOperation",
 		                    "You are not authorized to perform this operation.");
+	if (o && policy_check(r, OPERATOR_SERVICE, o->name, form_get(form, "HostId")) < 0)
+		return -1;
 	return o ? o->fn(r, form, answer)
 	         : request_fail(r, "InvalidAction", "The action %.128s is not valid for this web service.",
 	                        name ? name : "(none)");

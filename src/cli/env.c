@@ -1,5 +1,6 @@
 /* insula env: shell exports that point AWS's tools at the region. insula key: access keys. */
 #include "cli/place.h"
+#include "cli/policy.h"
 #include "cli/verbs.h"
 #include "region/cloud.h"
 #include "region/region.h"
@@ -56,15 +57,19 @@ int env_main(int argc, char **argv)
 	return fflush(stdout) ? 1 : 0;
 }
 
+static const char key_usage[] =
+        "usage: insula key create [--data DIR] [--id ID --secret SECRET] [--policy FILE|read-only]\n\n"
+        "FILE: what the key may do, in IAM's policy language (Effect, Action, Resource); without, all.\n";
+
 int key_main(int argc, char **argv)
 {
-	static const struct option longs[] = {{"data", required_argument, 0, 'd'},
-	                                      {"id", required_argument, 0, 'i'},
-	                                      {"secret", required_argument, 0, 's'},
-	                                      {"help", no_argument, 0, 'h'},
-	                                      {0}};
+	static const struct option longs[] = {
+	        {"data", required_argument, 0, 'd'},   {"id", required_argument, 0, 'i'},
+	        {"secret", required_argument, 0, 's'}, {"policy", required_argument, 0, 'p'},
+	        {"help", no_argument, 0, 'h'},         {0}};
 	char place[4096];
-	const char *data = place_default(place, sizeof(place)), *id = NULL, *secret = NULL;
+	const char *data = place_default(place, sizeof(place)), *id = NULL, *secret = NULL, *policy = NULL;
+	struct buffer lines = {0};
 	struct access_key key;
 	struct cloud c;
 	struct error e;
@@ -77,19 +82,28 @@ int key_main(int argc, char **argv)
 			id = optarg;
 		else if (option == 's')
 			secret = optarg;
+		else if (option == 'p')
+			policy = optarg;
 		else if (option == 'h')
-			return puts("usage: insula key create [--data DIR] [--id ID --secret SECRET]") < 0;
+			return fputs(key_usage, stdout) < 0;
 		else
 			return 2;
 	}
 	if (optind + 1 != argc || strcmp(argv[optind], "create") || !id != !secret) {
-		fputs("usage: insula key create [--data DIR] [--id ID --secret SECRET]\n", stderr);
+		fputs(key_usage, stderr);
 		return 2;
 	}
-	if (open_cloud(&c, data, "key"))
+	if (policy && policy_read(policy, &lines, &e) < 0) {
+		fprintf(stderr, "insula key: %s\n", e.text);
+		buffer_release(&lines);
 		return 1;
+	}
+	if (open_cloud(&c, data, "key")) {
+		buffer_release(&lines);
+		return 1;
+	}
 	database_begin(c.db);
-	if (access_key_create(&c, id, secret, &key, &e) < 0) {
+	if (access_key_create(&c, id, secret, buffer_str(&lines), &key, &e) < 0) {
 		database_rollback(c.db);
 		status = 1;
 	} else if (database_commit(c.db, &e) < 0) {
@@ -99,6 +113,7 @@ int key_main(int argc, char **argv)
 		fprintf(stderr, "insula key: %s\n", e.text);
 	else
 		printf("%s %s\n", key.id, key.secret);
+	buffer_release(&lines);
 	cloud_close(&c);
 	return status;
 }

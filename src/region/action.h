@@ -26,6 +26,7 @@ struct request {
 	const char *account, *region; /* whose, and where */
 	const char *id;               /* of the request, a UUID */
 	const char *key_id;           /* the access key that signed it */
+	const char *policy;           /* of that key; NULL or "": all */
 	const char *token;            /* ClientToken, if the model does not have it; else NULL */
 	s64 now_ms;
 	bool dry_run;

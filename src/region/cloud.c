@@ -62,6 +62,7 @@ static bool read_key(struct query *q, struct access_key *key)
 		snprintf(key->id, sizeof(key->id), "%s", query_column_text(q, 0));
 		snprintf(key->secret, sizeof(key->secret), "%s", query_column_text(q, 1));
 		snprintf(key->account, sizeof(key->account), "%s", query_column_text(q, 2));
+		snprintf(key->policy, sizeof(key->policy), "%s", query_column_text(q, 3));
 	}
 	query_end(q);
 	return found;
@@ -70,14 +71,15 @@ static bool read_key(struct query *q, struct access_key *key)
 bool access_key_find(struct cloud *c, const char *id, struct access_key *key)
 {
 	return read_key(
-	        query_text(database_query(c->db, "SELECT id, secret, account FROM access_key WHERE id = $1"),
+	        query_text(database_query(c->db,
+	                                  "SELECT id, secret, account, policy FROM access_key WHERE id = $1"),
 	                   id),
 	        key);
 }
 
 bool access_key_first(struct cloud *c, struct access_key *key)
 {
-	return read_key(database_query(c->db, "SELECT id, secret, account FROM access_key "
+	return read_key(database_query(c->db, "SELECT id, secret, account, policy FROM access_key "
 	                                      "ORDER BY created, id LIMIT 1"),
 	                key);
 }
@@ -104,10 +106,11 @@ static bool acceptable(const char *text, size_t least, const char *others)
 	return length >= least && length <= 128;
 }
 
-int access_key_create(struct cloud *c, const char *id, const char *secret, struct access_key *key,
-                      struct error *e)
+int access_key_create(struct cloud *c, const char *id, const char *secret, const char *policy,
+                      struct access_key *key, struct error *e)
 {
 	struct access_key old;
+	struct query *q;
 
 	memset(key, 0, sizeof(*key));
 	strcpy(key->id, "AKIA");
@@ -123,13 +126,14 @@ int access_key_create(struct cloud *c, const char *id, const char *secret, struc
 	snprintf(key->account, sizeof(key->account), "%s", c->account);
 	if (access_key_find(c, key->id, &old))
 		return error_set(e, 0, "access key %s: exists", key->id);
-	query_run(query_integer(
-	        query_text(query_text(query_text(database_query(c->db, "INSERT INTO access_key VALUES "
-	                                                               "($1, $2, $3, $4)"),
-	                                         key->id),
-	                              key->secret),
-	                   key->account),
-	        cloud_now_ms()));
+	if (policy && strlen(policy) >= sizeof(key->policy))
+		return error_set(e, 0, "access key %s: its policy is longer than %zu bytes", key->id,
+		                 sizeof(key->policy) - 1);
+	if (policy)
+		strcpy(key->policy, policy);
+	q = database_query(c->db, "INSERT INTO access_key VALUES ($1, $2, $3, $4, $5)");
+	query_text(query_text(query_text(q, key->id), key->secret), key->account);
+	query_run(query_text(query_integer(q, cloud_now_ms()), key->policy));
 	return 0;
 }
 
@@ -163,7 +167,7 @@ static int first_start(struct cloud *c, const struct cloud_options *o, struct er
 	account = o->account ? o->account : cloud_setting(c, "account");
 	snprintf(c->account, sizeof(c->account), "%s", account ? account : "123456789012");
 	cloud_set(c, "account", c->account);
-	if (!access_key_first(c, &key) && access_key_create(c, NULL, NULL, &key, e) < 0) {
+	if (!access_key_first(c, &key) && access_key_create(c, NULL, NULL, NULL, &key, e) < 0) {
 		database_rollback(c->db);
 		return -1;
 	}

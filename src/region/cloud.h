@@ -11,7 +11,7 @@ struct cloud {
 	const char *regions; /* names that are offered, separated by commas; NULL: any */
 	char account[13], setting[512];
 	char boot[40]; /* which start of the host this is: a UUID */
-	bool wake; /* something is to be done in the world when the transaction is committed */
+	bool wake;     /* something is to be done in the world when the transaction is committed */
 };
 
 struct cloud_options {
@@ -33,16 +33,20 @@ void cloud_set(struct cloud *c, const char *name, const char *value);
 
 /* ---- access keys ---- */
 
+enum { POLICY_SIZE = 4096 };
+
 struct access_key {
 	char id[129], secret[129], account[13];
+	char policy[POLICY_SIZE]; /* what it may do (policy.h); "": all */
 };
 /* False: there is none of that id. */
 bool access_key_find(struct cloud *c, const char *id, struct access_key *key);
 /* The oldest, which was made at the first start. */
 bool access_key_first(struct cloud *c, struct access_key *key);
-/* id or secret NULL: made up. -1: the id is taken, or either is not what AWS's tools accept. */
-int access_key_create(struct cloud *c, const char *id, const char *secret, struct access_key *key,
-                      struct error *e);
+/* id or secret NULL: made up; policy NULL: all. -1: the id is taken, or either is not what AWS's tools
+ * accept. */
+int access_key_create(struct cloud *c, const char *id, const char *secret, const char *policy,
+                      struct access_key *key, struct error *e);
 
 /* Now, in milliseconds since 1970. */
 s64 cloud_now_ms(void);

@@ -103,5 +103,8 @@ const char *const schema_steps[] = {
         "CREATE INDEX host_by_use_anywhere ON host (state, used_vcpus, id);"
         "CREATE INDEX machine_by_group ON machine (placement_group, account, region, host, partition) "
         "WHERE placement_group <> '';",
+
+        /* What a key may do (policy.h); "": all. */
+        "ALTER TABLE access_key ADD COLUMN policy TEXT NOT NULL DEFAULT '';",
 };
 const unsigned schema_steps_count = sizeof(schema_steps) / sizeof(schema_steps[0]);
