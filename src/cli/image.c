@@ -1,9 +1,11 @@
 /* insula image: what instances are started from. */
 #include "cli/place.h"
 #include "cli/verbs.h"
+#include "host/disk_image.h"
 #include "region/image.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
@@ -13,7 +15,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char usage[] = "usage: insula image build micro|debian-12 [--data DIR]\n";
+static const char usage[] =
+        "usage: insula image build micro|debian-12 [--data DIR]\n"
+        "       insula image import FILE --kernel FILE [--name NAME] [--initrd FILE] [--cmdline STR] [--data "
+        "DIR]\n"
+        "\n"
+        "FILE is a disk: raw, or qcow2, vmdk, vhd or vhdx, which qemu-img (package qemu-utils) converts.\n"
+        "The kernel is that of the disk, since instances start without a boot loader.\n";
+
+struct image_options {
+	const char *data, *name, *kernel, *initrd, *cmdline;
+};
 
 /* The recipes: in the tree that the program was built in, at some depth, or …/share/insula/images beside
  * …/bin. */
@@ -48,7 +60,26 @@ static int run(const char *const *argv, struct error *e)
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)
 		return error_set(e, errno, "run %s", argv[0]);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+		return error_set(e, 0, "there is no %s", argv[0]);
 	return status ? error_set(e, 0, "%s: failed", argv[0]) : 0;
+}
+
+/* DATA/images/NAME, made. */
+static const char *folder_make(struct arena *a, const char *data, const char *name, struct error *e)
+{
+	const char *folder = arena_printf(a, "%s/images", data);
+
+	if (mkdir(folder, 0755) < 0 && errno != EEXIST) {
+		error_set(e, errno, "create %s", folder);
+		return NULL;
+	}
+	folder = arena_printf(a, "%s/images/%s", data, name);
+	if (mkdir(folder, 0755) < 0 && errno != EEXIST) {
+		error_set(e, errno, "create %s", folder);
+		return NULL;
+	}
+	return folder;
 }
 
 /* Copies what was built to DATA/images/NAME: a region does not depend on a source tree. */
@@ -74,12 +105,9 @@ static int build(const char *data, const char *name, struct image_source *source
 	snprintf(root, sizeof(root), "%s", recipes);
 	*strrchr(root, '/') = 0; /* …/images */
 	*strrchr(root, '/') = 0;
-	folder = arena_printf(a, "%s/images", data);
-	if (mkdir(folder, 0755) < 0 && errno != EEXIST)
-		return error_set(e, errno, "create %s", folder);
-	folder = arena_printf(a, "%s/images/%s", data, name);
-	if (mkdir(folder, 0755) < 0 && errno != EEXIST)
-		return error_set(e, errno, "create %s", folder);
+	folder = folder_make(a, data, name, e);
+	if (!folder)
+		return -1;
 	for (unsigned i = 0; i < ARRAY_SIZE(files); i++) {
 		const char *to = arena_printf(a, "%s/%s", folder, files[i]);
 
@@ -97,59 +125,188 @@ static int build(const char *data, const char *name, struct image_source *source
 	return 0;
 }
 
+/* The disk in `file`, raw, as `to`. */
+static int import_disk(const char *file, const char *to, bool *partitioned, struct error *e)
+{
+	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK), result = -1;
+	struct disk_image image;
+
+	if (fd < 0)
+		return error_set(e, errno, "open %s", file);
+	/* By its descriptor, so that what is converted is what was looked at. */
+	char path[40];
+	const char *const convert[] = {"qemu-img", "convert", "-p", "-f", NULL, "-O", "raw", path, to, NULL};
+	const char *const copy[] = {"cp", "--reflink=auto", "--sparse=always", path, to, NULL};
+	const char *words[ARRAY_SIZE(convert)];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
+	if (disk_image_inspect(fd, &image, e) == 0) {
+		memcpy(words, convert, sizeof(words));
+		words[4] = image.format;
+		result = run(strcmp(image.format, "raw") ? words : copy, e);
+		if (result < 0 && access("/usr/bin/qemu-img", X_OK) < 0 && strcmp(image.format, "raw"))
+			error_set(e, 0, "%s is what qemu-img converts: apt-get install qemu-utils",
+			          image.format);
+	}
+	close(fd);
+	if (result < 0)
+		return error_prefix(e, "%s", file);
+	fd = open(to, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return error_set(e, errno, "open %s", to);
+	*partitioned = disk_image_partitioned(fd);
+	close(fd);
+	return 0;
+}
+
+static int import(const struct image_options *o, const char *data, const char *file, const char *name,
+                  struct image_source *source, struct arena *a, struct error *e)
+{
+	const char *folder = folder_make(a, data, name, e), *kernel, *initrd;
+	bool partitioned = false;
+
+	if (!folder)
+		return -1;
+	/* One that is there already is in use until the new one is whole. */
+	source->disk = arena_printf(a, "%s/disk.raw", folder);
+	const char *fresh = arena_printf(a, "%s/disk.new", folder);
+
+	if (import_disk(file, fresh, &partitioned, e) < 0) {
+		unlink(fresh);
+		return -1;
+	}
+	kernel = arena_printf(a, "%s/vmlinuz", folder);
+	initrd = arena_printf(a, "%s/initrd.img", folder);
+	if (access(o->kernel, R_OK) < 0)
+		return error_set(e, errno, "open %s", o->kernel);
+	if (o->initrd && access(o->initrd, R_OK) < 0)
+		return error_set(e, errno, "open %s", o->initrd);
+	if (keep(o->kernel, kernel, e) < 0 || (o->initrd && keep(o->initrd, initrd, e) < 0))
+		return -1;
+	if (rename(fresh, source->disk) < 0)
+		return error_set(e, errno, "rename %s", fresh);
+	source->kernel = kernel;
+	source->initrd = o->initrd ? initrd : "";
+	source->cmdline =
+	        o->cmdline ? o->cmdline
+	                   : arena_printf(a, "root=/dev/nvme0n1%s rw console=ttyS0", partitioned ? "p1" : "");
+	return 0;
+}
+
+/* The name of a file without its folder and its ending. */
+static const char *name_of(struct arena *a, const char *file)
+{
+	const char *base = strrchr(file, '/') ? strrchr(file, '/') + 1 : file;
+	const char *dot = strrchr(base, '.');
+
+	return arena_printf(a, "%.*s", (int)(dot && dot != base ? (size_t)(dot - base) : strlen(base)), base);
+}
+
+static bool name_valid(const char *name)
+{
+	return *name && *name != '.' && strlen(name) <= 128 && !strchr(name, '/');
+}
+
+static int share(struct cloud *c, struct arena *arena, const char *name, const char *how,
+                 const struct image_source *source, struct error *e)
+{
+	struct fault fault = {0};
+	struct request r = {.cloud = c,
+	                    .arena = arena,
+	                    .model = &model_ec2,
+	                    .fault = &fault,
+	                    .account = c->account,
+	                    .region = "*",
+	                    .now_ms = cloud_now_ms(),
+	                    .id = "image"};
+	const char *id;
+
+	database_begin(c->db);
+	id = image_share(&r, name, how, source);
+	if (database_commit(c->db, e) < 0)
+		return -1;
+	printf("%s\n", id);
+	return 0;
+}
+
 int image_main(int argc, char **argv)
 {
-	static const struct option longs[] = {
-	        {"data", required_argument, 0, 'd'}, {"help", no_argument, 0, 'h'}, {0}};
+	static const struct option longs[] = {{"data", required_argument, 0, 'd'},
+	                                      {"name", required_argument, 0, 'n'},
+	                                      {"kernel", required_argument, 0, 'k'},
+	                                      {"initrd", required_argument, 0, 'i'},
+	                                      {"cmdline", required_argument, 0, 'c'},
+	                                      {"help", no_argument, 0, 'h'},
+	                                      {0}};
 	char place[PATH_MAX], absolute[PATH_MAX];
-	const char *data = place_default(place, sizeof(place)), *id;
-	struct image_source source;
+	struct image_options o = {.data = place_default(place, sizeof(place))};
+	const char *verb, *what, *name;
+	struct image_source source = {"", "", "", ""};
 	struct arena arena;
-	struct fault fault;
 	struct cloud c;
 	struct error e;
-	int option, status = 0;
+	int option, status;
+	bool builds;
 
 	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
-		if (option == 'd')
-			data = optarg;
-		else if (option == 'h')
+		switch (option) {
+		case 'd':
+			o.data = optarg;
+			break;
+		case 'n':
+			o.name = optarg;
+			break;
+		case 'k':
+			o.kernel = optarg;
+			break;
+		case 'i':
+			o.initrd = optarg;
+			break;
+		case 'c':
+			o.cmdline = optarg;
+			break;
+		case 'h':
 			return fputs(usage, stdout) < 0;
-		else
+		default:
 			return 2;
+		}
 	}
-	if (argc - optind != 2 || strcmp(argv[optind], "build") ||
-	    (strcmp(argv[optind + 1], "micro") && strcmp(argv[optind + 1], "debian-12"))) {
+	verb = argc - optind == 2 ? argv[optind] : "";
+	what = argc - optind == 2 ? argv[optind + 1] : "";
+	builds = !strcmp(verb, "build") && (!strcmp(what, "micro") || !strcmp(what, "debian-12"));
+	if (!builds && strcmp(verb, "import")) {
 		fputs(usage, stderr);
 		return 2;
 	}
-	if (cloud_open(&c, &(struct cloud_options){.data = data}, &e) < 0) {
-		fprintf(stderr, "insula image: %s\n", e.text);
-		return 1;
+	if (!builds && !o.kernel) {
+		fprintf(stderr,
+		        "insula image: instances start without a boot loader: name the disk's kernel with "
+		        "--kernel, and what it needs with --initrd and --cmdline\n");
+		return 2;
 	}
 	arena_init(&arena);
-	if (!realpath(data, absolute) || build(absolute, argv[optind + 1], &source, &arena, &e) < 0) {
-		status = 1;
-	} else {
-		struct request r = {.cloud = &c,
-		                    .arena = &arena,
-		                    .model = &model_ec2,
-		                    .fault = &fault,
-		                    .account = c.account,
-		                    .region = "*",
-		                    .now_ms = cloud_now_ms(),
-		                    .id = "image"};
-
-		database_begin(c.db);
-		id = image_share(&r, argv[optind + 1], "made by insula image build", &source);
-		if (database_commit(c.db, &e) < 0)
-			status = 1;
+	name = builds ? what : o.name ? o.name : name_of(&arena, what);
+	if (!name_valid(name)) {
+		fprintf(stderr, "insula image: '%s' is no name for an image: say one with --name\n", name);
+		arena_release(&arena);
+		return 2;
+	}
+	status = cloud_open(&c, &(struct cloud_options){.data = o.data}, &e);
+	if (status == 0) {
+		if (!realpath(o.data, absolute))
+			status = error_set(&e, errno, "open %s", o.data);
+		else if (builds)
+			status = build(absolute, what, &source, &arena, &e);
 		else
-			printf("%s\n", id);
+			status = import(&o, absolute, what, name, &source, &arena, &e);
+		if (status == 0)
+			status = share(&c, &arena, name,
+			               builds ? "made by insula image build" : "made by insula image import",
+			               &source, &e);
+		cloud_close(&c);
 	}
 	if (status)
 		fprintf(stderr, "insula image: %s\n", e.text);
 	arena_release(&arena);
-	cloud_close(&c);
-	return status;
+	return status ? 1 : 0;
 }
