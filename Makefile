@@ -17,6 +17,9 @@ $(BUILD)/.sources: FORCE
 asan:
 	@$(MAKE) --no-print-directory BUILD=build-asan MESON_FLAGS='-Db_sanitize=address,undefined -Db_lundef=false'
 
+install: all
+	@meson install -C $(BUILD) --no-rebuild
+
 test: all
 	@meson test -C $(BUILD) --print-errorlogs
 
@@ -28,4 +31,4 @@ clean:
 	rm -rf build build-asan build-clang
 
 FORCE:
-.PHONY: all asan test bench clean FORCE
+.PHONY: all install asan test bench clean FORCE

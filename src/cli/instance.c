@@ -122,7 +122,7 @@ static json_t *find(struct client *c, const char *what, struct error *e)
 	else
 		error_set(e, 0,
 		          count ? "%s: %zu instances have this name; say an id"
-		                : "%s: there is no such instance",
+		                : "%s: there is no such instance; `insula ls` shows those there are",
 		          what, count);
 	json_decref(all);
 	return count == 1 ? found : NULL;
@@ -163,7 +163,13 @@ static const char *find_image(struct client *c, const char *what, char *id, size
 	snprintf(id, size, "%s", client_text(all, "Images.0.ImageId"));
 	json_decref(all);
 	if (!*id)
-		error_set(e, 0, "there is no image '%s': make it with `insula image build %s`", what, what);
+		error_set(e, 0,
+		          !strcmp(what, "micro") || !strcmp(what, "debian-12")
+		                  ? "there is no image '%s' yet: make it with `insula image build %s`"
+		                  : "there is no image '%s': `insula image build micro` makes one, `insula "
+		                    "image "
+		                    "import --name %s` takes a disk",
+		          what, what);
 	return *id ? id : NULL;
 }
 

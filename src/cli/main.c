@@ -39,9 +39,15 @@ static const struct verb verbs[] = {
         {"image", "make machine images", image_main},
         {"keep", "run one machine of a region (serve starts it)", keeper_main},
         {"vmm", "run one virtual machine", machine_main},
+        {"completion", "completion for bash", completion_main},
         {"version", "print the version", version_main},
         {"help", "print this text", help_main},
 };
+
+const char *verb_name(unsigned i)
+{
+	return i < ARRAY_SIZE(verbs) ? verbs[i].name : NULL;
+}
 
 static int version_main(int argc, char **argv)
 {
@@ -52,7 +58,7 @@ static void usage(FILE *to)
 {
 	fputs("usage: insula VERB [OPTION]...\n\n", to);
 	for (unsigned i = 0; i < ARRAY_SIZE(verbs); i++)
-		fprintf(to, "  %-8s %s\n", verbs[i].name, verbs[i].summary);
+		fprintf(to, "  %-10s %s\n", verbs[i].name, verbs[i].summary);
 	fputs("\n`insula VERB --help` says more of one.\n", to);
 }
 

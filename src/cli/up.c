@@ -116,7 +116,8 @@ static bool has_program(const char *name)
 
 int doctor_main(int argc, char **argv)
 {
-	say(access("/dev/kvm", R_OK | W_OK) == 0, "/dev/kvm can be opened",
+	say(access("/dev/kvm", R_OK | W_OK) == 0,
+	    "/dev/kvm can be opened (machines run on the soft engine all the same)",
 	    "machines run on the soft engine, which needs nothing");
 	say(access("/sys/fs/cgroup/cgroup.controllers", R_OK) == 0 || access("/sys/fs/cgroup/cpu", R_OK) == 0,
 	    "control groups", "mount them to give instances their share");
@@ -125,6 +126,9 @@ int doctor_main(int argc, char **argv)
 	    "run as root, load `tun`");
 	say(has_program("nft"), "nft", "apt-get install nftables");
 	say(has_program("mmdebstrap"), "mmdebstrap (builds images)", "apt-get install mmdebstrap");
+	say(has_program("qemu-img"), "qemu-img (imports qcow2, vmdk, vhd, vhdx)",
+	    "apt-get install qemu-utils");
+	say(has_program("aws"), "aws, the command", "apt-get install awscli");
 	say(has_program("mke2fs"), "mke2fs (builds images)", "apt-get install e2fsprogs");
 	return fflush(stdout) ? 1 : 0;
 }

@@ -20,3 +20,7 @@ int types_main(int argc, char **argv);
 int hosts_main(int argc, char **argv);
 int usage_main(int argc, char **argv);
 int doctor_main(int argc, char **argv);
+int completion_main(int argc, char **argv);
+
+/* The name of verb i of the table; NULL behind the last. */
+const char *verb_name(unsigned i);
