@@ -114,3 +114,37 @@ ACTION(ec2, DisableImageDeprecation)
 	value_set_boolean(r->out, "Return", true);
 	return 0;
 }
+
+/* Nothing is kept of images that were deregistered. */
+ACTION(ec2, ListImagesInRecycleBin)
+{
+	const struct value *ids = value_get(r->in, "ImageIds");
+
+	if (value_count(ids)) {
+		if (image_get(r, value_item(ids, 0)->text, NULL))
+			request_fail(r, "InvalidAMIID.NotFound", "The image '%s' is not in the recycle bin",
+			             value_item(ids, 0)->text);
+		return -1;
+	}
+	value_open(r->out, "Images");
+	return 0;
+}
+
+ACTION(ec2, RestoreImageFromRecycleBin)
+{
+	struct resource *image = image_get(r, value_string(r->in, "ImageId"), NULL);
+
+	if (!image)
+		return -1;
+	return request_fail(r, "IncorrectState", "The image '%s' is not in the recycle bin", image->id);
+}
+
+ACTION(ec2, CancelImageLaunchPermission)
+{
+	struct resource *image = image_get(r, value_string(r->in, "ImageId"), NULL);
+
+	if (!image)
+		return -1;
+	return request_fail(r, "InvalidParameterValue",
+	                    "The image '%s' is not shared with your account by another", image->id);
+}

@@ -2,6 +2,7 @@
 #include "model/json.h"
 #include "region/image.h"
 #include "region/instance.h"
+#include "region/instance_credit.h"
 #include "region/instance_network.h"
 #include "region/instance_type.h"
 #include "region/instance_volume.h"
@@ -27,7 +28,9 @@ struct launch {
 	struct image_source source;
 	const char *key, *zone;
 	const char *reservation;
-	struct schedule_wish wish; /* its tenancy and placement group */
+	struct schedule_wish wish; /* its tenancy */
+	const char *credits;       /* NULL: the type has none */
+	s64 cores, threads;        /* of each core */
 	struct placement_use use;
 	struct value *attributes;
 	struct instance_network network;
@@ -67,6 +70,24 @@ static int check_type(struct request *r, struct launch *l)
 	if (l->type->flags & TYPE_METAL)
 		return request_fail(r, "Unsupported", "Bare metal (%s) is not offered here yet", name);
 	return 0;
+}
+
+/* Fewer cores than the type has, or one thread on each, for software that is licensed by them. */
+static int check_cpu(struct request *r, struct launch *l)
+{
+	const struct value *cpu = value_get(r->in, "CpuOptions");
+	s64 cores = l->type->vcpus / l->type->threads_per_core, threads = l->type->threads_per_core;
+
+	l->cores = value_integer(cpu, "CoreCount", cores);
+	l->threads = value_integer(cpu, "ThreadsPerCore", threads);
+	if (cpu && (!value_get(cpu, "CoreCount") || !value_get(cpu, "ThreadsPerCore")))
+		return request_fail(r, "MissingParameter",
+		                    "CpuOptions must have both CoreCount and ThreadsPerCore");
+	if (l->cores < 1 || l->cores > cores || l->threads < 1 || l->threads > threads)
+		return request_fail(r, "InvalidParameterValue",
+		                    "CpuOptions for %s: 1 to %lld cores, 1 to %lld threads on each",
+		                    l->type->name, (long long)cores, (long long)threads);
+	return instance_credit_read(r, l->type, &l->credits);
 }
 
 static int check_key(struct request *r, struct launch *l)
@@ -133,13 +154,16 @@ static int check_unsupported(struct request *r)
 	                                    "ElasticGpuSpecification",
 	                                    "ElasticInferenceAccelerators",
 	                                    "KernelId",
-	                                    "RamdiskId"};
+	                                    "RamdiskId",
+	                                    "IamInstanceProfile"};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
 		if (value_get(r->in, names[i]) &&
 		    (value_get(r->in, names[i])->kind != VALUE_LIST || value_get(r->in, names[i])->count))
 			return request_fail(r, "UnsupportedOperation", "%s is not offered here yet",
 			                    names[i]);
+	if (value_get(value_get(r->in, "CapacityReservationSpecification"), "CapacityReservationTarget"))
+		return request_fail(r, "UnsupportedOperation", "Capacity is not reserved here yet");
 	if (value_boolean(value_get(r->in, "HibernationOptions"), "Configured", false))
 		return request_fail(r, "UnsupportedHibernationConfiguration",
 		                    "Hibernation is not offered here yet");
@@ -177,11 +201,21 @@ static int make_attributes(struct request *r, struct launch *l)
 	return 0;
 }
 
+static void describe_names(struct value *to, const struct value *from)
+{
+	static const char *const records[] = {"EnableResourceNameDnsARecord",
+	                                      "EnableResourceNameDnsAAAARecord"};
+
+	value_set_string(to, "HostnameType", value_string(from, "HostnameType"));
+	for (unsigned i = 0; i < ARRAY_SIZE(records); i++)
+		value_set_boolean(to, records[i], value_boolean(from, records[i], false));
+}
+
 static void fill(struct request *r, const struct launch *l, struct value *doc, unsigned index,
                  const struct schedule_place *place)
 {
-	const struct value *cpu = value_get(r->in, "CpuOptions"),
-	                   *metadata = value_get(r->in, "MetadataOptions");
+	const struct value *metadata = value_get(r->in, "MetadataOptions");
+	const char *recovery = value_string(value_get(r->in, "MaintenanceOptions"), "AutoRecovery");
 	struct value *part;
 	const char *tokens = value_string(metadata, "HttpTokens"),
 	           *http = value_string(metadata, "HttpEndpoint");
@@ -218,10 +252,8 @@ static void fill(struct request *r, const struct launch *l, struct value *doc, u
 	value_set_string(doc, "PlatformDetails", "Linux/UNIX");
 	value_set_string(doc, "UsageOperation", "RunInstances");
 	part = value_open(doc, "CpuOptions");
-	value_set_integer(part, "CoreCount",
-	                  value_integer(cpu, "CoreCount", l->type->vcpus / l->type->threads_per_core));
-	value_set_integer(part, "ThreadsPerCore",
-	                  value_integer(cpu, "ThreadsPerCore", l->type->threads_per_core));
+	value_set_integer(part, "CoreCount", l->cores);
+	value_set_integer(part, "ThreadsPerCore", l->threads);
 	value_set_string(value_open(doc, "CapacityReservationSpecification"), "CapacityReservationPreference",
 	                 "open");
 	value_set_boolean(value_open(doc, "HibernationOptions"), "Configured", false);
@@ -234,7 +266,11 @@ static void fill(struct request *r, const struct launch *l, struct value *doc, u
 	value_set_string(part, "HttpEndpoint", http ? http : "enabled");
 	value_set_string(part, "HttpProtocolIpv6", "disabled");
 	value_set_string(part, "InstanceMetadataTags", "disabled");
-	value_set_string(value_open(doc, "MaintenanceOptions"), "AutoRecovery", "default");
+	value_set_string(value_open(doc, "MaintenanceOptions"), "AutoRecovery",
+	                 recovery ? recovery : "default");
+	if (value_get(r->in, "PrivateDnsNameOptions"))
+		describe_names(value_open(doc, "PrivateDnsNameOptions"),
+		               value_get(r->in, "PrivateDnsNameOptions"));
 }
 
 static void insert_machine(struct request *r, const struct launch *l, const char *instance,
@@ -247,7 +283,7 @@ static void insert_machine(struct request *r, const struct launch *l, const char
 
 	json_write(&b, l->attributes);
 	query_text(query_text(query_text(query_text(q, instance), r->account), r->region), place->host);
-	query_integer(query_integer(q, l->type->vcpus), l->type->memory_mib);
+	query_integer(query_integer(q, l->cores * l->threads), l->type->memory_mib);
 	query_text(query_text(q, l->reservation), l->wish.group);
 	query_text(q, place->simulated ? "running" : "pending");
 	query_text(q, buffer_str(&b));
@@ -267,7 +303,7 @@ static int launch_one(struct request *r, struct launch *l, unsigned index, struc
 	struct resource *instance;
 
 	wish.zone = l->network.zone;
-	wish.vcpus = l->type->vcpus;
+	wish.vcpus = l->cores * l->threads;
 	wish.memory_mib = l->type->memory_mib;
 	wish.type = l->type->name;
 	wish.use = &l->use;
@@ -284,6 +320,7 @@ static int launch_one(struct request *r, struct launch *l, unsigned index, struc
 	instance->parent = l->reservation;
 	instance->state = "pending";
 	insert_machine(r, l, instance->id, &place);
+	instance_credit_set(r, instance->id, l->credits);
 	value_append_value(list, value_copy(r->arena, instance->doc));
 	if (place.simulated) {
 		instance_state_write(value_open(instance->doc, "State"), INSTANCE_RUNNING);
@@ -324,8 +361,9 @@ ACTION(ec2, RunInstances)
 	if (l.image && strcmp(value_string(l.image->doc, "State"), "available"))
 		return request_fail(r, "InvalidAMIID.Unavailable", "The image ID '%s' is not available",
 		                    image);
-	if (!l.image || check_type(r, &l) < 0 || check_key(r, &l) < 0 || check_placement(r, &l) < 0 ||
-	    make_attributes(r, &l) < 0 || instance_network_read(r, l.zone, most, &l.network) < 0 ||
+	if (!l.image || check_type(r, &l) < 0 || check_cpu(r, &l) < 0 || check_key(r, &l) < 0 ||
+	    check_placement(r, &l) < 0 || make_attributes(r, &l) < 0 ||
+	    instance_network_read(r, l.zone, most, &l.network) < 0 ||
 	    instance_volumes_read(r, l.image, &l.source, &l.volumes) < 0)
 		return -1;
 	share_vpc_tenancy(r, &l);

@@ -57,7 +57,7 @@ def stop(*instances):
 def other_account():
     region.terminate()
     with sqlite3.connect(region.data + '/region.db') as db:
-        db.execute("INSERT INTO access_key VALUES ('AKIAOTHERACCOUNT0000', 'other-secret-of-forty-characters-0123456', '111111111111', 9999999999999)")
+        db.execute("INSERT INTO access_key (id, secret, account, created) VALUES ('AKIAOTHERACCOUNT0000', 'other-secret-of-forty-characters-0123456', '111111111111', 9999999999999)")
     db.close()
     region.start()
     return boto3.client('ec2', endpoint_url=region.url, region_name='us-east-1', aws_access_key_id='AKIAOTHERACCOUNT0000',

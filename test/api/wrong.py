@@ -70,6 +70,7 @@ def world():
         'EgressOnlyInternetGatewayId': egress,
         'DhcpOptionsId': ec2.create_dhcp_options(DhcpConfigurations=[{'Key': 'domain-name', 'Values': ['x']}])['DhcpOptions']['DhcpOptionsId'],
         'SecurityGroupRuleId': ec2.describe_security_group_rules()['SecurityGroupRules'][0]['SecurityGroupRuleId'],
+        'InstanceEventWindowId': ec2.create_instance_event_window(CronExpression='* 2-8 * * 1')['InstanceEventWindow']['InstanceEventWindowId'],
         'FlowLogId': None, 'KeyPairId': ec2.create_key_pair(KeyName='k')['KeyPairId'], 'SubnetCidrReservationId': None,
         'NetworkInterfacePermissionId': None, 'AttachmentId': None, 'AssociationId': None}
     for name in ('Snapshot', 'Image'):
@@ -93,6 +94,9 @@ def world():
         'ReplaceNetworkAclAssociation': {'AssociationId': acl['Associations'][0]['NetworkAclAssociationId']},
         'ReplaceRouteTableAssociation': {'AssociationId': ec2.associate_route_table(
             RouteTableId=ids['RouteTableId'], SubnetId=subnet)['AssociationId']}}
+    for verb in ('Associate', 'Disassociate'):
+        also[verb + 'InstanceEventWindow'] = {'AssociationTarget.InstanceId.1': instance['InstanceId']}
+    also['ModifyInstanceCapacityReservationAttributes'] = {'CapacityReservationSpecification.CapacityReservationPreference': 'open'}
     for action in ('CreateRoute', 'ReplaceRoute'):
         also[f'{action} DestinationPrefixListId'] = {'GatewayId': gateway}
         also[f'{action} EgressOnlyInternetGatewayId'] = {'DestinationIpv6CidrBlock': '::/0'}
