@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "cli/place.h"
 #include "cli/verbs.h"
+#include "host/cgroup.h"
 #include "region/agent.h"
 #include "region/host_health.h"
 #include "region/resource.h"
@@ -72,6 +73,7 @@ int serve_main(int argc, char **argv)
 	                      .host_timeout_ms = HOST_TIMEOUT_S * 1000};
 	struct front api = {.cloud = &cloud, .agent = &agent, .begun_ms = cloud_now_ms()};
 	double factor = THROTTLE_DEFAULT;
+	char cgroup[4096];
 	unsigned simulated = 0;
 	const char *log = NULL;
 	int option, status = 0, level = -1;
@@ -222,6 +224,10 @@ int serve_main(int argc, char **argv)
 		cloud_close(&cloud);
 		return 1;
 	}
+	if (!simulated && cgroup_setup(cgroup, sizeof(cgroup), &e) == 0)
+		agent.cgroup = cgroup;
+	else if (!simulated)
+		log_info("instances run without limits of CPU and memory: %s", e.text);
 	server_every(server, AGENT_PERIOD_MS, run_agent, &agent);
 	printf("insula: serving at %s\n", endpoint);
 	fflush(stdout);

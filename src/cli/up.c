@@ -4,6 +4,7 @@
 #include "cli/client.h"
 #include "cli/place.h"
 #include "cli/verbs.h"
+#include "host/cgroup.h"
 #include "region/cloud.h"
 
 #include <errno.h>
@@ -116,11 +117,12 @@ static bool has_program(const char *name)
 
 int doctor_main(int argc, char **argv)
 {
+	struct error e = {0};
+
 	say(access("/dev/kvm", R_OK | W_OK) == 0,
 	    "/dev/kvm can be opened (machines run on the soft engine all the same)",
 	    "machines run on the soft engine, which needs nothing");
-	say(access("/sys/fs/cgroup/cgroup.controllers", R_OK) == 0 || access("/sys/fs/cgroup/cpu", R_OK) == 0,
-	    "control groups", "mount them to give instances their share");
+	say(cgroup_probe(&e) == 0, "control groups (v2) limit what instances take", e.text);
 	say(access("/proc/self/ns/net", F_OK) == 0, "network namespaces", "the kernel has none");
 	say(access("/dev/net/tun", R_OK | W_OK) == 0, "/dev/net/tun can be opened",
 	    "run as root, load `tun`");

@@ -107,6 +107,16 @@ int hosted_write(const char *dir, const struct hosted_spec *spec, struct error *
 	return result;
 }
 
+int hosted_set_cgroup(const char *dir, const char *path, struct error *e)
+{
+	struct words w = {0};
+	int result = word(&w, "%s", path) < 0 ? error_set(e, ENOMEM, "write %s/cgroup", dir)
+	                                      : write_words(dir, "cgroup", &w, e);
+
+	free(w.bytes);
+	return result;
+}
+
 /* ---- state ---- */
 
 static int read_small(int at, const char *name, char *buf, size_t size)

@@ -40,6 +40,8 @@ struct hosted_spec {
 
 /* Makes the folder, and writes down what to run. */
 int hosted_write(const char *dir, const struct hosted_spec *spec, struct error *e);
+/* The control group that the machine is to be in from its next start, "" for none. */
+int hosted_set_cgroup(const char *dir, const char *path, struct error *e);
 /* Starts the keeper; returns when it is on its way. Nothing if one is there. */
 int hosted_start(const char *dir, struct error *e);
 int hosted_state(const char *dir, struct hosted_state *state, struct error *e);

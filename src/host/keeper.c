@@ -1,4 +1,5 @@
 #include "host/keeper.h"
+#include "host/cgroup.h"
 #include "host/guest_watch.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -329,6 +330,23 @@ static int read_command(struct keeper *k, char **buf, char **argv, struct error 
 	return count ? 0 : error_set(e, 0, "command: empty");
 }
 
+/* A machine without its limits is better than none. */
+static void join_cgroup(struct keeper *k)
+{
+	int fd = openat(k->dir, "cgroup", O_RDONLY | O_CLOEXEC);
+	char path[4096];
+	struct error e;
+	ssize_t n;
+
+	if (fd < 0)
+		return;
+	n = read(fd, path, sizeof(path) - 1);
+	close(fd);
+	path[n > 0 ? n : 0] = 0;
+	if (*path && cgroup_join(path, &e) < 0)
+		log_warn("runs without limits: %s", e.text);
+}
+
 static int keep(struct keeper *k, const char *path, struct error *e)
 {
 	char text[128], *buf = NULL, *argv[ARGUMENTS + 1];
@@ -343,6 +361,7 @@ static int keep(struct keeper *k, const char *path, struct error *e)
 	unlinkat(k->dir, "ended", 0);
 	unlinkat(k->dir, "guest", 0);
 	unlinkat(k->dir, "vmm.sock", 0);
+	join_cgroup(k);
 	if (start(k, argv, e) < 0)
 		return -1;
 	snprintf(text, sizeof(text), "%d %llu %d\n", getpid(),

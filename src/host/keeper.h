@@ -10,6 +10,7 @@
  *   console.sock  serial line, for any number of clients; all see the output, all may type
  *   console.log   output of this boot and earlier ones; older: console.log.1 … .3
  *   vmm.log       what the VMM says on standard error
+ *   cgroup        optional: the control group to run in (cgroup.h)
  *   guest         what the serial line says of the guest (guest_watch.h): "up", "failed" or "starting", and
  * since when: milliseconds of CLOCK_REALTIME ended         how the last run ended: "exit N" or "signal N",
  * and when: milliseconds of CLOCK_REALTIME and CLOCK_BOOTTIME

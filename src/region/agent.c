@@ -1,6 +1,7 @@
 #include "region/agent.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "host/cgroup.h"
 #include "host/hosted.h"
 #include "region/host_health.h"
 #include "region/instance.h"
@@ -57,6 +58,8 @@ static void become(struct step *s, enum instance_state state, const char *reason
 	const char *name = instance_state_name(state);
 	struct error e;
 
+	if (s->agent->cgroup)
+		cgroup_remove(s->agent->cgroup, s->m->instance);
 	if (gone && hosted_remove(s->dir, &e) < 0)
 		log_warn("%s", e.text);
 	if (gone)
@@ -129,6 +132,20 @@ static int write_machine(struct step *s, struct error *e)
 	return hosted_write(s->dir, &spec, e);
 }
 
+/* Its share of the host. Where no group can be made it runs without, and the log says so. */
+static int limit_machine(struct step *s, struct error *e)
+{
+	const struct cgroup_limits limits = cgroup_limits_of((unsigned)s->m->vcpus, (u64)s->m->memory);
+	char path[4200] = "";
+	struct error why;
+
+	if (s->agent->cgroup && cgroup_make(s->agent->cgroup, s->m->instance, &limits, &why) < 0)
+		log_warn("%s: runs without limits: %s", s->m->instance, why.text);
+	else if (s->agent->cgroup)
+		snprintf(path, sizeof(path), "%s/%s", s->agent->cgroup, s->m->instance);
+	return hosted_set_cgroup(s->dir, path, e);
+}
+
 /* A first launch that fails leaves nothing; what was stopped is stopped again, with its volumes. */
 static void start_failed(struct step *s, const char *why)
 {
@@ -182,7 +199,8 @@ static void start(struct step *s)
 	}
 	if (!ready)
 		return;
-	if (s->m->deadline || write_machine(s, &e) < 0 || hosted_start(s->dir, &e) < 0) {
+	if (s->m->deadline || write_machine(s, &e) < 0 || limit_machine(s, &e) < 0 ||
+	    hosted_start(s->dir, &e) < 0) {
 		if (s->m->deadline)
 			error_set(&e, 0, "its keeper did not start");
 		start_failed(s, e.text);
@@ -329,10 +347,9 @@ void agent_run(struct agent *a)
 	database_begin(c->db);
 	if (!a->begun)
 		usage_last_beat(c, &a->last_beat);
-	q = query_text(database_query(c->db,
-	                              "SELECT instance FROM machine WHERE host = $1 AND status NOT IN "
-	                              "('stopped', 'terminated') UNION SELECT instance FROM machine "
-	                              "WHERE wanted = 'terminated' AND status <> 'terminated'"),
+	q = query_text(database_query(c->db, "SELECT instance FROM machine WHERE host = $1 AND status NOT IN "
+	                                     "('stopped', 'terminated') UNION SELECT instance FROM machine "
+	                                     "WHERE wanted = 'terminated' AND status <> 'terminated'"),
 	               HOST_LOCAL);
 	while (query_row(q)) {
 		if (count == room) {

@@ -17,6 +17,7 @@ struct agent {
 	struct cloud *cloud;
 	const char *accel, *engine; /* what machines are started with; NULL: the default */
 	unsigned keep_usage_days;   /* 0: for ever */
+	const char *cgroup;         /* the control group of all machines (cgroup.h); NULL: without */
 	s64 host_timeout_ms;        /* after which a host that does not answer is lost */
 
 	/* Its own: when machines were last looked after before this process, until the first round is over.
@@ -26,7 +27,7 @@ struct agent {
 	u64 next_beat_ns, next_hour_ns;
 	struct histogram rounds; /* how long they took */
 	u64 round_ns;            /* end of the last one, CLOCK_MONOTONIC; 0: there was none */
-	s64 looked_ms;              /* when the last round was */
+	s64 looked_ms;           /* when the last round was */
 	struct block_jobs jobs;
 };
 
