@@ -238,13 +238,13 @@ void soft_cells_drop_writes(struct soft_cpu *c, const _Atomic u32 *page)
 /* ---- a cell gives up ---- */
 
 /* For the next translation; lost if the operations are. False: they are. */
-static bool learn(const struct jit_site *site, u8 flag)
+static bool learn(const struct jit_site *site, unsigned op, u8 flag)
 {
 	struct soft_block *b = (struct soft_block *)(u64)site->block;
 
 	if (!b->ops)
 		return false;
-	b->ops[site->op].flags |= flag;
+	b->ops[op].flags |= flag;
 	b->learned = true;
 	return true;
 }
@@ -262,7 +262,7 @@ static void give_up(struct soft_cpu *c, struct soft_cell *cell, struct soft_cell
 
 	if (j->used + STUB > j->cold)
 		return;
-	learn(site, OPF_TLB);
+	learn(site, i->group ? i->first : site->op, OPF_TLB);
 	slow = soft_cell_emit_tlb(c, &b, cell, i, i->again ? start : NULL, i->again ? patch : NULL);
 	e_jmp(&b, i->back);
 	e_fix(&b, slow, here(&b));
@@ -329,9 +329,10 @@ static bool fails_often(struct soft_cell_info *i)
 	return ++i->score == OFTEN;
 }
 
-static void ungroup(struct soft_cpu *c, const struct jit_site *site, unsigned entry_mode)
+/* op: the first of the group. */
+static void ungroup(struct soft_cpu *c, const struct jit_site *site, unsigned op, unsigned entry_mode)
 {
-	if (learn(site, OPF_ALONE))
+	if (learn(site, op, OPF_ALONE))
 		jit_pages_retire(c->jit, (struct soft_block *)(u64)site->block, entry_mode);
 }
 
@@ -352,7 +353,8 @@ static struct soft_cell_answer plain_miss(struct soft_cpu *c, u64 record, u64 li
 		struct plain_check *w = (struct plain_check *)(c->jit->write + (record - (u64)c->jit->run));
 
 		if (++w->failures == OFTEN)
-			ungroup(c, (struct jit_site *)(u64)p->site, p->entry_mode);
+			ungroup(c, (struct jit_site *)(u64)p->site, ((struct jit_site *)(u64)p->site)->op,
+			        p->entry_mode);
 	}
 	return (struct soft_cell_answer){p->out ? p->out : c->jit->interpret_site, linear};
 }
@@ -383,8 +385,8 @@ struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 	                               : NULL;
 	if (!e || unlikely(!soft_jit_may_return(c))) {
 		c->jx.site = i->site;
-		if (i->group && fails_often(i))
-			ungroup(c, (struct jit_site *)(u64)i->site, i->entry_mode);
+		if (i->group && !i->alone && fails_often(i))
+			ungroup(c, (struct jit_site *)(u64)i->site, i->first, i->entry_mode);
 		return (struct soft_cell_answer){i->out ? i->out : c->jit->interpret_site, linear};
 	}
 	if (i->tlb)

@@ -54,9 +54,11 @@ struct soft_cell_info {
 	u16 span;               /* bytes */
 	u8 form, mode, entry_mode, global;
 	bool write, group;
+	bool alone; /* fails as often as it wants */
 	bool tlb;   /* the check looks into the TLB */
 	bool again; /* the address can be computed anew by the bytes from start to patch */
 	s8 step;    /* of the last change of its page, if to a neighbour */
+	u16 first;  /* group: its first op, which is marked when it is given up */
 	u8 score;   /* changes within this tick: */
 	u32 tick;
 };

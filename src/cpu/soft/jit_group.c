@@ -147,6 +147,7 @@ static void access(struct finder *f, unsigned op, unsigned which, struct address
 	struct jit_groups *g = f->g;
 	s64 low = a.plus, high = low + size;
 	struct jit_group *k;
+	bool alone = false;
 
 	if (low != (s32)low)
 		return;
@@ -168,8 +169,7 @@ static void access(struct finder *f, unsigned op, unsigned which, struct address
 	if (!f->trace && f->b->ops[op].flags & OPF_ALONE && f->alone_count < ARRAY_SIZE(f->alone))
 		f->alone[f->alone_count++] = a.base;
 	for (unsigned i = 0; i < f->alone_count; i++)
-		if (f->alone[i] == a.base)
-			return;
+		alone |= f->alone[i] == a.base;
 	if (g->count == JIT_GROUPS)
 		return;
 	g->member[op].group[which] = (u8)g->count;
@@ -183,7 +183,8 @@ static void access(struct finder *f, unsigned op, unsigned which, struct address
 	                                          .first = (u16)op,
 	                                          .count = 1,
 	                                          .write = write,
-	                                          .open = true};
+	                                          .alone = alone,
+	                                          .open = !alone};
 }
 
 /* What checks of [base + disp] and the like can be moved by a little. */
@@ -370,6 +371,23 @@ static void effects(struct finder *f, const struct op *o, const struct jit_insn 
 	}
 }
 
+static void find_early(struct finder *f, const struct jit_insn *insns)
+{
+	if (f->g->plain)
+		return;
+	for (unsigned i = 0; i < f->g->count; i++) {
+		struct jit_group *k = &f->g->group[i];
+		u8 flags = 0;
+
+		k->early = k->first && insns[k->first].live && k->base <= REG_COUNT && k->index <= REG_COUNT;
+		for (unsigned n = 0; n < k->first; n++) {
+			k->early &= insns[n].kind != JIT_JCC;
+			flags |= insns[n].read | insns[n].write;
+		}
+		k->early &= flags != 0; /* else they are in memory still */
+	}
+}
+
 void jit_groups_find(struct jit_groups *g, const struct soft_block *b, const struct jit_insn *insns,
                      unsigned split, struct jit_trace *trace)
 {
@@ -390,10 +408,12 @@ void jit_groups_find(struct jit_groups *g, const struct soft_block *b, const str
 		trace->end[i] = origin_of(&f, f.reg[i]);
 	if (trace)
 		return;
+	find_early(&f, insns);
 	/* One alone needs no group. */
 	for (unsigned i = 0; i < b->count; i++)
 		for (unsigned k = 0; k < 2; k++)
 			if (g->member[i].group[k] != JIT_NO_GROUP &&
-			    g->group[g->member[i].group[k]].count == 1)
+			    g->group[g->member[i].group[k]].count == 1 &&
+			    !g->group[g->member[i].group[k]].early)
 				g->member[i].group[k] = JIT_NO_GROUP;
 }

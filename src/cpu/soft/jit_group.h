@@ -11,6 +11,10 @@
  * the group can be used: the interpreter does the rest of the block (JIT_SITE_REST). A group whose check
  * fails often is given up: its first op is marked (OPF_ALONE), and the block translated anew.
  *
+ * Flags. Where the first member stands between an operation that writes flags and one that reads them, its
+ * check would have them saved and loaded again. If base and index are what registers hold at the start of the
+ * block, it is there that the group is checked (even if it is one access alone): flags are in memory then.
+ *
  * A check holds to the end of the block: cells change only at their own checks. When something is interpreted
  * in between and a translation was dropped meanwhile, code is left (jx.flushes). An op that is always
  * interpreted, or may change the TLB's mode, ends all groups.
@@ -31,12 +35,15 @@ struct jit_group {
 	u16 first;     /* op */
 	u16 count;
 	bool write, open;
-	u32 cell; /* once the check is written */
+	bool alone; /* one access, of a base whose group was given up */
+	bool early; /* checked at the block's start, off registers base - 1 and index - 1 */
+	u32 cell;   /* once the check is written */
 };
 
 struct jit_groups {
 	struct jit_group group[JIT_GROUPS];
 	unsigned count;
+	bool plain; /* set by whoever calls: no early checks */
 	/* Of each op: its memory operand's, its stack access's; and the place in it, relative to the value.
 	 */
 	struct {

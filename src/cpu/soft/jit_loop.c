@@ -241,7 +241,7 @@ void tr_loop_find(struct tr *t)
 
 	l->yes = false;
 	t->in_loop = false;
-	if (t->c->lockstep || insns[0].live || !find_last(t))
+	if (t->c->lockstep || t->plain || insns[0].live || !find_last(t))
 		return;
 	jit_groups_find(&l->groups, t->block, insns, l->trace.last, &l->trace);
 	l->count = l->narrow = l->classes = 0;

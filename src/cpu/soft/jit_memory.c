@@ -138,7 +138,7 @@ static void check(struct tr *t, unsigned op, u32 n, const u8 *start)
 	t->addend = 0;
 	i->patch = here(&t->b);
 	i->again = start != NULL;
-	if (t->plain || t->block->ops[op].flags & OPF_TLB || tr_loop_strides(t, op)) {
+	if (t->plain || t->block->ops[t->early ? i->first : op].flags & OPF_TLB || tr_loop_strides(t, op)) {
 		const u8 *end = t->b.p;
 
 		i->tlb = true;
@@ -244,6 +244,7 @@ static struct place member(struct tr *t, unsigned op, unsigned which, const stru
 			g->cell = n;
 		}
 		soft_cell_info(t->c, g->cell)->group = true;
+		soft_cell_info(t->c, g->cell)->first = g->first;
 		tr_address(t, &low);
 		check(t, op, g->cell, direct || displaced ? NULL : start);
 		if (!direct)
@@ -253,6 +254,35 @@ static struct place member(struct tr *t, unsigned op, unsigned which, const stru
 	}
 	t->addend = p.cell = g->cell;
 	return p;
+}
+
+void tr_early_checks(struct tr *t)
+{
+	t->early = true;
+	for (unsigned i = 0; i < t->groups.count; i++) {
+		struct jit_group *g = &t->groups.group[i];
+		struct op o = {.base = (u8)(g->base ? g->base - 1 : SREG_ZERO),
+		               .index = (u8)(g->index ? g->index - 1 : SREG_ZERO),
+		               .scale = g->scale,
+		               .disp = g->low,
+		               .seg = SEG_DS};
+		bool displaced = is_displaced(o.base) || is_displaced(o.index), direct;
+		const u8 *start = t->b.p;
+
+		if (!g->early)
+			continue;
+		direct = o.base < REG_COUNT && o.index >= REG_COUNT && !displaced;
+		g->cell = cell_new(t, direct ? CELL_BASE : CELL_ADDRESS, (unsigned)(g->high - g->low),
+		                   g->write);
+		soft_cell_info(t->c, g->cell)->group = true;
+		soft_cell_info(t->c, g->cell)->first = g->first;
+		soft_cell_info(t->c, g->cell)->alone = g->alone;
+		tr_address(t, &o);
+		check(t, 0, g->cell, direct || displaced ? NULL : start);
+		t->addend = g->cell;
+	}
+	t->early = false;
+	t->open = t->colds;
 }
 
 struct place tr_stack(struct tr *t, unsigned op, unsigned reg, s32 disp, bool write, u8 before)

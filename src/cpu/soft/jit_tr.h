@@ -59,6 +59,7 @@ struct tr {
 	struct jit_groups groups;
 	struct jit_loop loop;
 	bool in_loop; /* the loop's own code is being written */
+	bool early;   /* … or early checks, before the first op */
 	/* Op + 1: of the flags that the exit does not save; and since it was done, until they are saved. */
 	u8 writer, pending;
 	unsigned colds, open; /* open: the first whose resume is not known yet */
@@ -113,6 +114,8 @@ struct place tr_operand(struct tr *t, unsigned op, const struct op *o, unsigned 
                         u8 before);
 /* The op's access to the stack. */
 struct place tr_stack(struct tr *t, unsigned op, unsigned reg, s32 disp, bool write, u8 before);
+/* At the start: the checks of groups that are checked there. */
+void tr_early_checks(struct tr *t);
 /* T1 = the addend of a cell, or of a loop's group. */
 void tr_load_addend(struct tr *t, u32 cell);
 /* Which of T0 and T1 can hold something else while the place is used. Before flags are loaded. */

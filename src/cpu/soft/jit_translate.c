@@ -72,7 +72,7 @@ struct cold *tr_cold(struct tr *t, unsigned kind, unsigned op, u8 *site)
 	*k = (struct cold){.kind = (u8)kind,
 	                   .op = (u16)op,
 	                   .site = site,
-	                   .rest = t->in_loop || leads(t, op),
+	                   .rest = t->in_loop || t->early || leads(t, op),
 	                   .of_loop = t->in_loop,
 	                   .vectors = t->vec};
 	if (!t->saved)
@@ -494,12 +494,15 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	t.loop.yes = t.in_loop = false;
 	if (!t.plain)
 		tr_loop_find(&t);
+	t.groups.plain = t.plain;
 	jit_groups_find(&t.groups, b, j->insns, t.loop.yes ? t.loop.trace.last : ~0u, NULL);
 	t.addend = 0;
+	t.early = false;
 	code = (struct jit_code *)t.b.p;
 	t.b.p += sizeof(*code);
 	prologue(&t);
 	tr_loop_enter(&t);
+	tr_early_checks(&t);
 	for (unsigned i = 0; i <= b->count; i++) {
 		tr_one(&t, i);
 		tr_loop_leave(&t, i);
