@@ -192,13 +192,13 @@ int serve_main(int argc, char **argv)
 		fprintf(stderr, "insula serve: %s\n", e.text);
 		return 1;
 	}
+	status = cloud_lock(cloud_options.data, &e);
+	if (status) {
+		fprintf(stderr, "insula serve: %s\n", e.text);
+		return status == CLOUD_SERVED ? 2 : 1;
+	}
 	if (cloud_open(&cloud, &cloud_options, &e) < 0) {
 		fprintf(stderr, "insula serve: %s\n", e.text);
-		return 1;
-	}
-	if (cloud_lock(&cloud, &e) < 0) {
-		fprintf(stderr, "insula serve: %s\n", e.text);
-		cloud_close(&cloud);
 		return 1;
 	}
 	api.traffic = traffic_new();

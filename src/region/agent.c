@@ -150,7 +150,8 @@ static int limit_machine(struct step *s, struct error *e)
 static void start_failed(struct step *s, const char *why)
 {
 	const struct value *at = value_get(s->instance->doc, "LaunchTime");
-	bool again = at && at->integer > s->instance->created_ms;
+	bool again = (at && at->integer > s->instance->created_ms) ||
+	             instance_state_of(s->instance->doc) != INSTANCE_PENDING; /* a reboot */
 
 	log_error("%s: %s", s->m->instance, why);
 	become(s, again ? INSTANCE_STOPPED : INSTANCE_TERMINATED, "Server.InternalError",
@@ -186,7 +187,7 @@ static void start(struct step *s)
 		return;
 	}
 	/* Started before, and not there: it failed at once. */
-	if (s->m->deadline && s->state.status == HOSTED_ENDED) {
+	if (s->m->deadline && (s->state.status == HOSTED_ENDED || s->state.status == HOSTED_LOST)) {
 		start_failed(s, "Internal error on launch");
 		return;
 	}

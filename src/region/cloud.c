@@ -213,17 +213,20 @@ void cloud_close(struct cloud *c)
 	c->db = NULL;
 }
 
-int cloud_lock(struct cloud *c, struct error *e)
+int cloud_lock(const char *data, struct error *e)
 {
 	char path[4200];
 	int fd;
 
-	snprintf(path, sizeof(path), "%s/serve.lock", c->data);
+	if (make_folder(data, e) < 0)
+		return -1;
+	snprintf(path, sizeof(path), "%s/serve.lock", data);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return error_set(e, errno, "open %s", path);
 	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
 		return 0;
 	close(fd);
-	return error_set(e, 0, "%s is served by another process", c->data);
+	error_set(e, 0, "%s is served by another process", data);
+	return CLOUD_SERVED;
 }

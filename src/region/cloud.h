@@ -23,8 +23,10 @@ struct cloud_options {
 
 /* Opens or makes DATA. */
 int cloud_open(struct cloud *c, const struct cloud_options *o, struct error *e);
-/* Only one process serves a folder: -1 if another does. Held until the process ends. */
-int cloud_lock(struct cloud *c, struct error *e);
+/* Only one process serves DATA, which is made: CLOUD_SERVED if another does. To be held before the database
+ * is opened, until the process ends. */
+enum { CLOUD_SERVED = 1 };
+int cloud_lock(const char *data, struct error *e);
 void cloud_close(struct cloud *c);
 
 /* Settings of the whole cloud. The value is good until the next call; NULL: not set. */

@@ -22,7 +22,7 @@ struct query {
 struct database {
 	sqlite3 *handle;
 	struct query queries[QUERIES]; /* hashed by address of the text */
-	bool failed;
+	bool failed, damaged;
 	struct error error;
 	struct histogram commits;
 	u64 failures;
@@ -81,6 +81,37 @@ static int migrate(struct database *d, struct error *e)
 	return database_commit(d, e);
 }
 
+/* A damaged file is refused at the start, rather than when somebody asks for what is behind the damage. A big
+ * one would take too long. */
+static void check(struct database *d)
+{
+	enum { BIG_PAGES = 16384 };
+	struct query *q = database_query(d, "SELECT page_count FROM pragma_page_count()");
+	s64 pages = query_row(q) ? query_column_integer(q, 0) : 0;
+
+	query_end(q);
+	if (pages > BIG_PAGES)
+		return;
+	q = database_query(d, "SELECT quick_check FROM pragma_quick_check(1)");
+	if (query_row(q) && strcmp(query_column_text(q, 0), "ok") && !d->failed) {
+		d->failed = true;
+		d->damaged = true;
+	}
+	query_end(q);
+}
+
+static void explain(const struct database *d, const char *path, struct error *e)
+{
+	int code = sqlite3_errcode(d->handle) & 0xff;
+
+	if (d->damaged || code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
+		error_set(e, 0,
+		          "database %s: the file is damaged, and is left as it is; put back a copy of it",
+		          path);
+	else
+		error_set(e, 0, "database %s: %s", path, sqlite3_errmsg(d->handle));
+}
+
 struct database *database_open(const char *url, struct error *e)
 {
 	struct database *d = calloc(1, sizeof(*d));
@@ -105,9 +136,10 @@ struct database *database_open(const char *url, struct error *e)
 	simple(d, "PRAGMA synchronous = FULL");
 	simple(d, "PRAGMA foreign_keys = ON");
 	simple(d, "PRAGMA cache_size = -65536");
+	check(d);
 	if (d->failed || migrate(d, e) < 0) {
 		if (d->failed)
-			*e = d->error;
+			explain(d, url + 7, e);
 		database_close(d);
 		return NULL;
 	}

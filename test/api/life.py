@@ -124,7 +124,7 @@ try:
     results.equal('no-capacity', code_of(ec2.run_instances, ImageId=image, InstanceType='r5.24xlarge', MinCount=1, MaxCount=1),
                   'InsufficientInstanceCapacity')
     second = subprocess.run([region.program, 'serve', '--data', region.data], capture_output=True, text=True, timeout=20)
-    results.ok('two-serves', second.returncode == 1 and 'another process' in second.stderr, second.stderr)
+    results.ok('two-serves', second.returncode == 2 and 'another process' in second.stderr, second.stderr)
 finally:
     region.stop()
 results.end()
