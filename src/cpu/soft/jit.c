@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { SIGNAL_STACK = 64 << 10, GIVE_BACK = 512 << 10, HOT = 16, HOTTER = 2048 };
+enum { SIGNAL_STACK = 64 << 10, GIVE_BACK = 512 << 10, HOT = 16, HOTTER = 16384 };
 
 /* Is there translated code for the current mode? That for the supervisor takes it that CPL is 0. */
 static bool usable(const struct soft_cpu *c)
