@@ -54,7 +54,7 @@ for target; do
 	dictionary=
 	[ ! -e "test/fuzz/$target.dict" ] || dictionary=-dict=test/fuzz/$target.dict
 	if ! UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 "$BUILD/bin/$target" -max_total_time="$seconds" \
-		-timeout=20 -rss_limit_mb=3000 -verbosity=0 -print_final_stats=1 $dictionary \
+		-timeout=100 -rss_limit_mb=3000 -verbosity=0 -print_final_stats=1 $dictionary \
 		"-artifact_prefix=$BUILD/crash/$target-" "$BUILD/corpus/$target" \
 		>"$BUILD/bin/$target.log" 2>&1; then
 		tail -n 60 "$BUILD/bin/$target.log" >&2
