@@ -54,6 +54,11 @@ static void show_network(struct value *v, const struct instance_type *t)
 	value_set_boolean(network, "EfaSupported", false);
 }
 
+static void append_integer(struct value *list, unsigned number)
+{
+	value_append(list)->integer = number;
+}
+
 struct value *instance_type_show(struct request *r, const struct instance_type *t)
 {
 	struct value *v = value_new(r->arena, r->model, resource_shape(r->model, &type_kind)), *part;
@@ -75,6 +80,11 @@ struct value *instance_type_show(struct request *r, const struct instance_type *
 	value_set_integer(part, "DefaultVCpus", t->vcpus);
 	value_set_integer(part, "DefaultCores", t->vcpus / t->threads_per_core);
 	value_set_integer(part, "DefaultThreadsPerCore", t->threads_per_core);
+	/* What CpuOptions may say. */
+	for (unsigned i = 1; i <= (unsigned)t->vcpus / t->threads_per_core && !metal; i++)
+		append_integer(value_open(part, "ValidCores"), i);
+	for (unsigned i = 1; i <= t->threads_per_core && !metal; i++)
+		append_integer(value_open(part, "ValidThreadsPerCore"), i);
 	value_set_integer(value_open(v, "MemoryInfo"), "SizeInMiB", t->memory_mib);
 	value_set_boolean(v, "InstanceStorageSupported", t->disks != 0);
 	if (t->disks) {

@@ -56,6 +56,18 @@ def options(i):
                     show(i)['PrivateDnsNameOptions']['EnableResourceNameDnsARecord']], ['IncorrectInstanceState', 'success', True])
 
 
+def requirements():
+    types = lambda **q: [t['InstanceType'] for t in ec2.get_instance_types_from_instance_requirements(
+        ArchitectureTypes=['x86_64'], VirtualizationTypes=['hvm'],
+        InstanceRequirements={'VCpuCount': {'Min': 2, 'Max': 2}, 'MemoryMiB': {'Min': 8192, 'Max': 8192}, **q})['InstanceTypes']]
+    plain = types()
+    equal('requirements', ('m5.large' in plain, 't3.large' in plain, 'm5.xlarge' in plain, 'm5.metal' in plain), (True, False, False, False))
+    equal('requirements-more', (types(AllowedInstanceTypes=['m5.*']), 't3.large' in types(BurstablePerformance='required'),
+                                'm5.large' in types(CpuManufacturers=['amd']), types(AcceleratorCount={'Min': 1})), (['m5.large'], True, False, []))
+    cpu = ec2.describe_instance_types(InstanceTypes=['m5.xlarge'])['InstanceTypes'][0]['VCpuInfo']
+    equal('valid-cores', (cpu['ValidCores'], cpu['ValidThreadsPerCore']), ([1, 2], [1, 2]))
+
+
 def windows(i):
     window = ec2.create_instance_event_window(Name='night', TimeRanges=[
         {'StartWeekDay': 'monday', 'StartHour': 2, 'EndWeekDay': 'monday', 'EndHour': 8}])['InstanceEventWindow']
@@ -88,6 +100,7 @@ try:
     ec2 = region.client()
     one = credits()
     options(one)
+    requirements()
     windows(one)
 finally:
     region.stop()
