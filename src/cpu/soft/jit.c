@@ -241,6 +241,14 @@ static void trampolines(struct soft_cpu *c)
 	e_store(&b, &c->rip, T1);
 	e_jmp(&b, out);
 
+	/* T1: site. If there is no event that matters now, it goes on. */
+	j->event = here(&b);
+	e_abs(&b, false, OP_LOAD, T0, &c->base.events);
+	e_abs(&b, false, OP_TEST, T0, &c->events_enabled);
+	e_fix(&b, e_jcc(&b, CC_NE), j->stop);
+	e_mem(&b, false, OP_LOAD, T1, T1, NO_REG, 0, offsetof(struct jit_site, resume));
+	e_jmp_reg(&b, T1);
+
 	/* T0: rip, T1: site */
 	j->far = here(&b);
 	e_abs(&b, false, OP_STORE, T1, &c->jx.link);

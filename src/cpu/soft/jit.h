@@ -164,9 +164,9 @@ struct soft_jit {
 	size_t unmapped;          /* what was used when the writable mapping's pages were given back */
 	size_t cold, cold_used; /* from cold on: what is off the main line, apart, as it would fill caches */
 	s32 threshold, uses;    /* executions until a block is translated, and until it is again */
-	u32 stop, chain, far, miss, interpret, written, single, fault; /* trampolines */
-	u32 interpret_site, refill;                                    /* trampolines of jit_cell.h */
-	struct jit_fault *faults;                                      /* ascending */
+	u32 event, stop, chain, far, miss, interpret, written, single, fault; /* trampolines */
+	u32 interpret_site, refill;                                           /* trampolines of jit_cell.h */
+	struct jit_fault *faults;                                             /* ascending */
 	unsigned fault_count;
 	void (*enter)(u64 code);
 	void *signal_stack;

@@ -273,7 +273,6 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 	for (unsigned i = 0; i < t->colds && !t->b.full; i++) {
 		struct cold *k = &t->cold[i];
 		struct jit_site *s = *sites;
-		u8 *from;
 
 		e_fix(&t->b, k->site, here(&t->b));
 		if (k->kind == COLD_USED) {
@@ -374,12 +373,14 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 		case COLD_USED:
 			break;
 		case COLD_EVENT:
-			e_abs(&t->b, false, OP_LOAD, T1, &t->c->base.events);
-			e_abs(&t->b, false, OP_TEST, T1, &t->c->events_enabled);
-			from = e_jcc(&t->b, CC_E);
-			e_fix(&t->b, from, k->resume);
+			s->off = (u32)k->disp;
+			s->resume = k->resume;
+			e_imm32(&t->b, T1, site(t, sites));
+			e_jmp(&t->b, j->event);
 			t->stale = here(&t->b);
-			/* fall through */
+			e_imm32(&t->b, T1, (u32)((u64)s + (u64)t->b.to_run));
+			e_jmp(&t->b, j->stop);
+			break;
 		case COLD_STOP:
 			if (k->writer)
 				tr_redo_flags(t, k->writer);
@@ -530,8 +531,8 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 		j->used = j->size;
 		return 0;
 	}
-	used = align_up((size_t)(end - j->write), (size_t)16);
-	cold_used = align_up((size_t)(t.b.p - j->write), sizeof(*sites));
+	used = align_up((size_t)(end - j->write), (size_t)4);
+	cold_used = align_up((size_t)(t.b.p - j->write), (size_t)4);
 	if (t.b.full) {
 		/* Not used again: there may be records of links in it. */
 		j->used = used;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { SEGMENT = 128 << 10, FIRST = 32, MAX_BYTES = SOFT_BLOCK_OPS * 15 };
+enum { SEGMENT = 128 << 10, FIRST = 24, MAX_BYTES = SOFT_BLOCK_OPS * 15 };
 
 /* What is in a segment, one behind the other. */
 struct record {
@@ -101,7 +101,7 @@ static void sweep(struct op_ring *r)
 static void advance(struct op_ring *r)
 {
 	if (++r->now == r->count) {
-		if (r->again > r->added / 2)
+		if (r->again > r->added / 8 * 7)
 			r->count = min(r->max, r->count + r->count / 2);
 		if (r->now == r->count)
 			r->now = 0;

@@ -6,7 +6,7 @@
  * somebody wants them. The ring is a row of segments that are filled in turn. What is in a segment when its
  * turn comes again goes, but for blocks that were used since its last turn, and those whose operations hold
  * what was learned (OPF_TLB, OPF_ALONE): they move to the segment's start, as long as that leaves half of it.
- * When too much of what is decoded was there before, the ring grows, up to what was mapped.
+ * When three quarters of what is decoded were there before, the ring grows, up to what was mapped.
  *
  * So operations move and go whenever one block is decoded: a pointer to an op is good for as long as no
  * other block is looked up.
