@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { SEGMENT = 128 << 10, FIRST = 24, MAX_BYTES = SOFT_BLOCK_OPS * 15 };
+enum { SEGMENT = 128 << 10, FIRST = 20, MAX_BYTES = SOFT_BLOCK_OPS * 15 };
 
 /* What is in a segment, one behind the other. */
 struct record {
