@@ -20,6 +20,9 @@
  * filled anew again and again. What is used more often than that is translated once more, with cells; what
  * was linked to the old code is linked to the new (jit_pages.c).
  *
+ * Loops. A block that jumps to its own start has code for further iterations that checks no memory
+ * (jit_loop.h): what they need was looked up in the TLB in front of the loop.
+ *
  * Under the lock-step check (lockstep.h) all code comes back to C behind its block: nothing is linked, and
  * the jump table holds the way out.
  *
