@@ -154,14 +154,16 @@ static int check_unsupported(struct request *r)
 	                                    "ElasticGpuSpecification",
 	                                    "ElasticInferenceAccelerators",
 	                                    "KernelId",
-	                                    "RamdiskId",
-	                                    "IamInstanceProfile"};
+	                                    "RamdiskId"};
+	const struct value *profile = value_get(r->in, "IamInstanceProfile");
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
 		if (value_get(r->in, names[i]) &&
 		    (value_get(r->in, names[i])->kind != VALUE_LIST || value_get(r->in, names[i])->count))
 			return request_fail(r, "UnsupportedOperation", "%s is not offered here yet",
 			                    names[i]);
+	if (profile && (given(profile, "Name") || given(profile, "Arn")))
+		return request_fail(r, "UnsupportedOperation", "IamInstanceProfile is not offered here yet");
 	if (value_get(value_get(r->in, "CapacityReservationSpecification"), "CapacityReservationTarget"))
 		return request_fail(r, "UnsupportedOperation", "Capacity is not reserved here yet");
 	if (value_boolean(value_get(r->in, "HibernationOptions"), "Configured", false))
