@@ -2,7 +2,6 @@
 """Every action of the model answers: without parameters, with a parameter that there is not, with an id that nothing
 has. Never a 500, never silence."""
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import botocore.session
 from botocore.auth import SigV4Auth

@@ -3,11 +3,10 @@
 import json
 import subprocess
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from region import Region, Results
+from region import Region, Results, make_client
 
 results = Results()
 region = Region('--simulate-hosts', '3', name='policy')
@@ -26,8 +25,8 @@ def key(policy):
             json.dump(policy, file)
         policy = region.data + '/policy.json'
     words = region.insula('key', 'create', '--policy', policy).split()
-    return lambda service: boto3.client(service, endpoint_url=region.url, region_name='us-east-1', aws_access_key_id=words[0],
-                                        aws_secret_access_key=words[1], config=Config(retries={'max_attempts': 1}))
+    return lambda service: make_client(service, endpoint_url=region.url, region_name='us-east-1', aws_access_key_id=words[0],
+                                       aws_secret_access_key=words[1], config=Config(retries={'max_attempts': 1}))
 
 
 def refused(*words):

@@ -6,12 +6,23 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+# boto3's sessions are not for several threads, its clients are.
+SESSION, SESSION_LOCK = boto3.Session(), threading.Lock()
+
+
+def make_client(service, **options):
+    """A client, from any thread. All come from one session, which reads EC2's model once."""
+    with SESSION_LOCK:
+        return SESSION.client(service, **options)
 
 
 def parent(pid):
@@ -71,9 +82,9 @@ class Region:
 
     def client(self, service='ec2', region='us-east-1', **options):
         env = self.environment()
-        return boto3.client(service, endpoint_url=self.url, region_name=region,
-                            aws_access_key_id=env['AWS_ACCESS_KEY_ID'], aws_secret_access_key=env['AWS_SECRET_ACCESS_KEY'],
-                            config=Config(retries={'max_attempts': 1}, read_timeout=20, parameter_validation=False, **options))
+        return make_client(service, endpoint_url=self.url, region_name=region,
+                           aws_access_key_id=env['AWS_ACCESS_KEY_ID'], aws_secret_access_key=env['AWS_SECRET_ACCESS_KEY'],
+                           config=Config(retries={'max_attempts': 1}, read_timeout=20, parameter_validation=False, **options))
 
     def insula(self, *words):
         return subprocess.run([self.program, *words, '--data', self.data], check=True, capture_output=True, text=True).stdout

@@ -2,10 +2,9 @@
 """Dedicated hosts and dedicated instances over simulated hosts, of two accounts."""
 import sqlite3
 
-import boto3
 from botocore.config import Config
 
-from region import Region, Results, code_of
+from region import Region, Results, code_of, make_client
 
 A, B = 'us-east-1a', 'us-east-1b'
 results = Results()
@@ -60,8 +59,8 @@ def other_account():
         db.execute("INSERT INTO access_key (id, secret, account, created) VALUES ('AKIAOTHERACCOUNT0000', 'other-secret-of-forty-characters-0123456', '111111111111', 9999999999999)")
     db.close()
     region.start()
-    return boto3.client('ec2', endpoint_url=region.url, region_name='us-east-1', aws_access_key_id='AKIAOTHERACCOUNT0000',
-                        aws_secret_access_key='other-secret-of-forty-characters-0123456', config=Config(retries={'max_attempts': 1}))
+    return make_client('ec2', endpoint_url=region.url, region_name='us-east-1', aws_access_key_id='AKIAOTHERACCOUNT0000',
+                       aws_secret_access_key='other-secret-of-forty-characters-0123456', config=Config(retries={'max_attempts': 1}))
 
 
 def allocating():
