@@ -537,7 +537,15 @@ struct place tr_loop_place(struct tr *t, unsigned op, unsigned which, const stru
 	s8 word = p.cell == l->in_t0 ? T0 : T1;
 
 	if (both) {
-		tr_address(t, o);
+		struct op flat = *o;
+
+		flat.seg = SEG_DS;
+		tr_address(t, &flat);
+		if (o->seg >= SEG_FS) { /* keeps flags */
+			e_load(&t->b, T1, &t->c->segbase[o->seg]);
+			e_mem(&t->b, true, OP_LEA, T0, T0, T1, 0, 0);
+			t->addend = 0;
+		}
 		base = T0;
 		index = NO_REG;
 	} else {
