@@ -131,11 +131,12 @@ static bool settle_members(struct tr *t)
 		l->strides[i] = false;
 		for (unsigned k = 0; k < 2; k++) {
 			unsigned n = l->groups.member[i].group[k];
-			const struct jit_group *g = &l->groups.group[n];
+			const struct jit_group *g;
 			s64 d;
 
 			if (n == JIT_NO_GROUP)
 				continue;
+			g = &l->groups.group[n];
 			if (!l->hoisted[n].yes) {
 				l->strides[i] |= l->hoisted[n].strides;
 				if (g->count == 1 || g->seg || t->block->ops[g->first].flags & OPF_ALONE ||
@@ -203,9 +204,12 @@ static bool spares_t0(struct tr *t)
 		if (n->kind == JIT_LEA || n->mem < 0 || n->kind == JIT_NOTHING)
 			continue;
 		unsigned g = l->groups.member[i].group[JIT_OPERAND];
-		const struct jit_hoisted *h = &l->hoisted[g];
+		const struct jit_hoisted *h;
 
-		if (g == JIT_NO_GROUP || !h->yes || (!h->fixed[0] && !h->fixed[1]) ||
+		if (g == JIT_NO_GROUP)
+			return false;
+		h = &l->hoisted[g];
+		if (!h->yes || (!h->fixed[0] && !h->fixed[1]) ||
 		    (!h->fixed[0] && jit_displaced(o->base)) || (!h->fixed[1] && jit_displaced(o->index)) ||
 		    (l->groups.group[g].write && tr_asks_written(t)))
 			return false;
