@@ -56,7 +56,6 @@ struct model_action {
 	u32 wrapper;       /* element around the result, "" for none */
 	u32 filter_first;  /* in model.filters: names of documented filters, sorted */
 	u16 filter_count;
-	u32 paged; /* member of the output that is split into pages, "" for none */
 };
 
 struct model {

@@ -14,6 +14,27 @@ const struct action *action_find(const char *service, const char *name)
 	return NULL;
 }
 
+const char *request_one_of(struct request *r, const char *const *members, unsigned count, const char *of)
+{
+	const char *which = NULL;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (!value_get(r->in, members[i]))
+			continue;
+		if (which) {
+			request_fail(r, "InvalidParameterCombination",
+			             "One attribute is modified with each request, not %s and %s", which,
+			             members[i]);
+			return NULL;
+		}
+		which = members[i];
+	}
+	if (!which)
+		request_fail(r, "MissingParameter",
+		             "The request must contain an attribute of the %s to modify", of);
+	return which;
+}
+
 bool region_has_zone(const char *region, const char *zone)
 {
 	size_t length = strlen(region);

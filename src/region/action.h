@@ -49,6 +49,10 @@ const struct action *action_find(const char *service, const char *name);
 /* request_fail(r, code, format, …): fills r->fault, is -1 */
 #define request_fail(r, ...) fault_set((r)->fault, __VA_ARGS__)
 
+/* The one of these members that the request has. NULL: MissingParameter, with what it is of ("subnet"), or
+ * InvalidParameterCombination. */
+const char *request_one_of(struct request *r, const char *const *members, unsigned count, const char *of);
+
 /* Zones of a region: its name and a letter from a on. */
 enum { REGION_ZONES = 3 };
 bool region_has_zone(const char *region, const char *zone);

@@ -130,34 +130,33 @@ void address_give_back(struct request *r, const char *space, struct ip a)
 		count(r, space, -1);
 }
 
-void address_give_back_block(struct request *r, const char *space, struct cidr block)
+/* What a space has taken of a block. */
+#define OF_BLOCK \
+	" FROM space_address WHERE space = $1 AND address >= $2 AND address <= $3 AND length(address) = $4"
+
+static struct query *of_block(struct request *r, const char *sql, const char *space, struct cidr block)
 {
-	struct query *q =
-	        database_query(r->cloud->db, "DELETE FROM space_address WHERE space = $1 AND address >= $2 "
-	                                     "AND address <= $3 AND length(address) = $4");
+	struct query *q = database_query(r->cloud->db, sql);
 	char low[IP_KEY], high[IP_KEY];
-	s64 gone;
 
 	ip_key(low, block.first);
 	ip_key(high, cidr_last(block));
-	gone = query_run(
-	        query_integer(query_text(query_text(query_text(q, space), low), high), (s64)strlen(low)));
+	return query_integer(query_text(query_text(query_text(q, space), low), high), (s64)strlen(low));
+}
+
+void address_give_back_block(struct request *r, const char *space, struct cidr block)
+{
+	s64 gone = query_run(of_block(r, "DELETE" OF_BLOCK, space, block));
+
 	if (!block.first.v6 && gone)
 		count(r, space, -gone);
 }
 
 bool address_any_taken(struct request *r, const char *space, struct cidr block)
 {
-	struct query *q =
-	        database_query(r->cloud->db, "SELECT 1 FROM space_address WHERE space = $1 AND address >= $2 "
-	                                     "AND address <= $3 AND length(address) = $4 LIMIT 1");
-	char low[IP_KEY], high[IP_KEY];
-	bool any;
+	struct query *q = of_block(r, "SELECT 1" OF_BLOCK " LIMIT 1", space, block);
+	bool any = query_row(q);
 
-	ip_key(low, block.first);
-	ip_key(high, cidr_last(block));
-	query_integer(query_text(query_text(query_text(q, space), low), high), (s64)strlen(low));
-	any = query_row(q);
 	query_end(q);
 	return any;
 }

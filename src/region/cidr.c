@@ -92,11 +92,6 @@ const char *cidr_canonical(struct arena *arena, const char *text)
 	return cidr_parse(&c, text) < 0 ? NULL : cidr_text(arena, c);
 }
 
-bool cidr_equal(struct cidr a, struct cidr b)
-{
-	return ip_equal(a.first, b.first) && a.length == b.length;
-}
-
 bool cidr_contains(struct cidr c, struct ip a)
 {
 	return c.first.v6 == a.v6 && (a.bits & mask_of(ip_width(a), c.length)) == c.first.bits;

@@ -40,7 +40,6 @@ static inline unsigned ip_width(struct ip a)
 {
 	return a.v6 ? 128 : 32;
 }
-bool cidr_equal(struct cidr a, struct cidr b);
 bool cidr_contains(struct cidr c, struct ip a);
 /* Does outer have all of inner? */
 bool cidr_covers(struct cidr outer, struct cidr inner);

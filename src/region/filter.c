@@ -1,4 +1,5 @@
 #include "region/filter.h"
+#include "base/wildcard.h"
 #include "model/scalar.h"
 #include "region/tag.h"
 
@@ -17,32 +18,6 @@ struct filter {
 	const struct value *values;
 	struct filter *next;
 };
-
-bool filter_text_match(const char *pattern, const char *text)
-{
-	const char *star = NULL, *from = NULL;
-
-	while (*text) {
-		if (*pattern == '*') {
-			star = ++pattern;
-			from = text;
-		} else if (*pattern == '\\' && pattern[1] && pattern[1] == *text) {
-			pattern += 2;
-			text++;
-		} else if (*pattern && *pattern != '\\' && (*pattern == '?' || *pattern == *text)) {
-			pattern++;
-			text++;
-		} else if (star) {
-			pattern = star;
-			text = ++from;
-		} else {
-			return false;
-		}
-	}
-	while (*pattern == '*')
-		pattern++;
-	return !*pattern;
-}
 
 /* ---- where a filter looks ---- */
 
@@ -172,7 +147,7 @@ int filter_read(struct request *r, const struct resource_kind *kind, struct filt
 static bool any_value(const struct filter *f, const char *text)
 {
 	for (unsigned i = 0; i < f->values->count; i++)
-		if (filter_text_match(value_item(f->values, i)->text, text))
+		if (wildcard_match(value_item(f->values, i)->text, text, WILDCARD_ESCAPE))
 			return true;
 	return false;
 }

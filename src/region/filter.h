@@ -22,5 +22,3 @@ const char *filter_tag(const struct filter *f);
 /* Does it look at this path of the kind's documents, and at nothing else? */
 bool filter_is_path(const struct filter *f, const struct model *m, const struct resource_kind *kind,
                     const char *path);
-
-bool filter_text_match(const char *pattern, const char *text);

@@ -1,6 +1,6 @@
 /* GetInstanceTypesFromInstanceRequirements: the types that have what is asked for. */
+#include "base/wildcard.h"
 #include "region/describe.h"
-#include "region/filter.h"
 #include "region/instance_type.h"
 
 #include <string.h>
@@ -37,7 +37,7 @@ static bool wanted(const struct value *q, const char *name, const char *otherwis
 static bool named(const struct value *list, const char *type)
 {
 	for (unsigned i = 0; i < value_count(list); i++)
-		if (filter_text_match(value_item(list, i)->text, type))
+		if (wildcard_match(value_item(list, i)->text, type, WILDCARD_ESCAPE))
 			return true;
 	return false;
 }

@@ -476,26 +476,16 @@ ACTION(ec2, ModifyNetworkInterfaceAttribute)
 	static const char *const members[] = {"Attachment", "Description", "EnaSrdSpecification", "Groups",
 	                                      "SourceDestCheck"};
 	struct resource *interface = resource_of(r, &network_interface_kind, "NetworkInterfaceId"), **groups;
-	const struct value *v = NULL;
-	const char *which = NULL, *id, *text;
+	const struct value *v;
+	const char *which, *id, *text;
 	struct value *attachment;
 
 	if (!interface)
 		return -1;
-	for (unsigned i = 0; i < ARRAY_SIZE(members); i++) {
-		if (!value_get(r->in, members[i]))
-			continue;
-		if (which)
-			return request_fail(r, "InvalidParameterCombination",
-			                    "One attribute is modified with each request, not %s and %s",
-			                    which, members[i]);
-		which = members[i];
-		v = value_get(r->in, which);
-	}
+	which = request_one_of(r, members, ARRAY_SIZE(members), "network interface");
 	if (!which)
-		return request_fail(
-		        r, "MissingParameter",
-		        "The request must contain an attribute of the network interface to modify");
+		return -1;
+	v = value_get(r->in, which);
 	if (!strcmp(which, "Description")) {
 		text = value_string(v, "Value");
 		if (text && strlen(text) > DESCRIPTION_MAX)

@@ -20,27 +20,6 @@ static struct query *ask(struct request *r, const struct schedule_wish *w, const
 	return query_text(query_text(query_text(q, r->account), r->region), w->group);
 }
 
-/* The first row; there was none: false. */
-static bool found(struct query *q, const struct request *r, const struct schedule_wish *w,
-                  struct schedule_place *place)
-{
-	bool row = query_row(q);
-
-	if (row) {
-		const char *zone = query_column_text(q, 1);
-
-		snprintf(place->host, sizeof(place->host), "%s", query_column_text(q, 0));
-		/* "*": this machine is in every zone. */
-		snprintf(place->zone, sizeof(place->zone), "%s%s", w->zone ? w->zone : r->region,
-		         w->zone        ? ""
-		         : *zone == '*' ? "a"
-		                        : zone);
-		place->simulated = query_column_integer(q, 2);
-	}
-	query_end(q);
-	return row;
-}
-
 static s64 number(struct query *q, s64 otherwise)
 {
 	s64 n = query_row(q) ? query_column_integer(q, 0) : otherwise;
@@ -53,8 +32,8 @@ static bool anywhere(struct request *r, const struct schedule_wish *w, const cha
                      struct schedule_place *place)
 {
 	/* the last term is there for the parameters, and true */
-	return found(ask(r, w, HOSTS "WHERE " FITS "AND $4 || $5 || $6 <> '' " LEAST_USED, zone), r, w,
-	             place);
+	return schedule_found(ask(r, w, HOSTS "WHERE " FITS "AND $4 || $5 || $6 <> '' " LEAST_USED, zone), r,
+	                      w, place);
 }
 
 static bool spread(struct request *r, const struct schedule_wish *w, const char *zone,
@@ -67,11 +46,11 @@ static bool spread(struct request *r, const struct schedule_wish *w, const char 
 	                     0);
 
 	return members < PLACEMENT_SPREAD_MAX &&
-	       found(ask(r, w,
-	                 HOSTS "WHERE " FITS "AND NOT EXISTS (SELECT 1 FROM machine m WHERE " MEMBER
-	                       "AND m.host = host.id) " LEAST_USED,
-	                 zone),
-	             r, w, place);
+	       schedule_found(ask(r, w,
+	                          HOSTS "WHERE " FITS "AND NOT EXISTS (SELECT 1 FROM machine m WHERE " MEMBER
+	                                "AND m.host = host.id) " LEAST_USED,
+	                          zone),
+	                      r, w, place);
 }
 
 static bool cluster(struct request *r, const struct schedule_wish *w, const char *zone,
@@ -90,17 +69,17 @@ static bool cluster(struct request *r, const struct schedule_wish *w, const char
 		return anywhere(r, w, zone, place);
 	if (!here)
 		return false;
-	if (found(ask(r, w,
-	              HOSTS "WHERE " FITS "AND id IN (SELECT m.host FROM machine m WHERE " MEMBER
-	                    ") ORDER BY used_vcpus DESC, id LIMIT 1",
-	              zone),
-	          r, w, place))
+	if (schedule_found(ask(r, w,
+	                       HOSTS "WHERE " FITS "AND id IN (SELECT m.host FROM machine m WHERE " MEMBER
+	                             ") ORDER BY used_vcpus DESC, id LIMIT 1",
+	                       zone),
+	                   r, w, place))
 		return true;
 	q = ask(r, w,
 	        HOSTS "WHERE " FITS
 	              "AND $4 || $5 || $6 <> '' ORDER BY ABS(rack - $7), used_vcpus, id LIMIT 1",
 	        zone);
-	return found(query_integer(q, rack), r, w, place);
+	return schedule_found(query_integer(q, rack), r, w, place);
 }
 
 static bool partition(struct request *r, const struct schedule_wish *w, const char *zone, s64 partition,
@@ -112,7 +91,7 @@ static bool partition(struct request *r, const struct schedule_wish *w, const ch
 	                      zone);
 
 	place->partition = partition;
-	return found(query_integer(q, partition), r, w, place);
+	return schedule_found(query_integer(q, partition), r, w, place);
 }
 
 static void count_members(struct request *r, const struct schedule_wish *w, struct placement_use *use)

@@ -1,36 +1,9 @@
 #include "region/policy.h"
+#include "base/wildcard.h"
 #include "region/resource.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
-
-bool policy_match(const char *pattern, const char *text, bool fold_case)
-{
-	const char *star = NULL, *from = NULL;
-
-	/* After a mismatch the last * takes one character more. */
-	while (*text) {
-		bool same = *pattern == *text || *pattern == '?' ||
-		            (fold_case && tolower((unsigned char)*pattern) == tolower((unsigned char)*text));
-
-		if (*pattern == '*') {
-			star = pattern++;
-			from = text;
-		} else if (*pattern && same) {
-			pattern++;
-			text++;
-		} else if (star) {
-			pattern = star + 1;
-			text = ++from;
-		} else {
-			return false;
-		}
-	}
-	while (*pattern == '*')
-		pattern++;
-	return !*pattern;
-}
 
 static bool concerns(bool allow, const char *pattern, const char *const *ids, unsigned count)
 {
@@ -39,7 +12,7 @@ static bool concerns(bool allow, const char *pattern, const char *const *ids, un
 	if (!strcmp(pattern, "*"))
 		return true;
 	for (unsigned i = 0; i < count; i++)
-		matched += policy_match(pattern, ids[i], false);
+		matched += wildcard_match(pattern, ids[i], 0);
 	return allow ? count && matched == count : matched > 0;
 }
 
@@ -55,7 +28,7 @@ bool policy_allows(const char *policy, const char *action, const char *const *id
 		if (sscanf(policy, "%7s %135s %135s", effect, pattern, resource) != 3)
 			return false;
 		allow = !strcmp(effect, "allow");
-		if (!policy_match(pattern, action, true) || !concerns(allow, resource, ids, count))
+		if (!wildcard_match(pattern, action, WILDCARD_FOLD) || !concerns(allow, resource, ids, count))
 			continue;
 		if (!allow)
 			return false;

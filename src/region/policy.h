@@ -15,8 +15,6 @@ enum { POLICY_IDS = 1024 };
 
 /* May it be done, with these resources? */
 bool policy_allows(const char *policy, const char *action, const char *const *ids, unsigned count);
-/* Does the pattern match all of text? */
-bool policy_match(const char *pattern, const char *text, bool fold_case);
 
 /* May the request's key do what it asks for? Its ids are all that look like some in r->in, and extra (NULL:
  * none). -1: UnauthorizedOperation. */

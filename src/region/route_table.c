@@ -216,13 +216,6 @@ struct resource *route_table_main(struct request *r, const char *vpc)
 	return id ? resource_find(r, &route_table_kind, id) : NULL;
 }
 
-struct resource *route_table_of_subnet(struct request *r, const char *vpc, const char *subnet)
-{
-	const char *id = link_source(r, subnet, "associated");
-
-	return id ? resource_find(r, &route_table_kind, id) : route_table_main(r, vpc);
-}
-
 /* ---- life ---- */
 
 static struct resource *new_table(struct request *r, const struct resource *vpc)

@@ -14,8 +14,6 @@ extern const struct resource_kind route_table_kind;
 /* The main table of a new VPC, with its local routes. */
 struct resource *route_table_create_main(struct request *r, const struct resource *vpc);
 struct resource *route_table_main(struct request *r, const char *vpc);
-/* The table that a subnet uses. */
-struct resource *route_table_of_subnet(struct request *r, const char *vpc, const char *subnet);
 /* A route to a target that was checked; member: "GatewayId". */
 void route_table_add(struct request *r, struct resource *table, const char *destination, const char *member,
                      const char *target);

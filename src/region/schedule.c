@@ -49,6 +49,26 @@ void schedule_hosts(struct cloud *c, unsigned simulated)
 	tenancy_hold_again(c);
 }
 
+bool schedule_found(struct query *q, const struct request *r, const struct schedule_wish *w,
+                    struct schedule_place *place)
+{
+	bool row = query_row(q);
+
+	if (row) {
+		const char *zone = query_column_text(q, 1);
+
+		snprintf(place->host, sizeof(place->host), "%s", query_column_text(q, 0));
+		/* "*": this machine is in every zone. */
+		snprintf(place->zone, sizeof(place->zone), "%s%s", w->zone ? w->zone : r->region,
+		         w->zone        ? ""
+		         : *zone == '*' ? "a"
+		                        : zone);
+		place->simulated = query_column_integer(q, 2);
+	}
+	query_end(q);
+	return row;
+}
+
 int schedule_enter(struct request *r, const struct schedule_wish *w, struct schedule_place *place)
 {
 	struct query *q;

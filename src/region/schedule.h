@@ -32,3 +32,7 @@ void schedule_hosts(struct cloud *c, unsigned simulated);
 int schedule_enter(struct request *r, const struct schedule_wish *wish, struct schedule_place *place);
 /* Gives back what the instance took; again: nothing. */
 void schedule_leave(struct request *r, const char *instance);
+/* For those who choose: the host of a query for "id, zone, simulated", which is ended. false: it has no row.
+ */
+bool schedule_found(struct query *q, const struct request *r, const struct schedule_wish *wish,
+                    struct schedule_place *place);

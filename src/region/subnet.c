@@ -386,22 +386,13 @@ ACTION(ec2, ModifySubnetAttribute)
 	                                      "PrivateDnsHostnameTypeOnLaunch"};
 	struct resource *subnet = resource_of(r, &subnet_kind, "SubnetId");
 	struct value *names;
-	const char *which = NULL;
+	const char *which;
 
 	if (!subnet)
 		return -1;
-	for (unsigned i = 0; i < ARRAY_SIZE(members); i++) {
-		if (!value_get(r->in, members[i]))
-			continue;
-		if (which)
-			return request_fail(r, "InvalidParameterCombination",
-			                    "One attribute is modified with each request, not %s and %s",
-			                    which, members[i]);
-		which = members[i];
-	}
+	which = request_one_of(r, members, ARRAY_SIZE(members), "subnet");
 	if (!which)
-		return request_fail(r, "MissingParameter",
-		                    "The request must contain an attribute of the subnet to modify");
+		return -1;
 	names = value_open(subnet->doc, "PrivateDnsNameOptionsOnLaunch");
 	if (!strcmp(which, "MapPublicIpOnLaunch")) {
 		if (wanted(r, which) && !value_get(subnet->doc, "CidrBlock"))

@@ -73,23 +73,10 @@ static int pick_dedicated(struct request *r, const struct schedule_wish *w, stru
 	        "AND ($5 <> 'spread' OR NOT EXISTS (SELECT 1 FROM machine m WHERE m.host = host.id AND "
 	        "m.placement_group = $6)) ORDER BY state, used_vcpus DESC, id LIMIT 1");
 	size_t length = w->zone ? strlen(w->zone) : 0;
-	bool found;
 
 	query_text(q, length ? w->zone + length - 1 : "");
 	query_text(query_integer(query_integer(q, w->vcpus), w->memory_mib), r->account);
-	found = query_row(query_text(query_text(q, w->strategy), w->group));
-	if (found) {
-		const char *zone = query_column_text(q, 1);
-
-		snprintf(place->host, sizeof(place->host), "%s", query_column_text(q, 0));
-		snprintf(place->zone, sizeof(place->zone), "%s%s", w->zone ? w->zone : r->region,
-		         w->zone        ? ""
-		         : *zone == '*' ? "a"
-		                        : zone);
-		place->simulated = query_column_integer(q, 2);
-	}
-	query_end(q);
-	if (!found)
+	if (!schedule_found(query_text(query_text(q, w->strategy), w->group), r, w, place))
 		return request_fail(
 		        r, "InsufficientInstanceCapacity",
 		        "We currently do not have a host that could be yours alone, with %lld vCPUs "

@@ -382,34 +382,31 @@ bool vpc_attribute(struct request *r, const char *vpc, const char *name)
 	return property_is(r, vpc, name, "true");
 }
 
-static const struct {
-	const char *name, *member;
-} attributes[] = {{"enableDnsHostnames", "EnableDnsHostnames"},
-                  {"enableDnsSupport", "EnableDnsSupport"},
-                  {"enableNetworkAddressUsageMetrics", "EnableNetworkAddressUsageMetrics"}};
+static const char *const attributes[] = {"EnableDnsHostnames", "EnableDnsSupport",
+                                         "EnableNetworkAddressUsageMetrics"};
+
+/* Of a member: its name with a small letter, which is the attribute's name and the property's. */
+static const char *attribute_name(struct request *r, const char *member)
+{
+	return arena_printf(r->arena, "e%s", member + 1);
+}
 
 ACTION(ec2, ModifyVpcAttribute)
 {
 	struct resource *vpc = resource_of(r, &vpc_kind, "VpcId");
-	const struct value *v = NULL;
-	unsigned which = 0, count = 0;
+	const struct value *v;
+	const char *which;
 
 	if (!vpc)
 		return -1;
-	for (unsigned i = 0; i < ARRAY_SIZE(attributes); i++) {
-		if (!value_get(r->in, attributes[i].member))
-			continue;
-		v = value_get(r->in, attributes[i].member);
-		which = i;
-		count++;
-	}
-	if (count != 1)
-		return request_fail(r, count ? "InvalidParameterCombination" : "MissingParameter",
-		                    "One attribute is modified with each request, not %u", count);
+	which = request_one_of(r, attributes, ARRAY_SIZE(attributes), "VPC");
+	if (!which)
+		return -1;
+	v = value_get(r->in, which);
 	if (!value_get(v, "Value"))
 		return request_fail(r, "MissingParameter", "The request must contain the parameter %s.Value",
-		                    attributes[which].member);
-	property_set(r, vpc->id, attributes[which].name, value_boolean(v, "Value", false) ? "true" : NULL);
+		                    which);
+	property_set(r, vpc->id, attribute_name(r, which), value_boolean(v, "Value", false) ? "true" : NULL);
 	return 0;
 }
 
@@ -420,10 +417,13 @@ ACTION(ec2, DescribeVpcAttribute)
 	if (!vpc)
 		return -1;
 	value_set_string(r->out, "VpcId", vpc->id);
-	for (unsigned i = 0; i < ARRAY_SIZE(attributes); i++)
-		if (!strcmp(attributes[i].name, value_string(r->in, "Attribute")))
-			value_set_boolean(value_open(r->out, attributes[i].member), "Value",
-			                  vpc_attribute(r, vpc->id, attributes[i].name));
+	for (unsigned i = 0; i < ARRAY_SIZE(attributes); i++) {
+		const char *name = attribute_name(r, attributes[i]);
+
+		if (!strcmp(name, value_string(r->in, "Attribute")))
+			value_set_boolean(value_open(r->out, attributes[i]), "Value",
+			                  vpc_attribute(r, vpc->id, name));
+	}
 	return 0;
 }
 

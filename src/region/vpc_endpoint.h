@@ -14,7 +14,5 @@ struct vpc_service {
 	const char *name; /* behind com.amazonaws.REGION. */
 	bool gateway, interface;
 };
-/* NULL behind the last. */
-const struct vpc_service *vpc_service_at(unsigned i);
 /* NULL: the full name is none of the region's. */
 const struct vpc_service *vpc_service_find(struct request *r, const char *name);

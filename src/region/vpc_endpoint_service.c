@@ -26,11 +26,6 @@ static const struct vpc_service services[] = {{"autoscaling", false, true},
                                               {"ssmmessages", false, true},
                                               {"sts", false, true}};
 
-const struct vpc_service *vpc_service_at(unsigned i)
-{
-	return i < ARRAY_SIZE(services) ? &services[i] : NULL;
-}
-
 static const char *full_name(struct request *r, const struct vpc_service *s)
 {
 	return arena_printf(r->arena, "com.amazonaws.%s.%s", r->region, s->name);

@@ -2,23 +2,14 @@
 """Instances on simulated hosts: their attributes, status checks and options; launch templates; attributes of images."""
 import base64
 
-from botocore.exceptions import ClientError
 
-from region import Region, Results
+from region import Region, Results, code_of
 
 IMAGE = 'ami-0123456789abcdef0'
 NOBODY = 'i-0123456789abcdef0'
 
 results = Results()
 region = Region('--simulate-hosts', '6', name='instance')
-
-
-def code_of(call, **parameters):
-    try:
-        call(**parameters)
-        return 'success'
-    except ClientError as e:
-        return e.response['Error']['Code']
 
 
 def run(**parameters):

@@ -6,21 +6,12 @@ import os
 import subprocess
 import time
 
-from botocore.exceptions import ClientError
 
-from region import ROOT, Region, Results
+from region import ROOT, Region, Results, code_of
 
 results = Results()
 region = Region(name='life')
 ec2 = region.client()
-
-
-def code_of(call, **parameters):
-    try:
-        call(**parameters)
-        return 'success'
-    except ClientError as e:
-        return e.response['Error']['Code']
 
 
 def show(*ids):

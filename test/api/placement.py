@@ -3,22 +3,13 @@
 import sqlite3
 from collections import Counter
 
-from botocore.exceptions import ClientError
 
-from region import Region, Results
+from region import Region, Results, code_of
 
 HOSTS, RACK = 150, 16
 
 results = Results()
 region = Region('--simulate-hosts', str(HOSTS), '--throttle', 'off', name='placement')
-
-
-def code_of(call, **parameters):
-    try:
-        call(**parameters)
-        return 'success'
-    except ClientError as e:
-        return e.response['Error']['Code']
 
 
 def run(count, group='', zone=None, least=None, size='t3.micro', **placement):

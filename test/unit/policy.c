@@ -14,22 +14,6 @@ static bool allows(const char *policy, const char *action, const char *one, cons
 	return policy_allows(policy, action, ids, !!one + !!two);
 }
 
-static void test_match(void **state)
-{
-	assert_true(policy_match("*", "", false));
-	assert_true(policy_match("ec2:Describe*", "ec2:DescribeVpcs", false));
-	assert_true(policy_match("ec2:describe*", "ec2:DescribeVpcs", true));
-	assert_false(policy_match("ec2:describe*", "ec2:DescribeVpcs", false));
-	assert_false(policy_match("ec2:Describe", "ec2:DescribeVpcs", false));
-	assert_false(policy_match("ec2:DescribeVpcs?", "ec2:DescribeVpcs", false));
-	assert_true(policy_match("*:*Vpc?", "ec2:DescribeVpcs", false));
-	assert_true(policy_match("a*b*c", "aXbbXbc", false));
-	assert_false(policy_match("a*b*c", "aXbbXb", false));
-	/* No slower than the product of the lengths. */
-	assert_false(policy_match("*a*a*a*a*a*a*a*a*a*a*b",
-	                          "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false));
-}
-
 static void test_effects(void **state)
 {
 	assert_true(allows("", "ec2:RunInstances", NULL, NULL));
@@ -55,7 +39,6 @@ static void test_resources(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(test_match),
 	        cmocka_unit_test(test_effects),
 	        cmocka_unit_test(test_resources),
 	};
