@@ -151,6 +151,20 @@ static void gate64(unsigned vector, u64 handler)
 	put64(IDT + vector * 16 + 8, handler >> 32);
 }
 
+/* Exceptions end the guest, with their number in r8. */
+static inline void stop_handlers(void)
+{
+	static const u8 code[] = {0x41, 0xb8, 0, 0, 0, 0, 0xa3, 0x00, 0x00, 0xd0, 0xfe, 0, 0, 0, 0};
+
+	for (unsigned v = 0; v < 32; v++) {
+		u8 *p = ram + 0x11000 + v * 32;
+
+		memcpy(p, code, sizeof(code));
+		p[2] = (u8)v;
+		gate64(v, 0x11000 + v * 32);
+	}
+}
+
 /* Flat modes, paging as for 64-bit: identity for 1 GiB by 2 MiB pages, and 3–4 GiB; PT maps the 2 MiB at 8
  * MiB. */
 static void flat(struct cpu *c, struct vcpu_state *s, bool wide)

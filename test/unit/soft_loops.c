@@ -259,20 +259,6 @@ static const struct guest {
         G(own_code, UD, -1, -1),   G(remaps, UD, -1, -1, true), G(loses_right, PF, -1, -1, true),
 };
 
-/* Exceptions end the guest, with their number in r8. */
-static void handlers(void)
-{
-	static const u8 code[] = {0x41, 0xb8, 0, 0, 0, 0, 0xa3, 0x00, 0x00, 0xd0, 0xfe, 0, 0, 0, 0};
-
-	for (unsigned v = 0; v < 32; v++) {
-		u8 *p = ram + 0x11000 + v * 32;
-
-		memcpy(p, code, sizeof(code));
-		p[2] = (u8)v;
-		gate64(v, 0x11000 + v * 32);
-	}
-}
-
 static struct cpu *new_cpu(bool interpret)
 {
 	struct cpu_config config = {
@@ -290,7 +276,7 @@ static void prepare(const struct guest *g, struct cpu *c, struct vcpu_state *s)
 
 	memset(ram, 0, 0x100000);
 	flat(c, s, true);
-	handlers();
+	stop_handlers();
 	memcpy(ram + CODE, g->start, (size_t)(g->end - g->start));
 	for (unsigned i = 0; i < PAGES; i++)
 		put64(PT + i * 8, (AREA + (i * 5 % PAGES) * PAGE_SIZE) | P | W | U);

@@ -265,9 +265,8 @@ u64 soft_feature_xcr0(void)
 #define MAX_EXTENDED 0x80000008u
 #define MAX_KVM      0x40000001u
 
-#define SIGNATURE    0x000606a6u /* family 6, model 0x6a, stepping 6 */
-#define CACHE_LINE   64u
-#define XSAVE_LEGACY 576u
+#define SIGNATURE  0x000606a6u /* family 6, model 0x6a, stepping 6 */
+#define CACHE_LINE 64u
 #define KVM_FEATURES                                                                           \
 	(1u << 0 | 1u << 1 | 1u << 3 | 1u << 24) /* clock, no I/O delay, clock 2, stable clock \
 	                                          */
@@ -367,29 +366,15 @@ static void leaf_b(const struct soft_cpu *c, u32 subleaf, u32 out[4])
 	}
 }
 
-/* Of an area in the standard format; compact: in the compacted one. */
-static u32 xsave_size(u64 components, bool compact)
-{
-	u32 size = XSAVE_LEGACY;
-
-	for (unsigned i = 0; i < XSTATE_COMPONENTS; i++) {
-		const struct xstate_component *x = &xstate_components[i];
-
-		if (components >> x->bit & 1)
-			size = (compact ? size : x->offset) + x->size;
-	}
-	return size;
-}
-
 static void leaf_d(const struct soft_cpu *c, u32 subleaf, u32 out[4])
 {
 	if (subleaf == 0) {
 		out[EAX] = (u32)model.xcr0;
-		out[EBX] = xsave_size(c->xcr0, false);
-		out[ECX] = xsave_size(model.xcr0, false);
+		out[EBX] = xstate_area_size(c->xcr0, 0);
+		out[ECX] = xstate_area_size(model.xcr0, 0);
 	} else if (subleaf == 1) {
 		out[EAX] = model.words[LD1_EAX];
-		out[EBX] = xsave_size(c->xcr0 | c->xss, true);
+		out[EBX] = xstate_area_size(c->xcr0 | c->xss, c->xcr0 | c->xss);
 	}
 	for (unsigned i = 0; i < XSTATE_COMPONENTS; i++) {
 		const struct xstate_component *x = &xstate_components[i];

@@ -46,10 +46,10 @@ enum {
 };
 
 /* ModRM, SIB and displacement of reg, [base + index << scale + disp]. */
-static inline void e_modrm(struct jit_buf *b, unsigned reg, int base, int index, unsigned scale, s64 disp)
+static inline void e_modrm_as(struct jit_buf *b, unsigned mod, unsigned reg, int base, int index,
+                              unsigned scale, s64 disp)
 {
 	bool sib = index >= 0 || base < 0 || (base & 7) == 4;
-	unsigned mod = base < 0 ? 0 : disp == 0 && (base & 7) != 5 ? 0 : disp == (s8)disp ? 1 : 2;
 
 	e8(b, mod << 6 | (reg & 7) << 3 | (sib ? 4u : (unsigned)base & 7));
 	if (sib)
@@ -60,17 +60,17 @@ static inline void e_modrm(struct jit_buf *b, unsigned reg, int base, int index,
 	else if (mod == 2 || base < 0)
 		e32(b, (u32)disp);
 }
+static inline void e_modrm(struct jit_buf *b, unsigned reg, int base, int index, unsigned scale, s64 disp)
+{
+	unsigned mod = base < 0 ? 0 : disp == 0 && (base & 7) != 5 ? 0 : disp == (s8)disp ? 1 : 2;
+
+	e_modrm_as(b, mod, reg, base, index, scale, disp);
+}
 /* The same, of four bytes whatever the displacement is. */
 static inline void e_modrm_disp32(struct jit_buf *b, unsigned reg, int base, int index, unsigned scale,
                                   s64 disp)
 {
-	bool sib = index >= 0 || base < 0 || (base & 7) == 4;
-
-	e8(b, (base < 0 ? 0 : 0x80) | (reg & 7) << 3 | (sib ? 4u : (unsigned)base & 7));
-	if (sib)
-		e8(b, scale << 6 | (index >= 0 ? (unsigned)index & 7 : 4u) << 3 |
-		              (base >= 0 ? (unsigned)base & 7 : 5u));
-	e32(b, (u32)disp);
+	e_modrm_as(b, base < 0 ? 0 : 2, reg, base, index, scale, disp);
 }
 /* opcode reg, [base + index << scale + disp], REX.W if wide. */
 static inline void e_mem(struct jit_buf *b, bool wide, unsigned opcode, unsigned reg, int base, int index,

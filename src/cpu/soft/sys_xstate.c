@@ -78,8 +78,7 @@ static unsigned component_offset(unsigned i, u64 compact)
 	return at;
 }
 
-/* Size of an area with these components. */
-static unsigned area_size(u64 components, u64 compact)
+unsigned xstate_area_size(u64 components, u64 compact)
 {
 	unsigned size = XSAVE_YMMH;
 
@@ -240,7 +239,7 @@ static const struct op *x_save(struct soft_cpu *c, const struct op *o)
 
 	xstate_check(c, form);
 	rfbm = requested(c);
-	size = area_size(rfbm, form & FORM_COMPACT ? rfbm : 0);
+	size = xstate_area_size(rfbm, form & FORM_COMPACT ? rfbm : 0);
 	at = aligned_operand(c, o, size, 64, SOFT_WRITE);
 	soft_vec_park(c);
 	used = in_use(c);
@@ -305,7 +304,7 @@ static const struct op *x_restore(struct soft_cpu *c, const struct op *o)
 	load = rfbm & *(u64 *)(image + XSAVE_BV);
 	clear = rfbm & ~load;
 	compact = *(u64 *)(image + XSAVE_COMP_BV);
-	size = area_size(load, compact);
+	size = xstate_area_size(load, compact);
 	if (size > XSAVE_YMMH)
 		at = aligned_operand(c, o, size, 64, SOFT_READ);
 	for (unsigned i = 0; i < XSTATE_COMPONENTS; i++)

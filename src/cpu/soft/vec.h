@@ -88,6 +88,8 @@ struct xstate_component {
 	u16 offset, size;
 };
 extern const struct xstate_component xstate_components[XSTATE_COMPONENTS];
+/* Bytes of an XSAVE area with these components; compact: those of XCOMP_BV, 0 for the standard format. */
+unsigned xstate_area_size(u64 components, u64 compact);
 
 /* The host's: components that are kept, and offsets in c->xsave of those above, in their order. The same for
  * all vCPUs. */

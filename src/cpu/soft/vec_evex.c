@@ -87,21 +87,36 @@ static void evex_call(struct soft_cpu *c, const struct op *o, const void *p)
 	vec_leave(c);
 }
 
-const struct op *evex_load(struct soft_cpu *c, const struct op *o)
+/* The operand if all of it may be touched as it is: in a page that the TLB has, and aligned; else NULL. */
+static inline const struct soft_tlb_entry *whole(struct soft_cpu *c, const struct op *o,
+                                                 enum soft_access access, void **host)
 {
 	const struct vec_info *i = vec_info(o);
 	const struct soft_tlb_entry *e;
+	u64 linear;
+
+	if (unlikely(!c->long64))
+		return NULL;
+	linear = op_linear(c, o, i->size, access);
+	e = soft_tlb_entry(c, linear);
+	if (unlikely(!soft_tlb_hit(c, access == SOFT_WRITE ? e->tag_write : e->tag_read, linear, i->size) ||
+	             linear & i->align))
+		return NULL;
+	*host = soft_tlb_host(e, linear);
+	return e;
+}
+
+const struct op *evex_load(struct soft_cpu *c, const struct op *o)
+{
+	const struct vec_info *i = vec_info(o);
 	u8 data[64] __attribute__((aligned(64))) = {0};
-	u64 linear, found;
+	void *host;
+	u64 found;
 
 	vec_check(c, o);
-	if (likely(c->long64)) {
-		linear = op_linear(c, o, i->size, SOFT_READ);
-		e = soft_tlb_entry(c, linear);
-		if (likely(soft_tlb_hit(c, e->tag_read, linear, i->size) && !(linear & i->align))) {
-			evex_call(c, o, soft_tlb_host(e, linear));
-			return o + 1;
-		}
+	if (likely(whole(c, o, SOFT_READ, &host))) {
+		evex_call(c, o, host);
+		return o + 1;
 	}
 	found = selected(i, take_mask(c, i));
 	alignment(c, o, found, SOFT_READ);
@@ -122,18 +137,16 @@ const struct op *evex_store(struct soft_cpu *c, const struct op *o)
 	const struct vec_info *i = vec_info(o);
 	const struct soft_tlb_entry *e;
 	u8 data[64] __attribute__((aligned(64))) = {0};
-	u64 linear, found;
+	void *host;
+	u64 found;
 
 	vec_check(c, o);
-	if (likely(c->long64)) {
-		linear = op_linear(c, o, i->size, SOFT_WRITE);
-		e = soft_tlb_entry(c, linear);
-		if (likely(soft_tlb_hit(c, e->tag_write, linear, i->size) && !(linear & i->align))) {
-			evex_call(c, o, soft_tlb_host(e, linear));
-			if (unlikely(atomic_load_explicit(e->page, memory_order_relaxed) & PHYSMEM_PAGE_CODE))
-				soft_code_written(c, e->page);
-			return o + 1;
-		}
+	e = whole(c, o, SOFT_WRITE, &host);
+	if (likely(e)) {
+		evex_call(c, o, host);
+		if (unlikely(atomic_load_explicit(e->page, memory_order_relaxed) & PHYSMEM_PAGE_CODE))
+			soft_code_written(c, e->page);
+		return o + 1;
 	}
 	found = selected(i, take_mask(c, i));
 	/* The pointer is not written through. */

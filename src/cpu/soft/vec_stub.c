@@ -134,15 +134,17 @@ static bool vex_w_is_gpr(u8 map, u8 opcode, u8 pp)
 static bool evex_w_is_gpr(u8 map, u8 opcode, u8 pp)
 {
 	switch (opcode) {
+	case 0x60:
+	case 0x61:
+		return false;
 	case 0x78:
 	case 0x79:
-		return map == 1 && pp >= 2;
 	case 0x7b:
 		return map == 1 && pp >= 2;
 	case 0x7c:
 		return map == 2;
 	default:
-		return opcode != 0x60 && opcode != 0x61 && vex_w_is_gpr(map, opcode, pp);
+		return vex_w_is_gpr(map, opcode, pp);
 	}
 }
 
