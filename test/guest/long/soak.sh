@@ -13,10 +13,11 @@ image debian-12-test
 programs_disk "$(dirname "$0")/programs"
 samples=${SOAK_SAMPLES:-$WORK/samples}
 
-# KiB resident beside the guest's memory, KiB of private writable mappings.
+# KiB resident beside the guest's memory, KiB of private writable mappings. What is mapped twice (translated code) counts
+# once, by its shares.
 held() {
 	awk '/^[0-9a-f]+-[0-9a-f]+ / { guest = /guest memory/ }
-		/^Rss:/ && !guest { n += $2 }
+		/^Pss:/ && !guest { n += $2 }
 		/^VmData:/ { data = $2 }
 		END { if (n) print n, data }' "/proc/$1/smaps" "/proc/$1/status" 2>/dev/null
 }
