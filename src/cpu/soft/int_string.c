@@ -96,6 +96,35 @@ static void wrote_chunk(struct soft_cpu *c, u64 linear)
 		soft_code_written(c, e->page);
 }
 
+/* A repeated instruction by chunks where it can, by elements where it cannot. chunk: elements done, or 0: do
+ * one the slow way. */
+static inline const struct op *rep_by_chunks(struct soft_cpu *c, const struct op *o,
+                                             void (*one)(struct soft_cpu *, const struct op *),
+                                             size_t (*chunk)(struct soft_cpu *, const struct op *, u64))
+{
+	bool chunks = !(c->rflags & FLAG_DF) && !one_at_a_time(c);
+	unsigned burst = 0;
+	u64 n;
+
+	while ((n = count(c, o))) {
+		size_t done = chunks ? chunk(c, o, n) : 0;
+
+		burst += BURST;
+		if (!done) {
+			one(c, o);
+			done = 1;
+			burst -= BURST - 1;
+		}
+		counted(c, o, done);
+		if (done < n && (burst >= BURST || one_at_a_time(c))) {
+			if (must_leave(c))
+				return resume_later(c, o);
+			burst = 0;
+		}
+	}
+	return o + 1;
+}
+
 /* ---- MOVS ---- */
 
 static void movs_one(struct soft_cpu *c, const struct op *o)
@@ -125,7 +154,6 @@ static void host_movs(void *to, const void *from, size_t n, unsigned size)
 	}
 }
 
-/* Elements done, or 0: do one the slow way. */
 static size_t movs_chunk(struct soft_cpu *c, const struct op *o, u64 n)
 {
 	size_t from_len = min(n, (u64)CHUNK) * o->size, to_len = from_len;
@@ -159,27 +187,7 @@ HANDLER(movs)
 
 HANDLER(rep_movs)
 {
-	bool chunks = !(c->rflags & FLAG_DF) && !one_at_a_time(c);
-	unsigned burst = 0;
-	u64 n;
-
-	while ((n = count(c, o))) {
-		size_t done = chunks ? movs_chunk(c, o, n) : 0;
-
-		burst += BURST;
-		if (!done) {
-			movs_one(c, o);
-			done = 1;
-			burst -= BURST - 1;
-		}
-		counted(c, o, done);
-		if (done < n && (burst >= BURST || one_at_a_time(c))) {
-			if (must_leave(c))
-				return resume_later(c, o);
-			burst = 0;
-		}
-	}
-	return o + 1;
+	return rep_by_chunks(c, o, movs_one, movs_chunk);
 }
 
 /* ---- STOS ---- */
@@ -236,27 +244,7 @@ HANDLER(stos)
 
 HANDLER(rep_stos)
 {
-	bool chunks = !(c->rflags & FLAG_DF) && !one_at_a_time(c);
-	unsigned burst = 0;
-	u64 n;
-
-	while ((n = count(c, o))) {
-		size_t done = chunks ? stos_chunk(c, o, n) : 0;
-
-		burst += BURST;
-		if (!done) {
-			stos_one(c, o);
-			done = 1;
-			burst -= BURST - 1;
-		}
-		counted(c, o, done);
-		if (done < n && (burst >= BURST || one_at_a_time(c))) {
-			if (must_leave(c))
-				return resume_later(c, o);
-			burst = 0;
-		}
-	}
-	return o + 1;
+	return rep_by_chunks(c, o, stos_one, stos_chunk);
 }
 
 /* ---- LODS ---- */
