@@ -1,7 +1,7 @@
 /*
  * The region's state in SQL. One connection, used by one thread. SQLite is the driver that is there
  * ("sqlite:PATH"); queries keep to what PostgreSQL understands as well: parameters $1, $2, …, types TEXT and
- * BIGINT, ON CONFLICT.
+ * BIGINT, ON CONFLICT, texts in the order of their bytes (collation C).
  *
  * Failures are sticky: the first one is kept in `error`, all that follows does nothing and finds nothing, and
  * database_commit() says so. So those who read and write need not look, and nothing half done is ever

@@ -41,7 +41,7 @@ static bool spread(struct request *r, const struct schedule_wish *w, const char 
 {
 	s64 members = number(ask(r, w,
 	                         "SELECT COUNT(*) FROM machine m JOIN host h ON h.id = m.host WHERE " MEMBER
-	                         "AND h.zone = $1 AND $2 + $3 > 0",
+	                         "AND h.zone = $1 AND CAST($2 AS BIGINT) + $3 > 0",
 	                         zone),
 	                     0);
 
