@@ -2,10 +2,12 @@
 #include "api/traffic.h"
 #include "base/clock.h"
 #include "region/agent.h"
+#include "region/cpu_credit.h"
 #include "region/schedule.h"
 #include "region/tally.h"
 
 #include <dirent.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -136,6 +138,46 @@ static void write_instances(struct cloud *c, struct buffer *out)
 		        (const char *[]){"state", "other", "type", "other", "zone", "other", NULL}, i.rest);
 }
 
+/* One series of each instance, as CloudWatch names them. */
+struct credits {
+	struct buffer *out;
+	const char *name;
+	size_t member;
+};
+
+static void write_credit(void *ctx, const char *instance, const struct cpu_credit *credit)
+{
+	const struct credits *k = ctx;
+	const bool balance = k->member == offsetof(struct cpu_credit, earned);
+	s64 us = *(const s64 *)((const char *)credit + k->member) + (balance ? credit->launch : 0);
+
+	series(k->out, k->name, (const char *[]){"InstanceId", instance, NULL});
+	buffer_printf(k->out, "%.6f\n", (double)us / CPU_CREDIT_US);
+}
+
+static void write_credits(struct cloud *c, struct buffer *out)
+{
+	static const struct {
+		const char *name, *type, *help;
+		size_t member;
+	} parts[] = {{"CPUCreditBalance", "gauge",
+	              "CPU credits that an instance has, launch credits included.",
+	              offsetof(struct cpu_credit, earned)},
+	             {"CPUCreditUsage", "counter", "CPU credits that it has spent.",
+	              offsetof(struct cpu_credit, used)},
+	             {"CPUSurplusCreditBalance", "gauge", "Surplus credits that it has not paid back.",
+	              offsetof(struct cpu_credit, surplus)},
+	             {"CPUSurplusCreditsCharged", "counter", "Surplus credits that are charged.",
+	              offsetof(struct cpu_credit, charged)}};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(parts); i++) {
+		struct credits k = {out, parts[i].name, parts[i].member};
+
+		head(out, parts[i].name, parts[i].type, parts[i].help);
+		cpu_credit_each(c, METRICS_INSTANCE_SERIES, write_credit, &k);
+	}
+}
+
 static void write_hosts(struct cloud *c, struct buffer *out)
 {
 	static const struct {
@@ -260,6 +302,7 @@ void metrics_write(struct front *a, struct buffer *out)
 	database_begin(c->db);
 	write_instances(c, out);
 	write_hosts(c, out);
+	write_credits(c, out);
 	database_rollback(c->db);
 	write_database(c, out);
 	if (a->agent)

@@ -1,5 +1,6 @@
 #include "api/operator.h"
 #include "model/scalar.h"
+#include "region/cpu_credit.h"
 #include "region/host_health.h"
 #include "region/policy.h"
 #include "region/usage.h"
@@ -49,6 +50,16 @@ static int get_usage(struct request *r, const struct form *form, struct buffer *
 	return usage_write(r, &report, answer);
 }
 
+static int get_cpu_credits(struct request *r, const struct form *form, struct buffer *answer)
+{
+	const char *instance = form_get(form, "InstanceId");
+
+	if (!instance)
+		return request_fail(r, "MissingParameter",
+		                    "The request must contain the parameter InstanceId");
+	return cpu_credit_write(r, instance, answer);
+}
+
 static int list_hosts(struct request *r, const struct form *form, struct buffer *answer)
 {
 	const char *after = form_get(form, "NextToken");
@@ -78,9 +89,8 @@ static int wake_host(struct request *r, const struct form *form, struct buffer *
 }
 
 static const struct operation operations[] = {
-        {"GetUsage", get_usage, false},
-        {"ListHosts", list_hosts, true},
-        {"SilenceHost", silence_host, true},
+        {"GetUsage", get_usage, false},  {"GetCpuCredits", get_cpu_credits, false},
+        {"ListHosts", list_hosts, true}, {"SilenceHost", silence_host, true},
         {"WakeHost", wake_host, true},
 };
 

@@ -8,6 +8,7 @@
  *
  *   GetUsage   By=instance|type|owner|day (instance), StartTime, EndTime (ISO 8601), NextToken: usage.h.
  *              Keys of the region's own account see all owners, others theirs.
+ *   GetCpuCredits  InstanceId, one of the caller's: cpu_credit.h.
  *   ListHosts  NextToken: host_health.h. This and what follows: keys of the region's own account only.
  *   SilenceHost, WakeHost   HostId: a simulated host stops answering, or answers again.
  */

@@ -286,7 +286,7 @@ int ls_main(int argc, char **argv)
 int show_main(int argc, char **argv)
 {
 	struct verb_options o;
-	json_t *instance;
+	json_t *instance, *credits;
 	struct client c;
 	struct error e;
 	int status = parse(argc, argv, &o, "show INSTANCE", 1, 1);
@@ -296,9 +296,16 @@ int show_main(int argc, char **argv)
 	if (client_open(&c, o.data, &e) < 0)
 		return failed("show", &e);
 	instance = find(&c, argv[optind], &e);
+	credits = instance ? client_operate(&c, &e, "GetCpuCredits",
+	                                    (const char *[]){"InstanceId",
+	                                                     client_text(instance, "InstanceId"), NULL})
+	                   : NULL;
 	client_close(&c);
 	if (!instance)
 		return failed("show", &e);
+	if (credits && json_object_size(credits))
+		json_object_set(instance, "CpuCredits", credits);
+	json_decref(credits);
 	json_dumpf(instance, stdout, JSON_INDENT(2));
 	putchar('\n');
 	json_decref(instance);

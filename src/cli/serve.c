@@ -73,7 +73,8 @@ int serve_main(int argc, char **argv)
 	                      .host_timeout_ms = HOST_TIMEOUT_S * 1000};
 	struct front api = {.cloud = &cloud, .agent = &agent, .begun_ms = cloud_now_ms()};
 	double factor = THROTTLE_DEFAULT;
-	char cgroup[4096];
+	char cgroup[CGROUP_PATH];
+	struct error no_cgroup = {0};
 	unsigned simulated = 0;
 	const char *log = NULL;
 	int option, status = 0, level = -1;
@@ -224,10 +225,12 @@ int serve_main(int argc, char **argv)
 		cloud_close(&cloud);
 		return 1;
 	}
-	if (!simulated && cgroup_setup(cgroup, sizeof(cgroup), &e) == 0)
+	if (!simulated && cgroup_setup("", cgroup, sizeof(cgroup), &no_cgroup) == 0)
 		agent.cgroup = cgroup;
 	else if (!simulated)
-		log_info("instances run without limits of CPU and memory: %s", e.text);
+		log_info("instances run without limits of CPU and memory, and t types are not throttled: %s",
+		         no_cgroup.text);
+	agent.no_cgroup = no_cgroup.text;
 	server_every(server, AGENT_PERIOD_MS, run_agent, &agent);
 	printf("insula: serving at %s\n", endpoint);
 	fflush(stdout);

@@ -118,11 +118,16 @@ static bool has_program(const char *name)
 int doctor_main(int argc, char **argv)
 {
 	struct error e = {0};
+	bool limits;
 
 	say(access("/dev/kvm", R_OK | W_OK) == 0,
 	    "/dev/kvm can be opened (machines run on the soft engine all the same)",
 	    "machines run on the soft engine, which needs nothing");
-	say(cgroup_probe(&e) == 0, "control groups (v2) limit what instances take", e.text);
+	limits = cgroup_probe("", &e) == 0;
+	if (!limits)
+		error_prefix(&e, "instances run without limits, and t types whose CPU credits are spent are "
+		                 "not throttled");
+	say(limits, "control groups (v2 or v1) limit what instances take, and throttle t types", e.text);
 	say(access("/proc/self/ns/net", F_OK) == 0, "network namespaces", "the kernel has none");
 	say(access("/dev/net/tun", R_OK | W_OK) == 0, "/dev/net/tun can be opened",
 	    "run as root, load `tun`");

@@ -135,25 +135,34 @@ static int read_small(int at, const char *name, char *buf, size_t size)
 int hosted_state(const char *dir, struct hosted_state *state, struct error *e)
 {
 	unsigned long long started, at, up = 0;
+	long long cpu = -1;
 	char text[256], how[16];
 	int fd = open_dir(dir, e);
 
-	*state = (struct hosted_state){HOSTED_NONE};
+	*state = (struct hosted_state){.status = HOSTED_NONE, .cpu_us = -1};
 	if (fd < 0)
 		return errno == ENOENT ? 0 : -1;
 	if (read_small(fd, "keeper", text, sizeof(text)) == 0 &&
-	    sscanf(text, "%d %llu %d", &state->keeper, &started, &state->vmm) == 3)
+	    sscanf(text, "%d %llu %d", &state->keeper, &started, &state->vmm) == 3) {
 		state->status = process_start_time(state->keeper) == started ? HOSTED_RUNNING : HOSTED_LOST;
+		snprintf(state->run, sizeof(state->run), "%d:%llu", state->keeper, started);
+	}
 	/* `ended` last: a keeper that was alive a moment ago may have written it. */
 	if (state->status != HOSTED_RUNNING && read_small(fd, "ended", text, sizeof(text)) == 0 &&
-	    sscanf(text, "%15s %d %llu %llu", how, &state->code, &at, &up) >= 3) {
+	    sscanf(text, "%15s %d %llu %llu %lld", how, &state->code, &at, &up, &cpu) >= 3) {
 		state->status = HOSTED_ENDED;
 		state->by_signal = !strcmp(how, "signal");
 		state->at_ms = (s64)at;
 		state->at_up_ms = (s64)up;
+		state->cpu_us = cpu;
 	}
 	close(fd);
 	return 0;
+}
+
+s64 hosted_cpu_us(const struct hosted_state *state)
+{
+	return state->status == HOSTED_RUNNING ? (s64)process_cpu_us(state->vmm) : state->cpu_us;
 }
 
 void hosted_guest(const char *dir, struct hosted_guest *guest)

@@ -16,6 +16,8 @@ struct hosted_state {
 	bool by_signal;            /* ENDED: */
 	int code;                  /* exit status or signal */
 	s64 at_ms, at_up_ms;       /* by CLOCK_REALTIME and CLOCK_BOOTTIME */
+	s64 cpu_us;                /* ENDED: CPU time that its VMM took; -1: not known */
+	char run[48];              /* which run of the machine this is; "": none */
 };
 
 struct hosted_guest {
@@ -45,6 +47,8 @@ int hosted_set_cgroup(const char *dir, const char *path, struct error *e);
 /* Starts the keeper; returns when it is on its way. Nothing if one is there. */
 int hosted_start(const char *dir, struct error *e);
 int hosted_state(const char *dir, struct hosted_state *state, struct error *e);
+/* CPU time that the VMM has taken in this run: of one that runs or has ended; -1: not known. */
+s64 hosted_cpu_us(const struct hosted_state *state);
 /* What its serial line says of the guest of this run; STARTING if nothing. */
 void hosted_guest(const char *dir, struct hosted_guest *guest);
 /* Presses the power button. */

@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,7 +39,8 @@ struct keeper {
 	int log;
 	off_t log_size;
 	struct client clients[KEEPER_CLIENTS];
-	int status; /* of the VMM, as wait() has it */
+	int status;        /* of the VMM, as wait() has it */
+	struct rusage use; /* of it, when it has ended */
 	struct guest_watch guest;
 };
 
@@ -219,7 +221,7 @@ static void signal_event(void *ctx, u32 events)
 			kill(k->vmm, SIGKILL);
 			continue;
 		}
-		pid = waitpid(k->vmm, &k->status, WNOHANG);
+		pid = wait4(k->vmm, &k->status, WNOHANG, &k->use);
 		if (pid != k->vmm)
 			continue;
 		while (recv(k->line.fd, &(char){0}, 1, MSG_DONTWAIT | MSG_PEEK) > 0)
@@ -334,7 +336,7 @@ static int read_command(struct keeper *k, char **buf, char **argv, struct error 
 static void join_cgroup(struct keeper *k)
 {
 	int fd = openat(k->dir, "cgroup", O_RDONLY | O_CLOEXEC);
-	char path[4096];
+	char path[CGROUP_PATH];
 	struct error e;
 	ssize_t n;
 
@@ -343,8 +345,14 @@ static void join_cgroup(struct keeper *k)
 	n = read(fd, path, sizeof(path) - 1);
 	close(fd);
 	path[n > 0 ? n : 0] = 0;
-	if (*path && cgroup_join(path, &e) < 0)
+	if (cgroup_join(path, &e) < 0)
 		log_warn("runs without limits: %s", e.text);
+}
+
+static long long cpu_us(const struct rusage *use)
+{
+	return (use->ru_utime.tv_sec + use->ru_stime.tv_sec) * 1000000LL + use->ru_utime.tv_usec +
+	       use->ru_stime.tv_usec;
 }
 
 static int keep(struct keeper *k, const char *path, struct error *e)
@@ -377,10 +385,10 @@ static int keep(struct keeper *k, const char *path, struct error *e)
 			drop(c);
 	unlinkat(k->dir, "console.sock", 0);
 	unlinkat(k->dir, "vmm.sock", 0);
-	snprintf(text, sizeof(text), "%s %d %llu %llu\n", WIFSIGNALED(k->status) ? "signal" : "exit",
+	snprintf(text, sizeof(text), "%s %d %llu %llu %lld\n", WIFSIGNALED(k->status) ? "signal" : "exit",
 	         WIFSIGNALED(k->status) ? WTERMSIG(k->status) : WEXITSTATUS(k->status),
 	         (unsigned long long)(clock_realtime_ns() / 1000000),
-	         (unsigned long long)(clock_boot_ns() / 1000000));
+	         (unsigned long long)(clock_boot_ns() / 1000000), cpu_us(&k->use));
 	free(buf);
 	return write_file(k, "ended", text, e);
 }

@@ -12,8 +12,9 @@
  *   vmm.log       what the VMM says on standard error
  *   cgroup        optional: the control group to run in (cgroup.h)
  *   guest         what the serial line says of the guest (guest_watch.h): "up", "failed" or "starting", and
- * since when: milliseconds of CLOCK_REALTIME ended         how the last run ended: "exit N" or "signal N",
- * and when: milliseconds of CLOCK_REALTIME and CLOCK_BOOTTIME
+ *                 since when: milliseconds of CLOCK_REALTIME
+ *   ended         how the last run ended: "exit N" or "signal N"; when: milliseconds of CLOCK_REALTIME and
+ *                 CLOCK_BOOTTIME; and the CPU time that it took, in microseconds
  */
 #pragma once
 

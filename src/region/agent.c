@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "host/cgroup.h"
 #include "host/hosted.h"
+#include "region/cpu_credit.h"
 #include "region/host_health.h"
 #include "region/instance.h"
 #include "region/instance_volume.h"
@@ -51,20 +52,72 @@ static void meter_end(struct step *s)
 	}
 }
 
+/* ---- control group, CPU credits ---- */
+
+/* "": there is none. */
+static void group_of(const struct step *s, char buf[CGROUP_PATH])
+{
+	struct error e;
+
+	*buf = 0;
+	if (s->agent->cgroup && cgroup_child(s->agent->cgroup, s->m->instance, buf, CGROUP_PATH, &e) < 0)
+		log_warn("%s", e.text);
+}
+
+static void throttle(struct step *s, const struct cpu_credit_order *order)
+{
+	char group[CGROUP_PATH];
+	struct error e;
+
+	group_of(s, group);
+	if (*group && cgroup_set_quota(group, (u64)order->quota_us, &e) == 0) {
+		if (order->spent)
+			log_info("%s: its CPU credits are spent, it has its baseline: %lld%% of a CPU",
+			         s->m->instance, (long long)(order->quota_us * 100 / CGROUP_PERIOD_US));
+	} else if (order->spent) {
+		log_warn("%s: its CPU credits are spent, but it is not throttled: %s", s->m->instance,
+		         *group ? e.text : s->agent->no_cgroup);
+	}
+}
+
+static void settle(struct step *s)
+{
+	struct cpu_credit_order order = {
+	        .period_us = CGROUP_PERIOD_US,
+	        .full_us = (s64)cgroup_limits_of((unsigned)s->m->vcpus, (u64)s->m->memory).quota_us};
+	struct usage_mark now;
+
+	usage_now(s->agent->cloud, s->r->now_ms, &now);
+	if (cpu_credit_settle(s->r, s->instance, s->state.run, hosted_cpu_us(&s->state), &now, &order) &&
+	    order.quota_us && s->state.status == HOSTED_RUNNING)
+		throttle(s, &order);
+}
+
+static void settle_end(struct step *s, bool gone)
+{
+	struct usage_mark at = {.wall_ms = s->state.at_ms, .up_ms = s->state.at_up_ms};
+
+	if (!at.up_ms)
+		usage_now(s->agent->cloud, s->r->now_ms, &at);
+	cpu_credit_end(s->r, s->instance, s->state.run, hosted_cpu_us(&s->state), &at, gone);
+}
+
 static void become(struct step *s, enum instance_state state, const char *reason, const char *code,
                    const char *message)
 {
 	bool gone = state == INSTANCE_TERMINATED;
 	const char *name = instance_state_name(state);
+	char group[CGROUP_PATH];
 	struct error e;
 
-	if (s->agent->cgroup)
-		cgroup_remove(s->agent->cgroup, s->m->instance);
+	group_of(s, group);
+	cgroup_remove(group);
 	if (gone && hosted_remove(s->dir, &e) < 0)
 		log_warn("%s", e.text);
 	if (gone)
 		value_set_time(s->instance->doc, "UsageOperationUpdateTime", s->r->now_ms);
 	meter_end(s);
+	settle_end(s, gone);
 	instance_enter(s->r, s->instance, state, reason, code, message);
 	machine_set(s->r, s->m->instance, name, name, 0);
 }
@@ -136,14 +189,15 @@ static int write_machine(struct step *s, struct error *e)
 static int limit_machine(struct step *s, struct error *e)
 {
 	const struct cgroup_limits limits = cgroup_limits_of((unsigned)s->m->vcpus, (u64)s->m->memory);
-	char path[4200] = "";
+	char group[CGROUP_PATH];
 	struct error why;
 
-	if (s->agent->cgroup && cgroup_make(s->agent->cgroup, s->m->instance, &limits, &why) < 0)
+	group_of(s, group);
+	if (cgroup_make(group, &limits, &why) < 0) {
 		log_warn("%s: runs without limits: %s", s->m->instance, why.text);
-	else if (s->agent->cgroup)
-		snprintf(path, sizeof(path), "%s/%s", s->agent->cgroup, s->m->instance);
-	return hosted_set_cgroup(s->dir, path, e);
+		*group = 0;
+	}
+	return hosted_set_cgroup(s->dir, group, e);
 }
 
 /* A first launch that fails leaves nothing; what was stopped is stopped again, with its volumes. */
@@ -178,10 +232,13 @@ static int volumes_ready(struct step *s, const char **which)
 static void start(struct step *s)
 {
 	const char *volume;
+	struct usage_mark now;
 	struct error e;
 	int ready;
 
 	if (s->state.status == HOSTED_RUNNING) {
+		usage_now(s->agent->cloud, s->r->now_ms, &now);
+		cpu_credit_begin(s->r, s->instance, &now);
 		instance_enter(s->r, s->instance, INSTANCE_RUNNING, "", NULL, NULL);
 		machine_set(s->r, s->m->instance, "running", "running", 0);
 		return;
@@ -266,6 +323,8 @@ static void one(struct step *s)
 	} else if (!strcmp(wanted, "running")) {
 		if (ended(s))
 			ended_alone(s);
+		else if (s->agent->settle)
+			settle(s);
 	} else if (!strcmp(wanted, "terminated")) {
 		if (ended(s))
 			reach(s, INSTANCE_TERMINATED);
@@ -279,9 +338,10 @@ static void one(struct step *s)
 		else
 			press_power(s);
 	} else if (!strcmp(wanted, "rebooted")) {
-		if (ended(s))
+		if (ended(s)) {
+			settle(s);
 			machine_set(s->r, s->m->instance, "running", "pending", 0);
-		else if (late)
+		} else if (late)
 			kill_now(s);
 		else
 			press_power(s);
@@ -364,6 +424,7 @@ void agent_run(struct agent *a)
 		list[count++] = arena_strdup(&arena, query_column_text(q, 0));
 	}
 	block_file_run(&r, &a->jobs);
+	a->settle = begun_ns >= a->next_beat_ns;
 	for (size_t i = 0; i < count; i++)
 		step_machine(a, &r, list[i]);
 	host_watch(&r, a->host_timeout_ms);

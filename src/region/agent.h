@@ -17,12 +17,13 @@ struct agent {
 	struct cloud *cloud;
 	const char *accel, *engine; /* what machines are started with; NULL: the default */
 	unsigned keep_usage_days;   /* 0: for ever */
-	const char *cgroup;         /* the control group of all machines (cgroup.h); NULL: without */
-	s64 host_timeout_ms;        /* after which a host that does not answer is lost */
+	const char *cgroup;         /* the control group of all machines (cgroup.h); NULL: without, why */
+	const char *no_cgroup;
+	s64 host_timeout_ms; /* after which a host that does not answer is lost */
 
 	/* Its own: when machines were last looked after before this process, until the first round is over.
 	 */
-	bool begun;
+	bool begun, settle; /* settle: this round brings CPU credits up to date */
 	struct usage_mark last_beat;
 	u64 next_beat_ns, next_hour_ns;
 	struct histogram rounds; /* how long they took */

@@ -106,5 +106,15 @@ const char *const schema_steps[] = {
 
         /* What a key may do (policy.h); "": all. */
         "ALTER TABLE access_key ADD COLUMN policy TEXT NOT NULL DEFAULT '';",
+
+        /* CPU credits (cpu_credit.h), in microseconds of CPU time; cpu: what `run` had taken at the last
+         * step, which was at wall, up, boot. credit_launch: starts that were given launch credits. */
+        "CREATE TABLE cpu_credit (instance TEXT PRIMARY KEY, earned BIGINT NOT NULL,"
+        " launch BIGINT NOT NULL, surplus BIGINT NOT NULL, charged BIGINT NOT NULL, used BIGINT NOT NULL,"
+        " quota BIGINT NOT NULL, run TEXT NOT NULL, cpu BIGINT NOT NULL, wall BIGINT NOT NULL,"
+        " up BIGINT NOT NULL, boot TEXT NOT NULL);"
+        "CREATE TABLE credit_launch (account TEXT NOT NULL, region TEXT NOT NULL, at BIGINT NOT NULL);"
+        "CREATE INDEX credit_launch_by_account ON credit_launch (account, region);"
+        "CREATE INDEX credit_launch_by_age ON credit_launch (at);",
 };
 const unsigned schema_steps_count = sizeof(schema_steps) / sizeof(schema_steps[0]);
