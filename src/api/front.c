@@ -31,12 +31,12 @@ static const struct model *model_of(const char *service, const char *version)
 	return found;
 }
 
-static const char *new_id(struct arena *a)
+void front_new_id(char id[FRONT_ID])
 {
 	char hex[33];
 
 	cloud_random_hex(hex, 32);
-	return arena_printf(a, "%.8s-%.4s-4%.3s-a%.3s-%.12s", hex, hex + 8, hex + 13, hex + 17, hex + 20);
+	snprintf(id, FRONT_ID, "%.8s-%.4s-4%.3s-a%.3s-%.12s", hex, hex + 8, hex + 13, hex + 17, hex + 20);
 }
 
 static bool is_post_form(const struct http_request *h)
@@ -291,11 +291,13 @@ void front_handle(struct front *a, const struct http_request *http, struct http_
 {
 	struct call k = {.front = a, .http = http, .answer = answer};
 	struct request *r = &k.request;
+	char *id = arena_alloc(http->arena, FRONT_ID);
 
+	front_new_id(id);
 	*r = (struct request){.cloud = a->cloud,
 	                      .arena = http->arena,
 	                      .fault = &k.fault,
-	                      .id = new_id(http->arena),
+	                      .id = id,
 	                      .now_ms = cloud_now_ms()};
 	database_mark(a->cloud->db);
 	buffer_clear(&answer->body);
@@ -353,15 +355,32 @@ int front_commit(struct front *a, struct error *e)
 	return database_commit(a->cloud->db, e);
 }
 
+static void refuse(struct http_answer *answer, const struct fault *f)
+{
+	char id[FRONT_ID];
+
+	front_new_id(id);
+	buffer_clear(&answer->body);
+	memcpy(answer->note.code, f->code, sizeof(f->code));
+	answer->status = f->status;
+	answer->content_type = "text/xml;charset=UTF-8";
+	xml_fault(&answer->body, &model_ec2, f, id);
+}
+
 void front_unavailable(struct http_answer *answer)
 {
 	struct fault f;
 
 	fault_set(&f, "ServiceUnavailable",
 	          "The state of the region cannot be written now; nothing was changed");
-	buffer_clear(&answer->body);
-	memcpy(answer->note.code, f.code, sizeof(f.code));
-	answer->status = f.status;
-	answer->content_type = "text/xml;charset=UTF-8";
-	xml_fault(&answer->body, &model_ec2, &f, "00000000-0000-0000-0000-000000000000");
+	refuse(answer, &f);
+}
+
+void front_malformed(struct http_answer *answer, const char *why)
+{
+	struct fault f;
+
+	fault_set(&f, "MalformedHttpRequestException", "%s", why);
+	answer->note = (struct http_note){0};
+	refuse(answer, &f);
 }

@@ -16,14 +16,21 @@ struct front {
 	struct agent *agent; /* of this host, for metrics; NULL: there is none */
 	struct traffic *traffic;
 	struct throttle *throttle; /* NULL: no limits */
-	s64 begun_ms; /* when the process was started */
+	s64 begun_ms;              /* when the process was started */
 };
 
 void front_begin(struct front *a);
 void front_handle(struct front *a, const struct http_request *request, struct http_answer *answer);
 /* -1: nothing of the batch has happened. */
 int front_commit(struct front *a, struct error *e);
-/* For each request, when its answer is on its way: counts it, and logs it. ns: since the request was there. */
+/* For each request, when its answer is on its way: counts it, and logs it. ns: since the request was there.
+ */
 void front_answered(struct front *a, const struct http_answer *answer, u64 ns);
 /* The answer of a batch that could not be committed. */
 void front_unavailable(struct http_answer *answer);
+/* The answer to what is HTTP, but cannot be taken. */
+void front_malformed(struct http_answer *answer, const char *why);
+
+/* A request id: a random UUID. */
+enum { FRONT_ID = 37 };
+void front_new_id(char id[FRONT_ID]);

@@ -1,5 +1,6 @@
 #include "api/server.h"
 #include "api/metrics.h"
+#include "api/refusal.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -52,8 +53,6 @@ static const char *method_name(enum evhttp_cmd_type type)
 		return "GET";
 	case EVHTTP_REQ_POST:
 		return "POST";
-	case EVHTTP_REQ_HEAD:
-		return "HEAD";
 	case EVHTTP_REQ_PUT:
 		return "PUT";
 	case EVHTTP_REQ_DELETE:
@@ -118,9 +117,7 @@ static void run_batch(evutil_socket_t fd, short what, void *ctx)
 		struct waiting *w = &s->waiting[i];
 
 		if (read_request(w, &request) < 0) {
-			w->answer.note = (struct http_note){0};
-			front_unavailable(&w->answer);
-			w->answer.status = 431;
+			front_malformed(&w->answer, "The request has too many headers");
 		} else {
 			front_handle(s->front, &request, &w->answer);
 		}
@@ -211,10 +208,17 @@ static void stop(evutil_socket_t signal_number, short what, void *ctx)
 	event_base_loopexit(s->base, NULL);
 }
 
-static struct bufferevent *tls_connection(struct event_base *base, void *ctx)
+static struct bufferevent *new_connection(struct event_base *base, void *ctx)
 {
-	return bufferevent_openssl_socket_new(base, -1, SSL_new(ctx), BUFFEREVENT_SSL_ACCEPTING,
-	                                      BEV_OPT_CLOSE_ON_FREE);
+	struct server *s = ctx;
+	struct bufferevent *b =
+	        s->tls ? bufferevent_openssl_socket_new(base, -1, SSL_new(s->tls), BUFFEREVENT_SSL_ACCEPTING,
+	                                                BEV_OPT_CLOSE_ON_FREE)
+	               : bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+
+	if (b)
+		refusal_watch(b, s->front);
+	return b;
 }
 
 static int start_tls(struct server *s, const struct server_options *o, struct error *e)
@@ -234,7 +238,6 @@ static int start_tls(struct server *s, const struct server_options *o, struct er
 		ERR_error_string_n(ERR_get_error(), text, sizeof(text));
 		return error_set(e, 0, "key %s: %s", o->key, text);
 	}
-	evhttp_set_bevcb(s->http, tls_connection, s->tls);
 	return 0;
 }
 
@@ -293,8 +296,12 @@ struct server *server_new(struct front *front, const struct server_options *o, s
 	evhttp_set_max_body_size(s->http, SERVER_BODY_MAX);
 	evhttp_set_max_headers_size(s->http, SERVER_HEADERS_MAX);
 	evhttp_set_timeout(s->http, SERVER_TIMEOUT_S);
-	evhttp_set_allowed_methods(s->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD |
-	                                            EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS);
+	evhttp_set_allowed_methods(s->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_PUT |
+	                                            EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS);
+	/* Who sends too much reads nothing before it has sent all: what is too long is drained, then refused.
+	 */
+	evhttp_set_flags(s->http, EVHTTP_SERVER_LINGERING_CLOSE);
+	evhttp_set_bevcb(s->http, new_connection, s);
 	evhttp_set_cb(s->http, "/metrics", metrics, s);
 	evhttp_set_gencb(s->http, received, s);
 	s->metrics = o->metrics;

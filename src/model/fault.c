@@ -23,6 +23,7 @@ static const struct {
         {"InvalidClientTokenId", 403},
         {"MissingAuthenticationToken", 403},
         {"OptInRequired", 401},
+        {"RequestEntityTooLargeException", 413},
         {"RequestExpired", 400},
         {"RequestLimitExceeded", 503},
         {"ServiceUnavailable", 503},
