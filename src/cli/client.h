@@ -28,3 +28,5 @@ json_t *client_operate(struct client *c, struct error *e, const char *action, co
 
 /* "" if it is not there. Path: names with dots, a number for an item. */
 const char *client_text(const json_t *v, const char *path);
+/* For programs: to stdout, a line for each member. */
+void client_print(const json_t *v);

@@ -2,6 +2,7 @@
 #include "base/types.h"
 #include "cli/client.h"
 #include "cli/place.h"
+#include "cli/table.h"
 #include "cli/verbs.h"
 
 #include <getopt.h>
@@ -40,17 +41,24 @@ static long long number(const json_t *host, const char *name)
 
 static void print(const json_t *hosts)
 {
+	static const char *const headings[] = {"HOST", "ZONE", "STATE", "VCPUS", "MEMORY", ""};
 	const json_t *host;
+	struct table t;
 	size_t i;
 
-	printf("%-12s %-5s %-6s %12s %20s\n", "host", "zone", "state", "vCPUs", "memory (MiB)");
+	table_begin(&t, headings, ARRAY_SIZE(headings));
+	t.coloured = 2;
+	t.right = 8 | 16;
 	json_array_foreach(hosts, i, host)
 	{
-		printf("%-12s %-5s %-6s %5lld of %-4lld %8lld of %-9lld%s\n", client_text(host, "HostId"),
-		       client_text(host, "Zone"), client_text(host, "State"), number(host, "UsedVcpus"),
-		       number(host, "Vcpus"), number(host, "UsedMemoryMiB"), number(host, "MemoryMiB"),
-		       json_is_true(json_object_get(host, "Simulated")) ? " simulated" : "");
+		table_cell(&t, "%s", client_text(host, "HostId"));
+		table_cell(&t, "%s", client_text(host, "Zone"));
+		table_cell(&t, "%s", client_text(host, "State"));
+		table_cell(&t, "%lld of %lld", number(host, "UsedVcpus"), number(host, "Vcpus"));
+		table_cell(&t, "%lld of %lld MiB", number(host, "UsedMemoryMiB"), number(host, "MemoryMiB"));
+		table_cell(&t, "%s", json_is_true(json_object_get(host, "Simulated")) ? "simulated" : "");
 	}
+	table_end(&t);
 }
 
 int hosts_main(int argc, char **argv)
@@ -97,8 +105,7 @@ int hosts_main(int argc, char **argv)
 		return 1;
 	}
 	if (!order && json) {
-		json_dumpf(answer, stdout, JSON_INDENT(2));
-		putchar('\n');
+		client_print(answer);
 	} else if (!order) {
 		print(answer);
 	}

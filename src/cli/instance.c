@@ -2,6 +2,8 @@
 #include "base/types.h"
 #include "cli/client.h"
 #include "cli/place.h"
+#include "cli/show.h"
+#include "cli/table.h"
 #include "cli/verbs.h"
 #include "host/hosted.h"
 #include "model/scalar.h"
@@ -217,11 +219,9 @@ int run_main(int argc, char **argv)
 		if (o.wait && wait_running(&c, id, &e) < 0)
 			status = failed("run", &e);
 		if (o.json)
-			json_dumpf(json_array_get(json_object_get(answer, "Instances"), 0), stdout,
-			           JSON_INDENT(2));
+			client_print(json_array_get(json_object_get(answer, "Instances"), 0));
 		else
-			fputs(id, stdout);
-		putchar('\n');
+			puts(id);
 		json_decref(answer);
 	}
 	client_close(&c);
@@ -230,17 +230,9 @@ int run_main(int argc, char **argv)
 
 /* ---- ls, show, types ---- */
 
-static const char *paint(const char *state)
-{
-	if (!isatty(1) || getenv("NO_COLOR"))
-		return "";
-	return !strcmp(state, "running")      ? "\033[32m"
-	       : !strcmp(state, "terminated") ? "\033[90m"
-	                                      : "\033[33m";
-}
-
 int ls_main(int argc, char **argv)
 {
+	static const char *const headings[] = {"ID", "NAME", "STATE", "TYPE", "ZONE", "ADDRESS", "IMAGE"};
 	json_t *answer, *reservation, *instance, *list;
 	struct verb_options o;
 	struct client c;
@@ -260,23 +252,26 @@ int ls_main(int argc, char **argv)
 	json_array_foreach(json_object_get(answer, "Reservations"), i, reservation)
 	        json_array_extend(list, json_object_get(reservation, "Instances"));
 	if (o.json) {
-		json_dumpf(list, stdout, JSON_INDENT(2));
-		putchar('\n');
+		client_print(list);
 	} else {
-		printf("%-20s %-14s %-13s %-12s %-12s %-15s %s\n", "ID", "NAME", "STATE", "TYPE", "ZONE",
-		       "ADDRESS", "IMAGE");
+		struct table table;
+
+		table_begin(&table, headings, ARRAY_SIZE(headings));
+		table.coloured = 2;
 		json_array_foreach(list, k, instance)
 		{
-			const char *state = client_text(instance, "State.Name"), *colour = paint(state);
 			const char *address = client_text(instance, "PublicIpAddress");
 
-			printf("%-20s %-14s %s%-13s%s %-12s %-12s %-15s %s\n",
-			       client_text(instance, "InstanceId"), tag_of(instance, "Name"), colour, state,
-			       *colour ? "\033[0m" : "", client_text(instance, "InstanceType"),
-			       client_text(instance, "Placement.AvailabilityZone"),
-			       *address ? address : client_text(instance, "PrivateIpAddress"),
-			       client_text(instance, "ImageId"));
+			table_cell(&table, "%s", client_text(instance, "InstanceId"));
+			table_cell(&table, "%s", tag_of(instance, "Name"));
+			table_cell(&table, "%s", client_text(instance, "State.Name"));
+			table_cell(&table, "%s", client_text(instance, "InstanceType"));
+			table_cell(&table, "%s", client_text(instance, "Placement.AvailabilityZone"));
+			table_cell(&table, "%s",
+			           *address ? address : client_text(instance, "PrivateIpAddress"));
+			table_cell(&table, "%s", client_text(instance, "ImageId"));
 		}
+		table_end(&table);
 	}
 	json_decref(list);
 	json_decref(answer);
@@ -289,7 +284,7 @@ int show_main(int argc, char **argv)
 	json_t *instance, *credits;
 	struct client c;
 	struct error e;
-	int status = parse(argc, argv, &o, "show INSTANCE", 1, 1);
+	int status = parse(argc, argv, &o, "show INSTANCE [--json]", 1, 1);
 
 	if (status >= 0)
 		return status;
@@ -306,14 +301,22 @@ int show_main(int argc, char **argv)
 	if (credits && json_object_size(credits))
 		json_object_set(instance, "CpuCredits", credits);
 	json_decref(credits);
-	json_dumpf(instance, stdout, JSON_INDENT(2));
-	putchar('\n');
+	if (o.json)
+		client_print(instance);
+	else
+		show_instance(instance, tag_of(instance, "Name"));
 	json_decref(instance);
 	return 0;
 }
 
+static long long number(const json_t *v, const char *member, const char *inner)
+{
+	return (long long)json_integer_value(json_object_get(json_object_get(v, member), inner));
+}
+
 int types_main(int argc, char **argv)
 {
+	static const char *const headings[] = {"TYPE", "VCPUS", "MEMORY"};
 	struct verb_options o;
 	json_t *answer, *type;
 	struct client c;
@@ -330,16 +333,19 @@ int types_main(int argc, char **argv)
 	if (!answer)
 		return failed("types", &e);
 	if (o.json) {
-		json_dumpf(json_object_get(answer, "InstanceTypes"), stdout, JSON_INDENT(2));
-		putchar('\n');
+		client_print(json_object_get(answer, "InstanceTypes"));
 	} else {
-		printf("%-14s %5s %10s\n", "TYPE", "VCPUS", "MEMORY");
+		struct table table;
+
+		table_begin(&table, headings, ARRAY_SIZE(headings));
+		table.right = 6;
 		json_array_foreach(json_object_get(answer, "InstanceTypes"), i, type)
-		        printf("%-14s %5lld %6lld MiB\n", client_text(type, "InstanceType"),
-		               (long long)json_integer_value(
-		                       json_object_get(json_object_get(type, "VCpuInfo"), "DefaultVCpus")),
-		               (long long)json_integer_value(
-		                       json_object_get(json_object_get(type, "MemoryInfo"), "SizeInMiB")));
+		{
+			table_cell(&table, "%s", client_text(type, "InstanceType"));
+			table_cell(&table, "%lld", number(type, "VCpuInfo", "DefaultVCpus"));
+			table_cell(&table, "%lld MiB", number(type, "MemoryInfo", "SizeInMiB"));
+		}
+		table_end(&table);
 	}
 	json_decref(answer);
 	return 0;

@@ -22,7 +22,7 @@ static const struct verb verbs[] = {
         {"up", "the region, in the background", up_main},
         {"run", "start an instance: run IMAGE", run_main},
         {"ls", "list instances", ls_main},
-        {"show", "all that is known of an instance", show_main},
+        {"show", "what there is to know of an instance", show_main},
         {"log", "what an instance said on its console", log_main},
         {"console", "an instance's console, both ways", console_main},
         {"start", "start a stopped instance", start_main},

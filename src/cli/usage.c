@@ -120,8 +120,7 @@ int usage_main(int argc, char **argv)
 		return 1;
 	}
 	if (json) {
-		json_dumpf(answer, stdout, JSON_INDENT(2));
-		putchar('\n');
+		client_print(answer);
 	} else {
 		print_head(by);
 		json_array_foreach(json_object_get(answer, "Usage"), i, line) print_line(line, by);

@@ -15,7 +15,7 @@ ec2 = region.client()
 
 
 def credits(instance):
-    return json.loads(region.insula('show', instance)).get('CpuCredits')
+    return json.loads(region.insula('show', instance, '--json')).get('CpuCredits')
 
 
 def wait(what, condition):

@@ -2,6 +2,7 @@
 """The life of instances: real ones of the micro image, through boto3, the aws CLI and insula's own verbs; with the
 region killed in between."""
 import base64
+import json
 import os
 import subprocess
 import time
@@ -50,6 +51,12 @@ try:
                                                    MaxCount=1, ClientToken='once'), 'IdempotentParameterMismatch')
     ec2.get_waiter('instance_running').wait(InstanceIds=[one], WaiterConfig={'Delay': 1, 'MaxAttempts': 300})
     results.ok('console', console(one, 'INSULA-INIT-REACHED'), 'init was not reached')
+    listed = region.insula('ls').splitlines()
+    results.ok('verb-ls-aligned', len({line.index(word) for line, word in zip(listed, ('STATE', 'running'))}) == 1, listed)
+    shown = region.insula('show', 'one')
+    whole = json.loads(region.insula('show', 'one', '--json'))
+    results.ok('verb-show', f"{whole['InstanceId']} one running" in shown and 'Name = one' in shown and
+               whole['PrivateIpAddress'] in shown, shown)
     results.ok('verbs', 'running' in region.insula('ls') and 'INSULA-INIT-REACHED' in region.insula('log', 'one'), '')
     results.equal('cli', aws('ec2', 'describe-instances', '--query', 'Reservations[].Instances[].InstanceId', '--output', 'text'),
                   one)
