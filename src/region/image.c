@@ -2,6 +2,7 @@
 #include "model/scalar.h"
 #include "region/describe.h"
 #include "region/filter.h"
+#include "region/permission.h"
 #include "region/tag.h"
 #include "region/volume.h"
 
@@ -36,8 +37,11 @@ struct resource *image_get(struct request *r, const char *id, struct image_sourc
 	struct resource *image = NULL;
 	struct query *q;
 
-	if (resource_id_valid(image_kind.prefix, id))
+	if (resource_id_valid(image_kind.prefix, id)) {
 		image = resource_find(&all, &image_kind, id);
+		if (!image)
+			image = permission_find(r, &image_kind, id, IMAGE_PERMISSION);
+	}
 	if (!image)
 		image = resource_get(r, &image_kind, id);
 	if (!image || !source)
@@ -53,6 +57,28 @@ struct resource *image_get(struct request *r, const char *id, struct image_sourc
 		                                arena_strdup(r->arena, query_column_text(q, 3))};
 	query_end(q);
 	return image;
+}
+
+struct resource *image_own(struct request *r, const char *id)
+{
+	struct resource *image;
+
+	if (!resource_id_valid(image_kind.prefix, id))
+		return resource_get(r, &image_kind, id);
+	image = resource_find(r, &image_kind, id);
+	if (!image && image_get(r, id, NULL))
+		request_fail(r, "AuthFailure", "Not authorized for image:%s: it is not yours", id);
+	return image;
+}
+
+bool image_is_secret(struct request *r, const char *id)
+{
+	struct query *q = database_query(r->cloud->db, "SELECT 1 FROM resource WHERE id = $1 AND kind = "
+	                                               "'image' AND region = $2 AND account <> $3");
+	bool found = query_row(query_text(query_text(query_text(q, id), r->region), r->account));
+
+	query_end(q);
+	return found && !image_get(r, id, NULL);
 }
 
 void image_set_source(struct request *r, const char *id, const struct image_source *source)
@@ -155,11 +181,26 @@ static bool owned_by(struct request *r, const struct value *doc, const struct va
 	return !value_count(owners);
 }
 
+/* ExecutableUsers: "self", "all", or an account, of whom the image says that they may launch it. */
+static bool executable_by(struct request *r, const struct resource *image, const struct value *users)
+{
+	for (unsigned i = 0; i < value_count(users); i++) {
+		const char *who = value_item(users, i)->text;
+
+		if (!strcmp(who, "all") ? value_boolean(image->doc, "Public", false)
+		                        : permission_has(r, image->id, IMAGE_PERMISSION,
+		                                         strcmp(who, "self") ? who : r->account))
+			return true;
+	}
+	return !value_count(users);
+}
+
 static bool visit(void *ctx, struct resource *res)
 {
 	struct listing *l = ctx;
 
 	if (owned_by(l->request, res->doc, value_get(l->request->in, "Owners")) &&
+	    executable_by(l->request, res, value_get(l->request->in, "ExecutableUsers")) &&
 	    filter_match(l->filter, res->doc))
 		value_append_value(l->list, value_copy(l->request->arena, res->doc));
 	return true;
@@ -183,21 +224,25 @@ ACTION(ec2, DescribeImages)
 		visit(&l, image);
 	}
 	if (!value_count(ids)) {
+		const char **others = permission_visible(r, &image_kind, IMAGE_PERMISSION, 0);
+
 		resource_each(&all, &image_kind, NULL, 0, visit, &l);
-		resource_each(r, &image_kind, NULL, 0, visit, &l);
+		for (unsigned i = 0; others[i]; i++) {
+			struct resource *image = image_get(r, others[i], NULL);
+
+			if (image)
+				visit(&l, image);
+		}
 	}
 	return 0;
 }
 
 ACTION(ec2, DeregisterImage)
 {
-	struct resource *image = image_get(r, value_string(r->in, "ImageId"), NULL);
+	struct resource *image = image_own(r, value_string(r->in, "ImageId"));
 
 	if (!image)
 		return -1;
-	if (value_boolean(image->doc, "Public", false))
-		return request_fail(r, "AuthFailure", "Not authorized for image:%s: it belongs to the region",
-		                    image->id);
 	resource_delete(r, image);
 	query_run(query_text(database_query(r->cloud->db, "DELETE FROM machine_image WHERE id = $1"),
 	                     image->id));

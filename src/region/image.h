@@ -13,8 +13,15 @@ struct image_source {
 	const char *kernel, *initrd, *disk, *cmdline;
 };
 
-/* Own or shared; NULL with a fault: InvalidAMIID.Malformed, .NotFound, .Unavailable. */
+/* The caller's, the region's, or one that others let it launch; NULL with a fault: InvalidAMIID.Malformed,
+ * .NotFound. */
 struct resource *image_get(struct request *r, const char *id, struct image_source *source);
+/* One that the caller may change; AuthFailure: it belongs to another account, or to the region. */
+struct resource *image_own(struct request *r, const char *id);
+/* Is there one of that id that the caller may not use? */
+bool image_is_secret(struct request *r, const char *id);
+/* The permission that lets other accounts launch it (permission.h). */
+#define IMAGE_PERMISSION "launch"
 
 /* One that is not stored yet, as the API shows it, without devices. */
 struct resource *image_new(struct request *r, const char *name, const char *description);

@@ -1,22 +1,16 @@
 /* Attributes of images: DescribeImageAttribute, ModifyImageAttribute, ResetImageAttribute, deprecation. */
 #include "model/scalar.h"
 #include "region/image.h"
+#include "region/link.h"
+#include "region/permission.h"
 
 #include <string.h>
 
 enum { DESCRIPTION_MAX = 255 };
 
-/* An image that the caller may change; those of the region belong to nobody's account. */
 static struct resource *own_image(struct request *r)
 {
-	struct resource *image = image_get(r, value_string(r->in, "ImageId"), NULL);
-
-	if (image && value_boolean(image->doc, "Public", false)) {
-		request_fail(r, "AuthFailure", "Not authorized for image:%s: it belongs to the region",
-		             image->id);
-		return NULL;
-	}
-	return image;
+	return image_own(r, value_string(r->in, "ImageId"));
 }
 
 ACTION(ec2, DescribeImageAttribute)
@@ -41,7 +35,9 @@ ACTION(ec2, DescribeImageAttribute)
 	} else if (!strcmp(attribute, "launchPermission")) {
 		struct value *list = value_open(r->out, "LaunchPermissions");
 
-		if (value_boolean(image->doc, "Public", false))
+		if (!strcmp(value_string(image->doc, "OwnerId"), r->account))
+			permission_show(r, image->id, IMAGE_PERMISSION, list);
+		if (!list->count && value_boolean(image->doc, "Public", false))
 			value_set_string(value_append(list), "Group", "all");
 	} else if (!strcmp(attribute, "productCodes")) {
 		value_open(r->out, "ProductCodes");
@@ -53,6 +49,62 @@ ACTION(ec2, DescribeImageAttribute)
 	return 0;
 }
 
+/* ---- launch permissions ---- */
+
+static bool says_permission(struct request *r)
+{
+	static const char *const lists[] = {"UserIds", "UserGroups", "OrganizationArns",
+	                                    "OrganizationalUnitArns"};
+	const char *attribute = value_string(r->in, "Attribute");
+
+	for (unsigned i = 0; i < ARRAY_SIZE(lists); i++)
+		if (value_count(value_get(r->in, lists[i])))
+			return true;
+	return value_get(r->in, "LaunchPermission") || (attribute && !strcmp(attribute, "launchPermission"));
+}
+
+/* The region's own default key is not to be shared. */
+static int check_encryption(struct request *r, const struct resource *image)
+{
+	const struct value *list = value_get(image->doc, "BlockDeviceMappings");
+
+	for (unsigned i = 0; i < value_count(list); i++)
+		if (value_boolean(value_get(value_item(list, i), "Ebs"), "Encrypted", false))
+			return request_fail(r, "InvalidParameterValue",
+			                    "Images with snapshots that are encrypted with the default key "
+			                    "cannot be shared");
+	return 0;
+}
+
+static int change_permissions(struct request *r, struct resource *image)
+{
+	static const char *const lists[] = {"UserIds", "UserGroups", "OrganizationArns",
+	                                    "OrganizationalUnitArns"};
+	const struct value *change = value_get(r->in, "LaunchPermission");
+	const char *operation = value_string(r->in, "OperationType");
+	bool add = operation && !strcmp(operation, "add"), listed = false;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(lists); i++)
+		listed |= value_count(value_get(r->in, lists[i])) != 0;
+	if (listed && !operation)
+		return request_fail(r, "MissingParameter",
+		                    "The request must contain the parameter operationType");
+	if (!listed && !value_count(value_get(change, "Add")) && !value_count(value_get(change, "Remove")))
+		return request_fail(r, "InvalidParameterCombination",
+		                    "No permissions to add or remove were specified");
+	if ((add || value_count(value_get(change, "Add"))) && check_encryption(r, image) < 0)
+		return -1;
+	if (permission_change(r, image->id, IMAGE_PERMISSION, true, value_get(change, "Add")) < 0 ||
+	    permission_change(r, image->id, IMAGE_PERMISSION, false, value_get(change, "Remove")) < 0)
+		return -1;
+	for (unsigned i = 0; i < ARRAY_SIZE(lists); i++)
+		if (permission_change(r, image->id, IMAGE_PERMISSION, add, value_get(r->in, lists[i])) < 0)
+			return -1;
+	value_set_boolean(image->doc, "Public", permission_has(r, image->id, IMAGE_PERMISSION, "all"));
+	resource_save(r, image);
+	return 0;
+}
+
 ACTION(ec2, ModifyImageAttribute)
 {
 	struct resource *image = own_image(r);
@@ -61,16 +113,18 @@ ACTION(ec2, ModifyImageAttribute)
 
 	if (!image)
 		return -1;
+	if (says_permission(r))
+		return change_permissions(r, image);
+	if (value_count(value_get(r->in, "ProductCodes")))
+		return request_fail(r, "UnsupportedOperation", "There are no product codes here");
 	if (description)
 		text = value_string(description, "Value");
 	else if (attribute && !strcmp(attribute, "description"))
 		text = value_string(r->in, "Value");
-	if (value_get(r->in, "LaunchPermission") || (attribute && !strcmp(attribute, "launchPermission")))
-		return request_fail(r, "UnsupportedOperation",
-		                    "Images are not shared among accounts here yet");
 	if (!text)
 		return request_fail(r, "InvalidParameterCombination",
-		                    "No attribute that can be modified was specified: description");
+		                    "No attribute that can be modified was specified: description, "
+		                    "launchPermission");
 	if (strlen(text) > DESCRIPTION_MAX)
 		return request_fail(r, "InvalidParameterValue",
 		                    "The description of an image has at most %d characters", DESCRIPTION_MAX);
@@ -79,10 +133,16 @@ ACTION(ec2, ModifyImageAttribute)
 	return 0;
 }
 
-/* Nobody else has a permission, so what it was reset to is what it is. */
 ACTION(ec2, ResetImageAttribute)
 {
-	return own_image(r) ? 0 : -1;
+	struct resource *image = own_image(r);
+
+	if (!image)
+		return -1;
+	link_remove(r, image->id, IMAGE_PERMISSION, NULL);
+	value_set_boolean(image->doc, "Public", false);
+	resource_save(r, image);
+	return 0;
 }
 
 ACTION(ec2, EnableImageDeprecation)
@@ -139,12 +199,17 @@ ACTION(ec2, RestoreImageFromRecycleBin)
 	return request_fail(r, "IncorrectState", "The image '%s' is not in the recycle bin", image->id);
 }
 
+/* By the account that was let in. */
 ACTION(ec2, CancelImageLaunchPermission)
 {
 	struct resource *image = image_get(r, value_string(r->in, "ImageId"), NULL);
 
 	if (!image)
 		return -1;
-	return request_fail(r, "InvalidParameterValue",
-	                    "The image '%s' is not shared with your account by another", image->id);
+	if (!permission_has(r, image->id, IMAGE_PERMISSION, r->account))
+		return request_fail(r, "InvalidParameterValue",
+		                    "The image '%s' is not shared with your account by another", image->id);
+	link_remove(r, image->id, IMAGE_PERMISSION, r->account);
+	value_set_boolean(r->out, "Return", true);
+	return 0;
 }

@@ -1,5 +1,6 @@
 #include "region/instance.h"
 #include "region/instance_network.h"
+#include "region/instance_profile.h"
 #include "region/instance_volume.h"
 #include "model/json.h"
 #include "model/scalar.h"
@@ -150,8 +151,10 @@ void instance_enter(struct request *r, struct resource *instance, enum instance_
 	usage_enter(r, instance, state);
 	tally_enter(r, instance, state);
 	instance_network_enter(r, instance);
-	if (state == INSTANCE_TERMINATED)
+	if (state == INSTANCE_TERMINATED) {
 		instance_volumes_leave(r, instance);
+		instance_profile_leave(r, instance);
+	}
 	resource_save(r, instance);
 }
 

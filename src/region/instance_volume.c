@@ -20,7 +20,9 @@ static int no_such_mapping(struct request *r, const char *device, const char *wh
 	return request_fail(r, "InvalidBlockDeviceMapping", "%s: %.64s", why, device);
 }
 
-static int read_mapping(struct request *r, struct instance_volumes *v, const struct value *mapping)
+/* owner: who has the snapshots: who may launch an image may use what is in it. */
+static int read_mapping(struct request *r, struct request *owner, struct instance_volumes *v,
+                        const struct value *mapping)
 {
 	const char *device = value_string(mapping, "DeviceName");
 	const struct value *ebs = value_get(mapping, "Ebs");
@@ -58,7 +60,7 @@ static int read_mapping(struct request *r, struct instance_volumes *v, const str
 	/* Another type has its own defaults. */
 	if (value_get(ebs, "VolumeType"))
 		entry->wish.iops = entry->wish.throughput = -1;
-	return volume_wish_read(r, ebs, &entry->wish);
+	return volume_wish_read(owner, ebs, &entry->wish);
 }
 
 static int check_all(struct request *r, struct instance_volumes *v, const struct value *image)
@@ -89,13 +91,15 @@ int instance_volumes_read(struct request *r, const struct resource *image, const
 	const struct value *own = value_get(image->doc, "BlockDeviceMappings");
 	const struct value *wanted = value_get(r->in, "BlockDeviceMappings");
 	const char *root = value_string(image->doc, "RootDeviceName");
+	struct request owner = *r;
 
+	owner.account = value_string(image->doc, "OwnerId");
 	v->count = 0;
 	v->source = *source;
 	for (unsigned i = 0; i < value_count(own); i++) {
 		if (!value_get(value_item(own, i), "Ebs"))
 			continue;
-		if (read_mapping(r, v, value_item(own, i)) < 0)
+		if (read_mapping(r, &owner, v, value_item(own, i)) < 0)
 			return -1;
 		if (root && !strcmp(v->list[v->count - 1].device, root)) {
 			v->list[v->count - 1].root = true;
@@ -110,7 +114,7 @@ int instance_volumes_read(struct request *r, const struct resource *image, const
 			if (name && other && !strcmp(name, other))
 				return no_such_mapping(r, name, "A device is mapped twice");
 		}
-		if (read_mapping(r, v, value_item(wanted, i)) < 0)
+		if (read_mapping(r, r, v, value_item(wanted, i)) < 0)
 			return -1;
 	}
 	return check_all(r, v, image->doc);

@@ -4,6 +4,7 @@
 #include "region/instance.h"
 #include "region/instance_credit.h"
 #include "region/instance_network.h"
+#include "region/instance_profile.h"
 #include "region/instance_type.h"
 #include "region/instance_volume.h"
 #include "region/key_pair.h"
@@ -33,6 +34,7 @@ struct launch {
 	s64 cores, threads;        /* of each core */
 	struct placement_use use;
 	struct value *attributes;
+	struct instance_profile profile;
 	struct instance_network network;
 	struct instance_volumes volumes;
 };
@@ -155,15 +157,11 @@ static int check_unsupported(struct request *r)
 	                                    "ElasticInferenceAccelerators",
 	                                    "KernelId",
 	                                    "RamdiskId"};
-	const struct value *profile = value_get(r->in, "IamInstanceProfile");
-
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
 		if (value_get(r->in, names[i]) &&
 		    (value_get(r->in, names[i])->kind != VALUE_LIST || value_get(r->in, names[i])->count))
 			return request_fail(r, "UnsupportedOperation", "%s is not offered here yet",
 			                    names[i]);
-	if (profile && (given(profile, "Name") || given(profile, "Arn")))
-		return request_fail(r, "UnsupportedOperation", "IamInstanceProfile is not offered here yet");
 	if (value_get(value_get(r->in, "CapacityReservationSpecification"), "CapacityReservationTarget"))
 		return request_fail(r, "UnsupportedOperation", "Capacity is not reserved here yet");
 	if (value_boolean(value_get(r->in, "HibernationOptions"), "Configured", false))
@@ -323,6 +321,8 @@ static int launch_one(struct request *r, struct launch *l, unsigned index, struc
 	instance->state = "pending";
 	insert_machine(r, l, instance->id, &place);
 	instance_credit_set(r, instance->id, l->credits);
+	if (l->profile.arn)
+		instance_profile_associate(r, instance, &l->profile);
 	value_append_value(list, value_copy(r->arena, instance->doc));
 	if (place.simulated) {
 		instance_state_write(value_open(instance->doc, "State"), INSTANCE_RUNNING);
@@ -360,10 +360,13 @@ ACTION(ec2, RunInstances)
 	if (!image)
 		return request_fail(r, "MissingParameter", "The request must contain the parameter ImageId");
 	l.image = image_get(r, image, &l.source);
+	if (!l.image && image_is_secret(r, image))
+		return request_fail(r, "AuthFailure", "Not authorized for images: [%s]", image);
 	if (l.image && strcmp(value_string(l.image->doc, "State"), "available"))
 		return request_fail(r, "InvalidAMIID.Unavailable", "The image ID '%s' is not available",
 		                    image);
 	if (!l.image || check_type(r, &l) < 0 || check_cpu(r, &l) < 0 || check_key(r, &l) < 0 ||
+	    instance_profile_read(r, value_get(r->in, "IamInstanceProfile"), &l.profile) < 0 ||
 	    check_placement(r, &l) < 0 || make_attributes(r, &l) < 0 ||
 	    instance_network_read(r, l.zone, most, &l.network) < 0 ||
 	    instance_volumes_read(r, l.image, &l.source, &l.volumes) < 0)

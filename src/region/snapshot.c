@@ -7,6 +7,7 @@
 #include "region/image.h"
 #include "region/instance.h"
 #include "region/link.h"
+#include "region/permission.h"
 #include "region/tag.h"
 #include "region/volume.h"
 
@@ -25,35 +26,11 @@ RESOURCE_KIND(snapshot_kind) = {
         .filters = filters,
 };
 
+#define PERMISSION "create-volume"
+
 enum { DESCRIPTION_MAX = 255 };
 
 /* ---- finding ---- */
-
-static bool may_use(struct request *r, const char *id)
-{
-	const char **who = link_targets(r, id, "create-volume");
-
-	for (unsigned i = 0; who[i]; i++)
-		if (!strcmp(who[i], "all") || !strcmp(who[i], r->account))
-			return true;
-	return false;
-}
-
-/* One of another account. */
-static struct resource *find_shared(struct request *r, const char *id)
-{
-	struct request owner = *r;
-	struct query *q =
-	        database_query(r->cloud->db, "SELECT account FROM resource WHERE id = $1 AND kind = "
-	                                     "'snapshot' AND region = $2");
-	bool found;
-
-	found = query_row(query_text(query_text(q, id), r->region));
-	if (found)
-		owner.account = arena_strdup(r->arena, query_column_text(q, 0));
-	query_end(q);
-	return found && may_use(r, id) ? resource_find(&owner, &snapshot_kind, id) : NULL;
-}
 
 struct resource *snapshot_get(struct request *r, const char *id)
 {
@@ -62,7 +39,7 @@ struct resource *snapshot_get(struct request *r, const char *id)
 	if (resource_id_valid(snapshot_kind.prefix, id))
 		snapshot = resource_find(r, &snapshot_kind, id);
 	if (!snapshot && resource_id_valid(snapshot_kind.prefix, id))
-		snapshot = find_shared(r, id);
+		snapshot = permission_find(r, &snapshot_kind, id, PERMISSION);
 	return snapshot ? snapshot : resource_get(r, &snapshot_kind, id);
 }
 
@@ -348,7 +325,7 @@ static bool restorable(struct request *r, const struct value *users, const struc
 
 	if (!value_count(users) || listed_owner(r, users, owner))
 		return true;
-	who = link_targets(r, snapshot->id, "create-volume");
+	who = link_targets(r, snapshot->id, PERMISSION);
 	for (unsigned i = 0; who[i]; i++)
 		if (value_has_string(users, who[i]) ||
 		    (value_has_string(users, "self") && !strcmp(who[i], r->account)))
@@ -373,32 +350,6 @@ static bool visit(struct listing *l, struct resource *snapshot)
 	return true;
 }
 
-/* Ids of all that the caller may see, oldest first, behind `after`. */
-static const char **visible(struct request *r, s64 after)
-{
-	struct query *q = database_query(
-	        r->cloud->db,
-	        "SELECT id FROM resource WHERE kind = 'snapshot' AND region = $1 AND seq > $2 AND (account = "
-	        "$3 OR id IN (SELECT source FROM link WHERE what = 'create-volume' AND target IN ($3, "
-	        "'all'))) ORDER BY seq");
-	const char **ids = arena_alloc(r->arena, 16 * sizeof(*ids));
-	size_t count = 0, room = 16;
-
-	query_text(query_integer(query_text(q, r->region), after), r->account);
-	while (query_row(q)) {
-		if (count + 1 == room) {
-			const char **more = arena_alloc(r->arena, 2 * room * sizeof(*more));
-
-			memcpy(more, ids, count * sizeof(*ids));
-			ids = more;
-			room *= 2;
-		}
-		ids[count++] = arena_strdup(r->arena, query_column_text(q, 0));
-	}
-	ids[count] = NULL;
-	return ids;
-}
-
 ACTION(ec2, DescribeSnapshots)
 {
 	const struct value *named = value_get(r->in, "SnapshotIds");
@@ -420,12 +371,12 @@ ACTION(ec2, DescribeSnapshots)
 			return -1;
 		visit(&l, snapshot);
 	}
-	ids = value_count(named) ? NULL : visible(r, after);
+	ids = value_count(named) ? NULL : permission_visible(r, &snapshot_kind, PERMISSION, after);
 	for (unsigned i = 0; ids && ids[i]; i++) {
 		struct resource *snapshot = resource_find(r, &snapshot_kind, ids[i]);
 
 		if (!snapshot)
-			snapshot = find_shared(r, ids[i]);
+			snapshot = permission_find(r, &snapshot_kind, ids[i], PERMISSION);
 		if (snapshot && !visit(&l, snapshot))
 			break;
 	}
@@ -442,34 +393,6 @@ static int check_attribute(struct request *r, const char *attribute)
 		return 0;
 	return request_fail(r, "InvalidParameterValue", "The attribute '%s' of a snapshot cannot be changed",
 	                    attribute);
-}
-
-static int permit(struct request *r, const char *snapshot, bool add, const char *who)
-{
-	bool account = who && strlen(who) == 12 && strspn(who, "0123456789") == 12;
-
-	if (!who || (strcmp(who, "all") && !account))
-		return request_fail(r, "InvalidUserID.Malformed", "Invalid user id: \"%.64s\"",
-		                    who ? who : "");
-	if (add)
-		link_add(r, snapshot, "create-volume", who);
-	else
-		link_remove(r, snapshot, "create-volume", who);
-	return 0;
-}
-
-static int permit_all(struct request *r, const char *snapshot, bool add, const struct value *list)
-{
-	for (unsigned i = 0; i < value_count(list); i++) {
-		const struct value *v = value_item(list, i);
-		const char *who = v->kind == VALUE_STRING    ? v->text
-		                  : value_string(v, "Group") ? value_string(v, "Group")
-		                                             : value_string(v, "UserId");
-
-		if (permit(r, snapshot, add, who) < 0)
-			return -1;
-	}
-	return 0;
 }
 
 ACTION(ec2, ModifySnapshotAttribute)
@@ -489,18 +412,16 @@ ACTION(ec2, ModifySnapshotAttribute)
 	    (value_has_string(groups, "all") || value_count(value_get(change, "Add"))))
 		return request_fail(r, "InvalidParameterValue",
 		                    "Snapshots encrypted with the default key cannot be shared");
-	if (permit_all(r, snapshot->id, true, value_get(change, "Add")) < 0 ||
-	    permit_all(r, snapshot->id, false, value_get(change, "Remove")) < 0 ||
-	    permit_all(r, snapshot->id, add, users) < 0)
+	if (permission_change(r, snapshot->id, PERMISSION, true, value_get(change, "Add")) < 0 ||
+	    permission_change(r, snapshot->id, PERMISSION, false, value_get(change, "Remove")) < 0 ||
+	    permission_change(r, snapshot->id, PERMISSION, add, users) < 0)
 		return -1;
-	return permit_all(r, snapshot->id, add, groups);
+	return permission_change(r, snapshot->id, PERMISSION, add, groups);
 }
 
 ACTION(ec2, DescribeSnapshotAttribute)
 {
 	struct resource *snapshot = own(r);
-	const char **who;
-	struct value *list;
 
 	if (!snapshot)
 		return -1;
@@ -509,10 +430,7 @@ ACTION(ec2, DescribeSnapshotAttribute)
 		value_open(r->out, "ProductCodes");
 		return 0;
 	}
-	list = value_open(r->out, "CreateVolumePermissions");
-	who = link_targets(r, snapshot->id, "create-volume");
-	for (unsigned i = 0; who[i]; i++)
-		value_set_string(value_append(list), strcmp(who[i], "all") ? "UserId" : "Group", who[i]);
+	permission_show(r, snapshot->id, PERMISSION, value_open(r->out, "CreateVolumePermissions"));
 	return 0;
 }
 
@@ -522,6 +440,6 @@ ACTION(ec2, ResetSnapshotAttribute)
 
 	if (!snapshot || check_attribute(r, value_string(r->in, "Attribute")) < 0)
 		return -1;
-	link_remove(r, snapshot->id, "create-volume", NULL);
+	link_remove(r, snapshot->id, PERMISSION, NULL);
 	return 0;
 }

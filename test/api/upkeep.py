@@ -43,7 +43,7 @@ def options(i):
     equal('cpu-wrong', [code_of(run, InstanceType='m5.large', CpuOptions=c) for c in (
         {'CoreCount': 2, 'ThreadsPerCore': 1}, {'CoreCount': 1, 'ThreadsPerCore': 3}, {'CoreCount': 1})],
           ['InvalidParameterValue', 'InvalidParameterValue', 'MissingParameter'])
-    equal('refused', [code_of(run, IamInstanceProfile={'Name': 'x'}), code_of(ec2.get_console_screenshot, InstanceId=i),
+    equal('refused', [code_of(run, KernelId="aki-1a2b3c4d"), code_of(ec2.get_console_screenshot, InstanceId=i),
                       code_of(ec2.send_diagnostic_interrupt, InstanceId=i), code_of(ec2.get_instance_uefi_data, InstanceId=i)],
           ['UnsupportedOperation'] * 4)
     equal('recovery', (ec2.modify_instance_maintenance_options(InstanceId=i, AutoRecovery='disabled')['AutoRecovery'],

@@ -94,6 +94,8 @@ def world():
         'ReplaceNetworkAclAssociation': {'AssociationId': acl['Associations'][0]['NetworkAclAssociationId']},
         'ReplaceRouteTableAssociation': {'AssociationId': ec2.associate_route_table(
             RouteTableId=ids['RouteTableId'], SubnetId=subnet)['AssociationId']}}
+    for verb in ('Associate', 'Replace'):
+        also[verb + ('IamInstanceProfile' if verb == 'Associate' else 'IamInstanceProfileAssociation')] = {'IamInstanceProfile.Name': 'web'}
     for verb in ('Associate', 'Disassociate'):
         also[verb + 'InstanceEventWindow'] = {'AssociationTarget.InstanceId.1': instance['InstanceId']}
     also['ModifyInstanceCapacityReservationAttributes'] = {'CapacityReservationSpecification.CapacityReservationPreference': 'open'}
@@ -111,7 +113,8 @@ PREFIXES = {'AllocationId': 'eipalloc-', 'SubnetCidrReservationId': 'scr-', 'Net
             'AttachmentId': 'eni-attach-', 'FlowLogId': 'fl-', 'DescribePlacementGroups': 'pg-', 'ModifyInstancePlacement GroupId': 'pg-',
             'DisassociateAddress': 'eipassoc-', 'DisassociateRouteTable': 'rtbassoc-', 'ReplaceRouteTableAssociation AssociationId': 'rtbassoc-',
             'ReplaceNetworkAclAssociation AssociationId': 'aclassoc-', 'DisassociateSubnetCidrBlock': 'subnet-cidr-assoc-',
-            'DisassociateVpcCidrBlock': 'vpc-cidr-assoc-'}
+            'DisassociateVpcCidrBlock': 'vpc-cidr-assoc-', 'DisassociateIamInstanceProfile': 'iip-assoc-',
+            'ReplaceIamInstanceProfileAssociation': 'iip-assoc-', 'DescribeIamInstanceProfileAssociations': 'iip-assoc-'}
 # These answer with what could not be done, one by one; and this one with success, as EC2 does.
 ONE_BY_ONE, IDEMPOTENT = ('DeleteFlowLogs', 'DeleteVpcEndpoints'), ('DeleteKeyPair KeyPairId unknown',)
 # What a member is when the model says only that it is a text.
