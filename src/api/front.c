@@ -55,8 +55,9 @@ struct call {
 	struct fault fault;
 	struct form form;
 	const char *version;
-	const char *key_id; /* that the request claims to be signed with */
-	bool own;           /* of the operators' service */
+	const char *key_id;  /* that the request claims to be signed with */
+	const char *service; /* and the one that it is for */
+	bool own;            /* of the operators' service */
 };
 
 static int authenticate(struct call *k, struct signature *s)
@@ -67,6 +68,7 @@ static int authenticate(struct call *k, struct signature *s)
 	if (signature_read(s, k->http, &k->fault) < 0)
 		return -1;
 	k->key_id = s->key_id;
+	k->service = s->service;
 	r->model = model_of(s->service, k->version);
 	if (!access_key_find(r->cloud, s->key_id, &key)) {
 		if (r->model && r->model->protocol == PROTOCOL_EC2)
@@ -262,6 +264,30 @@ static void answer_json(struct call *k, bool good)
 	buffer_char(b, '}');
 }
 
+/* In the form that its client reads: also a client of a service that is not here, which may speak a protocol
+ * that is not either. */
+static void answer_fault(struct call *k)
+{
+	struct buffer *b = &k->answer->body;
+	bool other = k->service && !k->request.model && !form_get(&k->form, "Action");
+
+	k->answer->status = k->fault.status;
+	if (k->own || wants_json(k->http)) {
+		answer_json(k, false);
+	} else if (other && strcmp(k->service, "s3")) { /* the JSON protocols */
+		k->answer->content_type = "application/x-amz-json-1.1";
+		buffer_text(b, "{\"__type\":");
+		json_write_text(b, k->fault.code, strlen(k->fault.code));
+		buffer_text(b, ",\"message\":");
+		json_write_text(b, k->fault.message, strlen(k->fault.message));
+		buffer_char(b, '}');
+	} else if (other) {
+		xml_fault_rest(b, &k->fault, k->request.id);
+	} else {
+		xml_fault(b, k->request.model, &k->fault, k->request.id);
+	}
+}
+
 void front_begin(struct front *a)
 {
 	database_begin(a->cloud->db);
@@ -304,11 +330,7 @@ void front_handle(struct front *a, const struct http_request *http, struct http_
 	answer->content_type = "text/xml;charset=UTF-8";
 	if (handle(&k) < 0) {
 		database_take_back(a->cloud->db);
-		answer->status = k.fault.status;
-		if (k.own || wants_json(http))
-			answer_json(&k, false);
-		else
-			xml_fault(&answer->body, r->model, &k.fault, r->id);
+		answer_fault(&k);
 	} else {
 		database_release_mark(a->cloud->db);
 		answer->status = 200;

@@ -218,6 +218,16 @@ void xml_answer(struct buffer *b, const struct model *m, const struct model_acti
 	buffer_text(b, "Response>");
 }
 
+static void code_and_message(struct buffer *b, const struct fault *f)
+{
+	open_tag(b, "Code");
+	xml_text(b, f->code, strlen(f->code));
+	close_tag(b, "Code");
+	open_tag(b, "Message");
+	xml_text(b, f->message, strlen(f->message));
+	close_tag(b, "Message");
+}
+
 void xml_fault(struct buffer *b, const struct model *m, const struct fault *f, const char *request_id)
 {
 	bool query = m && m->protocol == PROTOCOL_QUERY;
@@ -229,13 +239,18 @@ void xml_fault(struct buffer *b, const struct model *m, const struct fault *f, c
 	} else {
 		buffer_text(b, "<Response><Errors><Error>");
 	}
-	open_tag(b, "Code");
-	xml_text(b, f->code, strlen(f->code));
-	close_tag(b, "Code");
-	open_tag(b, "Message");
-	xml_text(b, f->message, strlen(f->message));
-	close_tag(b, "Message");
+	code_and_message(b, f);
 	buffer_text(b, query ? "</Error><RequestId>" : "</Error></Errors><RequestID>");
 	xml_text(b, request_id, strlen(request_id));
 	buffer_text(b, query ? "</RequestId></ErrorResponse>" : "</RequestID></Response>");
+}
+
+void xml_fault_rest(struct buffer *b, const struct fault *f, const char *request_id)
+{
+	buffer_text(b, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error>");
+	code_and_message(b, f);
+	open_tag(b, "RequestId");
+	xml_text(b, request_id, strlen(request_id));
+	close_tag(b, "RequestId");
+	buffer_text(b, "</Error>");
 }

@@ -14,3 +14,5 @@ void xml_text(struct buffer *b, const char *text, size_t length);
 void xml_answer(struct buffer *b, const struct model *m, const struct model_action *action,
                 const char *version, const char *request_id, const struct value *v);
 void xml_fault(struct buffer *b, const struct model *m, const struct fault *f, const char *request_id);
+/* As S3 says it (REST-XML). */
+void xml_fault_rest(struct buffer *b, const struct fault *f, const char *request_id);

@@ -166,7 +166,23 @@ def page_through(world):
     results.ok('paginators', described >= 30 and longest >= 12, f'{described} done, {longest} of more than one page')
 
 
+def other_services():
+    """Of a service that is not here a client reads why, whatever protocol it speaks: query, JSON, REST-JSON, REST-XML."""
+    calls = {('autoscaling', 'describe_auto_scaling_groups'): {}, ('elbv2', 'describe_load_balancers'): {},
+             ('iam', 'list_users'): {}, ('ecs', 'list_clusters'): {}, ('ssm', 'get_parameter'): {'Name': 'x'},
+             ('ecr', 'describe_repositories'): {}, ('eks', 'list_clusters'): {}, ('lambda', 'list_functions'): {},
+             ('s3', 'list_buckets'): {}}
+    for (service, call), parameters in calls.items():
+        try:
+            getattr(region.client(service), call)(**parameters)
+            seen = 'success'
+        except ClientError as e:
+            seen = e.response['Error']['Code'], e.response['Error']['Message'].endswith('is not one of those offered here')
+        results.equal(f'no-service-{service}', seen, ('InvalidAction', True))
+
+
 try:
+    other_services()
     all_of_it = World()
     page_through(all_of_it)
     wait_for_all(all_of_it)
