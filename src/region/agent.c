@@ -8,6 +8,7 @@
 #include "region/instance.h"
 #include "region/instance_volume.h"
 #include "region/schedule.h"
+#include "region/termination.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -370,8 +371,9 @@ static void step_machine(struct agent *a, struct request *r, const char *instanc
 }
 
 /* What is done every few seconds, while machines run, and every hour. */
-static void housekeeping(struct agent *a, s64 now_ms, bool machines)
+static void housekeeping(struct agent *a, struct request *r, bool machines)
 {
+	const s64 now_ms = r->now_ms;
 	u64 now = clock_monotonic_ns();
 	struct usage_mark at;
 
@@ -380,6 +382,8 @@ static void housekeeping(struct agent *a, s64 now_ms, bool machines)
 		usage_beat(a->cloud, &at);
 		a->next_beat_ns = now + USAGE_BEAT_MS * 1000000ULL;
 	}
+	if (now >= a->next_purge_ns && !termination_purge(r))
+		a->next_purge_ns = now + USAGE_BEAT_MS * 1000000ULL;
 	if (a->keep_usage_days && now >= a->next_hour_ns) {
 		usage_forget(a->cloud, now_ms - a->keep_usage_days * 86400000LL);
 		a->next_hour_ns = now + 3600 * 1000000000ULL;
@@ -428,7 +432,7 @@ void agent_run(struct agent *a)
 	for (size_t i = 0; i < count; i++)
 		step_machine(a, &r, list[i]);
 	host_watch(&r, a->host_timeout_ms);
-	housekeeping(a, r.now_ms, count > 0);
+	housekeeping(a, &r, count > 0);
 	if (database_commit(c->db, &e) < 0)
 		log_error("agent: %s", e.text);
 	else

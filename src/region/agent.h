@@ -25,7 +25,7 @@ struct agent {
 	 */
 	bool begun, settle; /* settle: this round brings CPU credits up to date */
 	struct usage_mark last_beat;
-	u64 next_beat_ns, next_hour_ns;
+	u64 next_beat_ns, next_purge_ns, next_hour_ns;
 	struct histogram rounds; /* how long they took */
 	u64 round_ns;            /* end of the last one, CLOCK_MONOTONIC; 0: there was none */
 	s64 looked_ms;           /* when the last round was */

@@ -8,6 +8,7 @@
 #include "region/filter.h"
 #include "region/schedule.h"
 #include "region/tally.h"
+#include "region/termination.h"
 #include "region/usage.h"
 
 #include <string.h>
@@ -154,15 +155,17 @@ void instance_enter(struct request *r, struct resource *instance, enum instance_
 	if (state == INSTANCE_TERMINATED) {
 		instance_volumes_leave(r, instance);
 		instance_profile_leave(r, instance);
+		termination_note(r, instance->id);
 	}
 	resource_save(r, instance);
 }
 
 /* ---- machine rows ---- */
 
-#define MACHINE_COLUMNS                                                                                   \
-	"m.instance, m.account, m.region, m.host, m.reservation, m.placement_group, m.wanted, m.status, " \
-	"m.vcpus, m.memory, m.deadline, m.attributes, m.kernel, m.initrd, m.disk, m.cmdline, h.simulated, m.partition "
+#define MACHINE_COLUMNS                                                                                     \
+	"m.instance, m.account, m.region, m.host, m.reservation, m.placement_group, m.wanted, m.status, "   \
+	"m.vcpus, m.memory, m.deadline, m.attributes, m.kernel, m.initrd, m.disk, m.cmdline, h.simulated, " \
+	"m.partition "
 
 static struct machine *read_machine(struct request *r, struct query *q)
 {
@@ -232,7 +235,7 @@ bool instance_is_shown(const struct request *r, const struct resource *res)
 	if (instance_state_of(res->doc) != INSTANCE_TERMINATED)
 		return true;
 	at = value_integer(res->doc, "UsageOperationUpdateTime", 0);
-	return r->now_ms - at < INSTANCE_SHOWN_MS;
+	return r->now_ms - at < TERMINATION_SHOWN_MS;
 }
 
 struct listing {

@@ -25,8 +25,7 @@ enum instance_state instance_state_of(const struct value *doc);
 /* v: of shape InstanceState */
 void instance_state_write(struct value *v, enum instance_state state);
 
-/* How long a terminated one is still shown. */
-enum { INSTANCE_SHOWN_MS = 3600 * 1000 };
+/* A terminated one is not, after a while (termination.h). */
 bool instance_is_shown(const struct request *r, const struct resource *instance);
 
 struct machine {

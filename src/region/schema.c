@@ -116,5 +116,11 @@ const char *const schema_steps[] = {
         "CREATE TABLE credit_launch (account TEXT NOT NULL, region TEXT NOT NULL, at BIGINT NOT NULL);"
         "CREATE INDEX credit_launch_by_account ON credit_launch (account, region);"
         "CREATE INDEX credit_launch_by_age ON credit_launch (at);",
+
+        /* When instances were terminated (termination.h). */
+        "CREATE TABLE termination (instance TEXT PRIMARY KEY, at BIGINT NOT NULL);"
+        "CREATE INDEX termination_by_age ON termination (at);"
+        "INSERT INTO termination SELECT id, COALESCE((SELECT MAX(ended) FROM usage WHERE instance = id), 0) "
+        "FROM resource WHERE kind = 'instance' AND state = 'terminated';",
 };
 const unsigned schema_steps_count = sizeof(schema_steps) / sizeof(schema_steps[0]);
