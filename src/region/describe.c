@@ -13,16 +13,16 @@ static bool has(const struct value *v, const char *name)
 	return v->shape != MODEL_NONE && model_member_find(v->model, value_shape(v), name) >= 0;
 }
 
-int describe_page(struct request *r, unsigned *most, s64 *after)
+int describe_page_text(struct request *r, unsigned *most, const char **after)
 {
 	const char *token = has(r->in, "NextToken") ? value_string(r->in, "NextToken") : NULL;
 	const struct value *given = has(r->in, "MaxResults") ? value_get(r->in, "MaxResults") : NULL;
 	s64 limit = given ? value_integer(r->in, "MaxResults", 0) : 0, least = PAGE_LEAST;
 	size_t length;
-	char *text, *end;
+	char *text;
 
 	*most = 0;
-	*after = 0;
+	*after = "";
 	if (given) {
 		/* Some actions have a bound of their own, in the model. */
 		if (value_shape(given)->flags & SHAPE_HAS_MIN)
@@ -37,25 +37,45 @@ int describe_page(struct request *r, unsigned *most, s64 *after)
 	if (!token || !*token)
 		return 0;
 	text = base64_parse(r->arena, token, strlen(token), &length);
-	if (!text || strncmp(text, "after:", 6))
+	if (!text || strncmp(text, "after:", 6) || strlen(text) != length)
 		return request_fail(r, "InvalidNextToken", "The token '%.100s' is invalid", token);
-	*after = strtoll(text + 6, &end, 10);
-	if (*end || *after < 0)
-		return request_fail(r, "InvalidNextToken", "The token '%.100s' is invalid", token);
+	*after = text + 6;
 	if (!*most)
 		*most = PAGE_MOST;
 	return 0;
 }
 
-void describe_next(struct request *r, s64 last)
+int describe_page(struct request *r, unsigned *most, s64 *after)
 {
-	char text[40];
+	const char *text;
+	char *end;
+
+	*after = 0;
+	if (describe_page_text(r, most, &text) < 0)
+		return -1;
+	*after = strtoll(text, &end, 10);
+	if (*end || *after < 0)
+		return request_fail(r, "InvalidNextToken", "The token '%.100s' is invalid",
+		                    value_string(r->in, "NextToken"));
+	return 0;
+}
+
+void describe_next_text(struct request *r, const char *last)
+{
+	const char *text = arena_printf(r->arena, "after:%s", last);
 	struct buffer b = {0};
 
-	snprintf(text, sizeof(text), "after:%lld", (long long)last);
 	base64_write(&b, text, strlen(text));
 	value_set_string(r->out, "NextToken", buffer_str(&b));
 	buffer_release(&b);
+}
+
+void describe_next(struct request *r, s64 last)
+{
+	char text[40];
+
+	snprintf(text, sizeof(text), "%lld", (long long)last);
+	describe_next_text(r, text);
 }
 
 /* ---- going through ---- */

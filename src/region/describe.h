@@ -35,3 +35,6 @@ int describe_each(struct request *r, const struct describe_each *each);
  * that describe_next() was given). -1: MaxResults or NextToken are invalid. */
 int describe_page(struct request *r, unsigned *most, s64 *after);
 void describe_next(struct request *r, s64 last);
+/* The same for pages that begin behind a text; *after: "" at first. */
+int describe_page_text(struct request *r, unsigned *most, const char **after);
+void describe_next_text(struct request *r, const char *last);

@@ -195,19 +195,25 @@ static bool path_match(const struct filter *f, const struct value *v, unsigned p
 	return v->kind == VALUE_STRUCTURE && path_match(f, value_at(v, f->parts[part]), part + 1);
 }
 
+static bool one_tag_match(const struct filter *f, const struct value *tag)
+{
+	const char *key = value_string(tag, "Key"), *value = value_string(tag, "Value");
+
+	return f->what == FILTER_TAG_KEY     ? any_value(f, key)
+	       : f->what == FILTER_TAG_VALUE ? any_value(f, value ? value : "")
+	                                     : !strcmp(f->key, key) && any_value(f, value ? value : "");
+}
+
 static bool tag_match(const struct filter *f, const struct value *doc)
 {
 	const struct value *tags = tag_list(doc);
 
-	for (unsigned i = 0; i < value_count(tags); i++) {
-		const char *key = value_string(value_item(tags, i), "Key");
-		const char *value = value_string(value_item(tags, i), "Value");
-
-		if (f->what == FILTER_TAG_KEY     ? any_value(f, key)
-		    : f->what == FILTER_TAG_VALUE ? any_value(f, value ? value : "")
-		                                  : !strcmp(f->key, key) && any_value(f, value ? value : ""))
+	/* A row of DescribeTags is one itself. */
+	if (!tag_member(doc) && model_member_find(doc->model, value_shape(doc), "Key") >= 0)
+		return one_tag_match(f, doc);
+	for (unsigned i = 0; i < value_count(tags); i++)
+		if (one_tag_match(f, value_item(tags, i)))
 			return true;
-	}
 	return false;
 }
 
@@ -237,6 +243,11 @@ bool filter_is_exact(const struct filter *f)
 		if (strpbrk(value_item(f->values, i)->text, "*?\\"))
 			return false;
 	return true;
+}
+
+bool filter_is_tag_key(const struct filter *f)
+{
+	return f->what == FILTER_TAG_KEY;
 }
 
 const char *filter_tag(const struct filter *f)

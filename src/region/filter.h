@@ -17,6 +17,8 @@ struct filter *filter_next(const struct filter *f);
 const struct value *filter_values(const struct filter *f);
 /* No value has a wildcard. */
 bool filter_is_exact(const struct filter *f);
+/* Is it "tag-key"? */
+bool filter_is_tag_key(const struct filter *f);
 /* KEY of "tag:KEY", or NULL. */
 const char *filter_tag(const struct filter *f);
 /* Does it look at this path of the kind's documents, and at nothing else? */

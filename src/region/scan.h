@@ -2,7 +2,7 @@
  * Going through many resources: an index is used if a filter can be answered by one, and what is not wanted
  * costs no memory.
  *
- * Indexes are on ids, on tags ("tag:KEY"), on the state, and on the paths of the document that a kind names
+ * Indexes are on ids, on tags ("tag:KEY", "tag-key"), on the state, and on the paths of the document that a kind names
  * in its `indexed`. A filter whose values have wildcards is not looked up. The filters are matched by the
  * caller all the same: what is skipped here could not have matched.
  */

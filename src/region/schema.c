@@ -122,5 +122,7 @@ const char *const schema_steps[] = {
         "CREATE INDEX termination_by_age ON termination (at);"
         "INSERT INTO termination SELECT id, COALESCE((SELECT MAX(ended) FROM usage WHERE instance = id), 0) "
         "FROM resource WHERE kind = 'instance' AND state = 'terminated';",
+
+        "CREATE INDEX tag_by_name ON tag (account, region, name, kind, seq);",
 };
 const unsigned schema_steps_count = sizeof(schema_steps) / sizeof(schema_steps[0]);

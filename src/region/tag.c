@@ -1,6 +1,4 @@
 #include "region/tag.h"
-#include "region/describe.h"
-#include "region/filter.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -191,42 +189,5 @@ ACTION(ec2, DeleteTags)
 		resource_save(r, list[i]);
 		tag_store(r, list[i]);
 	}
-	return 0;
-}
-
-static const struct resource_kind row_kind = {
-        .name = "tag",
-        .shape = "TagDescription",
-};
-
-ACTION(ec2, DescribeTags)
-{
-	struct value *list = value_open(r->out, "Tags");
-	struct filter *filters;
-	struct query *q;
-	unsigned most;
-	s64 after, at = 0;
-
-	if (filter_read(r, &row_kind, &filters) < 0 || describe_page(r, &most, &after) < 0)
-		return -1;
-	q = database_query(r->cloud->db, "SELECT resource, name, value, kind FROM tag "
-	                                 "WHERE account = $1 AND region = $2 ORDER BY resource, name");
-	query_text(query_text(q, r->account), r->region);
-	while (query_row(q)) {
-		struct value *row = value_new(r->arena, r->model, resource_shape(r->model, &row_kind));
-
-		value_set_string(row, "ResourceId", query_column_text(q, 0));
-		value_set_string(row, "Key", query_column_text(q, 1));
-		value_set_string(row, "Value", query_column_text(q, 2));
-		value_set_string(row, "ResourceType", query_column_text(q, 3));
-		if (++at <= after || !filter_match(filters, row))
-			continue;
-		if (most && list->count == most) {
-			describe_next(r, at - 1);
-			break;
-		}
-		value_append_value(list, row);
-	}
-	query_end(q);
 	return 0;
 }
