@@ -2,6 +2,7 @@
 #include "cli/place.h"
 #include "cli/verbs.h"
 #include "host/disk_image.h"
+#include "host/firmware.h"
 #include "region/image.h"
 
 #include <errno.h>
@@ -17,11 +18,12 @@
 
 static const char usage[] =
         "usage: insula image build micro|debian-12 [--data DIR]\n"
-        "       insula image import FILE --kernel FILE [--name NAME] [--initrd FILE] [--cmdline STR] [--data "
+        "       insula image import FILE [--name NAME] [--kernel FILE [--initrd FILE] [--cmdline STR]] "
+        "[--data "
         "DIR]\n"
         "\n"
         "FILE is a disk: raw, or qcow2, vmdk, vhd or vhdx, which qemu-img (package qemu-utils) converts.\n"
-        "The kernel is that of the disk, since instances start without a boot loader.\n";
+        "It boots as on a PC, by its own boot loader, or the kernel that is named here is started at once.\n";
 
 struct image_options {
 	const char *data, *name, *kernel, *initrd, *cmdline;
@@ -126,7 +128,7 @@ static int build(const char *data, const char *name, struct image_source *source
 }
 
 /* The disk in `file`, raw, as `to`. */
-static int import_disk(const char *file, const char *to, bool *partitioned, struct error *e)
+static int import_disk(const char *file, const char *to, bool *partitioned, bool *boots, struct error *e)
 {
 	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK), result = -1;
 	struct disk_image image;
@@ -155,15 +157,30 @@ static int import_disk(const char *file, const char *to, bool *partitioned, stru
 	if (fd < 0)
 		return error_set(e, errno, "open %s", to);
 	*partitioned = disk_image_partitioned(fd);
+	*boots = disk_image_boots(fd);
 	close(fd);
 	return 0;
+}
+
+/* -1: nothing would come of starting it. */
+static int check_boots(const struct image_options *o, const char *file, bool boots, struct error *e)
+{
+	if (o->kernel)
+		return 0;
+	if (!boots)
+		return error_set(
+		        e, 0,
+		        "%s: has no boot loader in its first sector (one for UEFI alone does not count): "
+		        "name its kernel with --kernel, and what it needs with --initrd and --cmdline",
+		        file);
+	return firmware_find(NULL, e) ? 0 : -1;
 }
 
 static int import(const struct image_options *o, const char *data, const char *file, const char *name,
                   struct image_source *source, struct arena *a, struct error *e)
 {
 	const char *folder = folder_make(a, data, name, e), *kernel, *initrd;
-	bool partitioned = false;
+	bool partitioned = false, boots = false;
 
 	if (!folder)
 		return -1;
@@ -171,10 +188,12 @@ static int import(const struct image_options *o, const char *data, const char *f
 	source->disk = arena_printf(a, "%s/disk.raw", folder);
 	const char *fresh = arena_printf(a, "%s/disk.new", folder);
 
-	if (import_disk(file, fresh, &partitioned, e) < 0) {
+	if (import_disk(file, fresh, &partitioned, &boots, e) < 0 || check_boots(o, file, boots, e) < 0) {
 		unlink(fresh);
 		return -1;
 	}
+	if (!o->kernel)
+		return rename(fresh, source->disk) < 0 ? error_set(e, errno, "rename %s", fresh) : 0;
 	kernel = arena_printf(a, "%s/vmlinuz", folder);
 	initrd = arena_printf(a, "%s/initrd.img", folder);
 	if (access(o->kernel, R_OK) < 0)
@@ -278,10 +297,9 @@ int image_main(int argc, char **argv)
 		fputs(usage, stderr);
 		return 2;
 	}
-	if (!builds && !o.kernel) {
-		fprintf(stderr,
-		        "insula image: instances start without a boot loader: name the disk's kernel with "
-		        "--kernel, and what it needs with --initrd and --cmdline\n");
+	if (!builds && !o.kernel && (o.initrd || o.cmdline)) {
+		fprintf(stderr, "insula image: %s goes with --kernel: a boot loader has its own\n",
+		        o.initrd ? "--initrd" : "--cmdline");
 		return 2;
 	}
 	arena_init(&arena);

@@ -6,6 +6,7 @@
 #include "cli/place.h"
 #include "cli/verbs.h"
 #include "host/cgroup.h"
+#include "host/firmware.h"
 #include "region/agent.h"
 #include "region/host_health.h"
 #include "region/resource.h"
@@ -26,6 +27,7 @@ static const char help[] =
         "  --account NUMBER      the account's twelve digits (default 123456789012)\n"
         "  --simulate-hosts N    N hosts that only pretend; no machine is started\n"
         "  --accel auto|kvm|soft, --soft-engine interpret|translate   what machines run on\n"
+        "  --firmware FILE       what disks with a boot loader boot by (default: SeaBIOS, if installed)\n"
         "  --host-timeout SECONDS   a host that has not answered for so long is lost (default 15)\n"
         "  --keep-usage DAYS     how long ended runs stay metered (default 400; 0: for ever)\n"
         "  --metrics loopback|any|off   who may read /metrics (default: this machine)\n"
@@ -53,6 +55,7 @@ int serve_main(int argc, char **argv)
 	                                      {"simulate-hosts", required_argument, 0, 's'},
 	                                      {"accel", required_argument, 0, 'x'},
 	                                      {"soft-engine", required_argument, 0, 'e'},
+	                                      {"firmware", required_argument, 0, 'f'},
 	                                      {"keep-usage", required_argument, 0, 'u'},
 	                                      {"metrics", required_argument, 0, 'm'},
 	                                      {"throttle", required_argument, 0, 't'},
@@ -118,6 +121,12 @@ int serve_main(int argc, char **argv)
 			break;
 		case 'e':
 			agent.engine = optarg;
+			break;
+		case 'f':
+			if (!(agent.firmware = firmware_find(optarg, &e))) {
+				fprintf(stderr, "insula serve: --firmware: %s\n", e.text);
+				return 2;
+			}
 			break;
 		case 'm':
 			if (!strcmp(optarg, "loopback"))

@@ -144,3 +144,13 @@ bool disk_image_partitioned(int fd)
 	return pread(fd, super, sizeof(super), 1024) != sizeof(super) || super[56] != 0x53 ||
 	       super[57] != 0xef;
 }
+
+bool disk_image_boots(int fd)
+{
+	static const u8 none[440];
+	u8 boot[512];
+
+	/* Code, up to where a partition table has its disk's id; fdisk leaves zeros there. */
+	return pread(fd, boot, sizeof(boot), 0) == sizeof(boot) && boot[510] == 0x55 && boot[511] == 0xaa &&
+	       memcmp(boot, none, sizeof(none));
+}

@@ -20,3 +20,5 @@ int disk_image_inspect(int fd, struct disk_image *image, struct error *e);
 
 /* Does a raw disk begin with a partition table? */
 bool disk_image_partitioned(int fd);
+/* Does it begin with a boot loader, which a BIOS would start? */
+bool disk_image_boots(int fd);

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "host/cgroup.h"
+#include "host/firmware.h"
 #include "host/hosted.h"
 #include "region/cpu_credit.h"
 #include "region/host_health.h"
@@ -165,7 +166,7 @@ static int write_machine(struct step *s, struct error *e)
 	struct hosted_disk disks[INSTANCE_VOLUMES_MAX];
 	struct hosted_spec spec = {.cpus = (unsigned)s->m->vcpus,
 	                           .memory_mib = (unsigned)s->m->memory,
-	                           .kernel = s->m->kernel,
+	                           .kernel = *s->m->kernel ? s->m->kernel : NULL,
 	                           .initrd = *s->m->initrd ? s->m->initrd : NULL,
 	                           .cmdline = *s->m->cmdline ? s->m->cmdline : NULL,
 	                           .accel = s->agent->accel,
@@ -173,8 +174,10 @@ static int write_machine(struct step *s, struct error *e)
 	                           .disks = disks};
 	char parent[4200];
 
-	if (!*s->m->kernel)
-		return error_set(e, 0, "the image has nothing to boot");
+	if (!spec.kernel && !ids[0])
+		return error_set(e, 0, "there is nothing to boot: no kernel, and no disk");
+	if (!spec.kernel && !(spec.firmware = firmware_find(s->agent->firmware, e)))
+		return -1;
 	/* Beside the machine's folder; its serial number is its id without the dash, as on EC2. */
 	for (; ids[spec.disk_count] && spec.disk_count < ARRAY_SIZE(disks); spec.disk_count++)
 		disks[spec.disk_count] = (struct hosted_disk){

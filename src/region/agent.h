@@ -16,6 +16,7 @@
 struct agent {
 	struct cloud *cloud;
 	const char *accel, *engine; /* what machines are started with; NULL: the default */
+	const char *firmware;       /* for disks that boot by themselves; NULL: where it is found */
 	unsigned keep_usage_days;   /* 0: for ever */
 	const char *cgroup;         /* the control group of all machines (cgroup.h); NULL: without, why */
 	const char *no_cgroup;

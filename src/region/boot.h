@@ -1,6 +1,7 @@
 /*
- * What boots a root volume: machines begin with a kernel that the region hands them, not with what their disk
- * has. So volumes of an image, snapshots of these and images made of them remember it.
+ * What boots a root volume: the kernel of its image, which the region hands the machine. Volumes of such an
+ * image, snapshots of these and images made of them remember it. Of others nothing is known: firmware boots
+ * what they have.
  */
 #pragma once
 

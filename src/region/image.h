@@ -8,7 +8,7 @@
 
 extern const struct resource_kind image_kind;
 
-/* Where an image's bytes are; texts may be "". */
+/* Where an image's bytes are; texts may be "". Without a kernel, its disk boots by firmware. */
 struct image_source {
 	const char *kernel, *initrd, *disk, *cmdline;
 };

@@ -244,13 +244,9 @@ static int register_device(struct request *r, struct resource *image, const stru
 		if (!w.snapshot)
 			return request_fail(r, "InvalidBlockDeviceMapping",
 			                    "The root device %s must be mapped to a snapshot", root);
-		if (!boot_get(r, w.snapshot->id, source) && block_files_are_real(r))
-			return request_fail(
-			        r, "UnsupportedOperation",
-			        "The snapshot '%s' is not of a root volume that was made here: "
-			        "machines boot a kernel that their image names, not yet what a disk "
-			        "has. `insula image` makes images of files",
-			        w.snapshot->id);
+		/* Of a root volume that was made here: the same kernel. Else what is on it boots, by
+		 * firmware. */
+		boot_get(r, w.snapshot->id, source);
 		source->disk =
 		        arena_strdup(r->arena, block_file_path(r->cloud, path, sizeof(path), w.snapshot->id));
 	}

@@ -89,8 +89,17 @@ short() {
 	refused "$work/patched" "no disk"
 }
 
+# A partition table, and zeros where a BIOS would find code; then with code.
 no_kernel() {
-	said=$("$insula" image import "$work/disk.raw" --data "$data" 2>&1)
+	truncate -s 3M "$work/zeros.raw"
+	printf '\125\252' | dd of="$work/zeros.raw" bs=1 seek=510 conv=notrunc status=none
+	said=$("$insula" image import "$work/zeros.raw" --data "$data" 2>&1)
+	[ $? -eq 1 ] && echo "$said" | grep -q 'no boot loader.*--kernel' || tap_fail "$said" || return 1
+	"$insula" image import "$work/disk.raw" --name boots --data "$data" | grep -q '^ami-'
+}
+
+no_kernel_initrd() {
+	said=$("$insula" image import "$work/disk.raw" --initrd "$work/vmlinuz" --data "$data" 2>&1)
 	[ $? -eq 2 ] && echo "$said" | grep -q -- --kernel
 }
 
@@ -110,5 +119,10 @@ else
 fi
 tap_case vmdk-descriptor vmdk_descriptor
 tap_case short short
-tap_case no-kernel no_kernel
+if [ -e /usr/share/seabios/bios-256k.bin ]; then
+	tap_case no-kernel no_kernel
+else
+	tap_skip no-kernel "there is no firmware (package seabios)"
+fi
+tap_case no-kernel-initrd no_kernel_initrd
 tap_end
