@@ -4,6 +4,10 @@ BUILD ?= build
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
 
+# Without what only tests need.
+programs: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) insula insula-vmm
+
 # Sources are found by folder, so a run of meson is needed when files come or go.
 SOURCES := $(shell find src test/unit test/fuzz -name '*.c' 2>/dev/null | LC_ALL=C sort)
 $(BUILD)/build.ninja: meson.build test/meson.build $(BUILD)/.sources
@@ -31,4 +35,4 @@ clean:
 	rm -rf build build-asan build-clang
 
 FORCE:
-.PHONY: all install asan test bench clean FORCE
+.PHONY: all programs install asan test bench clean FORCE

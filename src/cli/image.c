@@ -51,12 +51,14 @@ static int find_recipes(char buf[PATH_MAX], struct error *e)
 	return error_set(e, 0, "the recipes (images/build) are not beside %s", self);
 }
 
+/* What it says of its progress is for people: standard output is for the image's id. */
 static int run(const char *const *argv, struct error *e)
 {
 	pid_t pid = fork();
 	int status;
 
 	if (pid == 0) {
+		dup2(2, 1);
 		execvp(argv[0], (char *const *)argv);
 		_exit(127);
 	}
