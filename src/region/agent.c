@@ -4,6 +4,7 @@
 #include "host/cgroup.h"
 #include "host/firmware.h"
 #include "host/hosted.h"
+#include "region/capacity_reservation.h"
 #include "region/cpu_credit.h"
 #include "region/host_health.h"
 #include "region/instance.h"
@@ -435,6 +436,7 @@ void agent_run(struct agent *a)
 	for (size_t i = 0; i < count; i++)
 		step_machine(a, &r, list[i]);
 	host_watch(&r, a->host_timeout_ms);
+	capacity_expire(&r);
 	housekeeping(a, &r, count > 0);
 	if (database_commit(c->db, &e) < 0)
 		log_error("agent: %s", e.text);

@@ -146,8 +146,10 @@ void instance_enter(struct request *r, struct resource *instance, enum instance_
 		value_set_string(reason, "Code", code);
 		value_set_string(reason, "Message", message);
 	}
-	if (state == INSTANCE_STOPPED || state == INSTANCE_TERMINATED)
+	if (state == INSTANCE_STOPPED || state == INSTANCE_TERMINATED) {
 		schedule_leave(r, instance->id);
+		value_remove(doc, "CapacityReservationId");
+	}
 	instance_say(r, instance->id, instance_state_name(before), instance_state_name(state), code);
 	usage_enter(r, instance, state);
 	tally_enter(r, instance, state);

@@ -1,5 +1,6 @@
 /* What EC2 asks and tells about the upkeep of instances: recovery, reports, screenshots, interrupts, names.
  */
+#include "region/capacity_reservation.h"
 #include "region/instance.h"
 
 #include <string.h>
@@ -119,20 +120,20 @@ ACTION(ec2, ModifyInstanceCapacityReservationAttributes)
 {
 	const struct value *spec = value_get(r->in, "CapacityReservationSpecification");
 	const char *preference = value_string(spec, "CapacityReservationPreference");
+	struct schedule_wish wish = {0};
 	struct resource *instance = living(r);
 
 	if (!instance)
 		return -1;
-	if (value_get(spec, "CapacityReservationTarget"))
-		return request_fail(r, "UnsupportedOperation", "Capacity is not reserved here yet");
-	if (!preference)
+	if (capacity_read(r, spec, &wish) < 0)
+		return -1;
+	if (!preference && !wish.reservation)
 		return request_fail(r, "MissingParameter",
 		                    "The request must contain the parameter capacityReservationPreference");
 	if (instance_state_of(instance->doc) != INSTANCE_STOPPED)
 		return request_fail(r, "IncorrectInstanceState",
 		                    "The instance '%s' is not in the 'stopped' state.", instance->id);
-	value_set_string(value_open(instance->doc, "CapacityReservationSpecification"),
-	                 "CapacityReservationPreference", preference);
+	capacity_show(instance->doc, &wish, NULL);
 	resource_save(r, instance);
 	value_set_boolean(r->out, "Return", true);
 	return 0;

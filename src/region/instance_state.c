@@ -1,4 +1,5 @@
 /* StartInstances, StopInstances, RebootInstances, TerminateInstances. */
+#include "region/capacity_reservation.h"
 #include "region/instance.h"
 #include "region/placement_group.h"
 #include "region/schedule.h"
@@ -177,6 +178,8 @@ ACTION(ec2, StartInstances)
 
 			placement_group_wish(group, &wish);
 			tenancy_of_instance(list[i]->doc, &wish);
+			capacity_of_instance(list[i]->doc, &wish);
+			wish.instance = list[i]->id;
 			if (check_root(r, list[i], m) < 0 || schedule_enter(r, &wish, &place) < 0)
 				return -1;
 			q = database_query(r->cloud->db, "UPDATE machine SET host = $1, partition = $2 "
@@ -187,6 +190,7 @@ ACTION(ec2, StartInstances)
 				value_set_integer(value_open(list[i]->doc, "Placement"), "PartitionNumber",
 				                  place.partition);
 			tenancy_show(value_open(list[i]->doc, "Placement"), &wish, &place);
+			capacity_show(list[i]->doc, &wish, &place);
 			value_set_time(list[i]->doc, "LaunchTime", r->now_ms);
 			instance_enter(r, list[i], place.simulated ? INSTANCE_RUNNING : INSTANCE_PENDING, "",
 			               NULL, NULL);

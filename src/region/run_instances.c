@@ -1,5 +1,6 @@
 /* RunInstances. */
 #include "model/json.h"
+#include "region/capacity_reservation.h"
 #include "region/image.h"
 #include "region/instance.h"
 #include "region/instance_credit.h"
@@ -162,8 +163,6 @@ static int check_unsupported(struct request *r)
 		    (value_get(r->in, names[i])->kind != VALUE_LIST || value_get(r->in, names[i])->count))
 			return request_fail(r, "UnsupportedOperation", "%s is not offered here yet",
 			                    names[i]);
-	if (value_get(value_get(r->in, "CapacityReservationSpecification"), "CapacityReservationTarget"))
-		return request_fail(r, "UnsupportedOperation", "Capacity is not reserved here yet");
 	if (value_boolean(value_get(r->in, "HibernationOptions"), "Configured", false))
 		return request_fail(r, "UnsupportedHibernationConfiguration",
 		                    "Hibernation is not offered here yet");
@@ -254,8 +253,7 @@ static void fill(struct request *r, const struct launch *l, struct value *doc, u
 	part = value_open(doc, "CpuOptions");
 	value_set_integer(part, "CoreCount", l->cores);
 	value_set_integer(part, "ThreadsPerCore", l->threads);
-	value_set_string(value_open(doc, "CapacityReservationSpecification"), "CapacityReservationPreference",
-	                 "open");
+	capacity_show(doc, &l->wish, place);
 	value_set_boolean(value_open(doc, "HibernationOptions"), "Configured", false);
 	value_set_boolean(value_open(doc, "EnclaveOptions"), "Enabled", false);
 	part = value_open(doc, "MetadataOptions");
@@ -307,9 +305,10 @@ static int launch_one(struct request *r, struct launch *l, unsigned index, struc
 	wish.memory_mib = l->type->memory_mib;
 	wish.type = l->type->name;
 	wish.use = &l->use;
+	instance = resource_new(r, &instance_kind);
+	wish.instance = instance->id;
 	if (schedule_enter(r, &wish, &place) < 0)
 		return -1;
-	instance = resource_new(r, &instance_kind);
 	fill(r, l, instance->doc, index, &place);
 	if (tag_specifications(r, instance, others) < 0 ||
 	    instance_network_create(r, &l->network, instance, place.zone) < 0 ||
@@ -366,6 +365,7 @@ ACTION(ec2, RunInstances)
 		return request_fail(r, "InvalidAMIID.Unavailable", "The image ID '%s' is not available",
 		                    image);
 	if (!l.image || check_type(r, &l) < 0 || check_cpu(r, &l) < 0 || check_key(r, &l) < 0 ||
+	    capacity_read(r, value_get(r->in, "CapacityReservationSpecification"), &l.wish) < 0 ||
 	    instance_profile_read(r, value_get(r->in, "IamInstanceProfile"), &l.profile) < 0 ||
 	    check_placement(r, &l) < 0 || make_attributes(r, &l) < 0 ||
 	    instance_network_read(r, l.zone, most, &l.network) < 0 ||
@@ -382,7 +382,9 @@ ACTION(ec2, RunInstances)
 		if (launch_one(r, &l, (unsigned)i, list) == 0)
 			continue;
 		/* As many as there can be, if that is enough. */
-		if (strncmp(r->fault->code, "Insufficient", strlen("Insufficient")) || i < least)
+		if ((strncmp(r->fault->code, "Insufficient", strlen("Insufficient")) &&
+		     strcmp(r->fault->code, "ReservationCapacityExceeded")) ||
+		    i < least)
 			return -1;
 		r->fault->status = 0;
 		break;

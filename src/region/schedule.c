@@ -1,4 +1,5 @@
 #include "region/schedule.h"
+#include "region/capacity_reservation.h"
 #include "region/placement.h"
 #include "region/tenancy.h"
 
@@ -72,8 +73,12 @@ bool schedule_found(struct query *q, const struct request *r, const struct sched
 int schedule_enter(struct request *r, const struct schedule_wish *w, struct schedule_place *place)
 {
 	struct query *q;
+	int reserved;
 
 	*place = (struct schedule_place){0};
+	reserved = capacity_enter(r, w, place);
+	if (reserved)
+		return reserved < 0 ? -1 : 0;
 	if (tenancy_is_own(w)) {
 		if (tenancy_pick(r, w, place) < 0)
 			return -1;
@@ -113,5 +118,6 @@ void schedule_leave(struct request *r, const char *instance)
 		return;
 	query_run(query_text(database_query(r->cloud->db, "UPDATE machine SET host = '' WHERE instance = $1"),
 	                     instance));
+	capacity_leave(r, instance);
 	tenancy_leave(r, host);
 }

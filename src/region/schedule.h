@@ -16,12 +16,17 @@ struct schedule_wish {
 	struct placement_use *use;    /* NULL: a single one is placed */
 	/* Tenancy (tenancy.h); NULL: default, any of the caller's hosts, the default affinity. */
 	const char *tenancy, *dedicated_host, *affinity;
-	const char *type; /* of instance, for dedicated hosts */
+	const char *type; /* of instance, for dedicated hosts and reserved capacity */
+	/* Reserved capacity (capacity_reservation.h): its id, NULL: it is only tried; the one that it is to
+	 * be in (NULL: any open one); or none at all. */
+	const char *instance, *reservation;
+	bool unreserved;
 };
 
 struct schedule_place {
 	char host[40], zone[64];
 	char dedicated_host[32]; /* of tenancy "host" */
+	char reservation[32];    /* of capacity, "": none */
 	s64 partition;           /* strategy "partition": its number, else 0 */
 	bool simulated;
 };

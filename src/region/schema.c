@@ -124,5 +124,18 @@ const char *const schema_steps[] = {
         "FROM resource WHERE kind = 'instance' AND state = 'terminated';",
 
         "CREATE INDEX tag_by_name ON tag (account, region, name, kind, seq);",
+
+        /* Reserved capacity (capacity_reservation.h): those that have not ended; ends 0: never. instance: who
+         * is in a slot, "" for nobody. */
+        "CREATE TABLE capacity_reservation (id TEXT PRIMARY KEY, account TEXT NOT NULL,"
+        " region TEXT NOT NULL, zone TEXT NOT NULL, type TEXT NOT NULL, open BIGINT NOT NULL,"
+        " ends BIGINT NOT NULL);"
+        "CREATE INDEX capacity_reservation_by_type ON capacity_reservation (account, region, type, open);"
+        "CREATE INDEX capacity_reservation_by_end ON capacity_reservation (ends) WHERE ends > 0;"
+        "CREATE TABLE capacity_slot (reservation TEXT NOT NULL, slot BIGINT NOT NULL, host TEXT NOT NULL,"
+        " vcpus BIGINT NOT NULL, memory BIGINT NOT NULL, instance TEXT NOT NULL,"
+        " PRIMARY KEY (reservation, slot));"
+        "CREATE INDEX capacity_slot_by_instance ON capacity_slot (instance) WHERE instance <> '';"
+        "CREATE INDEX capacity_slot_free ON capacity_slot (reservation, slot) WHERE instance = '';",
 };
 const unsigned schema_steps_count = sizeof(schema_steps) / sizeof(schema_steps[0]);

@@ -1,6 +1,6 @@
 /*
  * Instances that are terminated: they are shown for an hour (EC2 User Guide, "Terminate an instance"), then
- * their records go. What they used stays (usage.h).
+ * their records go. What they used stays (usage.h). So do capacity reservations that have ended.
  *
  * Table termination has when each was, by time: finding those that are due looks at no other instance.
  */

@@ -71,6 +71,8 @@ def world():
         'DhcpOptionsId': ec2.create_dhcp_options(DhcpConfigurations=[{'Key': 'domain-name', 'Values': ['x']}])['DhcpOptions']['DhcpOptionsId'],
         'SecurityGroupRuleId': ec2.describe_security_group_rules()['SecurityGroupRules'][0]['SecurityGroupRuleId'],
         'InstanceEventWindowId': ec2.create_instance_event_window(CronExpression='* 2-8 * * 1')['InstanceEventWindow']['InstanceEventWindowId'],
+        'CapacityReservationId': ec2.create_capacity_reservation(InstanceType='t3.micro', InstancePlatform='Linux/UNIX', InstanceCount=1,
+                                                                 AvailabilityZone='us-east-1a')['CapacityReservation']['CapacityReservationId'],
         'FlowLogId': None, 'KeyPairId': ec2.create_key_pair(KeyName='k')['KeyPairId'], 'SubnetCidrReservationId': None,
         'NetworkInterfacePermissionId': None, 'AttachmentId': None, 'AssociationId': None}
     for name in ('Snapshot', 'Image'):
