@@ -179,7 +179,7 @@ def images():
                                         ec2.describe_image_attribute(ImageId=OWN, Attribute='description')['Description']['Value'],
                                         ec2.describe_images(ImageIds=[OWN])['Images'][0]['Description']), ('success', 'mine', 'mine'))
     results.equal('image-of-region', change(IMAGE, Description={'Value': 'mine'}), 'AuthFailure')
-    results.equal('image-permission', change(OWN, LaunchPermission={'Add': [{'Group': 'all'}]}), 'UnsupportedOperation')
+    results.equal('image-permission', [change(OWN, LaunchPermission={k: [{'Group': 'all'}]}) for k in ('Add', 'Remove')], ['success'] * 2)
     results.equal('image-permissions', [ec2.describe_image_attribute(ImageId=i, Attribute='launchPermission')['LaunchPermissions']
                                         for i in (IMAGE, OWN)], [[{'Group': 'all'}], []])
     ec2.enable_image_deprecation(ImageId=OWN, DeprecateAt='2099-01-01T00:00:00Z')
