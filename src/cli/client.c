@@ -13,12 +13,13 @@ enum { PAIRS_MAX = 256 };
 
 /* libcurl is loaded by the verbs that use it: with the thirty libraries that it brings, `insula vmm` would
  * hold 4 MiB more for each machine. */
-#define FUNCTIONS(X)                                                                                   \
-	X(easy_init)                                                                                   \
-	X(easy_cleanup)                                                                                \
-	X(easy_reset)                                                                                  \
-	X(easy_setopt) X(easy_perform) X(easy_getinfo) X(easy_escape) X(easy_strerror) X(slist_append) \
-	        X(slist_free_all) X(free)
+#define FUNCTIONS(X)                                                                                      \
+	X(easy_init)                                                                                      \
+	X(easy_cleanup)                                                                                   \
+	X(easy_reset)                                                                                     \
+	X(easy_setopt)                                                                                    \
+	X(easy_perform) X(easy_getinfo) X(easy_escape) X(easy_strerror) X(slist_append) X(slist_free_all) \
+	        X(free)
 #define POINTER(name) __typeof__(curl_##name) *name;
 #define LOAD(name)    ok &= (curl.name = (__typeof__(curl.name))dlsym(library, "curl_" #name)) != NULL;
 static struct {
@@ -46,7 +47,7 @@ static void take(char *to, size_t size, const char *name)
 		snprintf(to, size, "%s", value);
 }
 
-int client_open(struct client *c, const char *data, struct error *e)
+static int open_client(struct client *c, const char *data, bool environment, struct error *e)
 {
 	struct cloud_options options = {.data = data, .existing = true};
 	struct access_key key;
@@ -56,9 +57,11 @@ int client_open(struct client *c, const char *data, struct error *e)
 	memset(c, 0, sizeof(*c));
 	snprintf(c->region, sizeof(c->region), "us-east-1");
 	take(c->region, sizeof(c->region), "AWS_DEFAULT_REGION");
-	take(c->endpoint, sizeof(c->endpoint), "AWS_ENDPOINT_URL");
-	take(c->key, sizeof(c->key), "AWS_ACCESS_KEY_ID");
-	take(c->secret, sizeof(c->secret), "AWS_SECRET_ACCESS_KEY");
+	if (environment) {
+		take(c->endpoint, sizeof(c->endpoint), "AWS_ENDPOINT_URL");
+		take(c->key, sizeof(c->key), "AWS_ACCESS_KEY_ID");
+		take(c->secret, sizeof(c->secret), "AWS_SECRET_ACCESS_KEY");
+	}
 	if (!c->endpoint[0] || !c->key[0] || !c->secret[0]) {
 		if (cloud_open(&cloud, &options, e) < 0)
 			return -1;
@@ -76,6 +79,16 @@ int client_open(struct client *c, const char *data, struct error *e)
 		return -1;
 	c->curl = curl.easy_init();
 	return c->curl ? 0 : error_set(e, 0, "libcurl cannot be set up");
+}
+
+int client_open(struct client *c, const char *data, struct error *e)
+{
+	return open_client(c, data, true, e);
+}
+
+int client_open_data(struct client *c, const char *data, struct error *e)
+{
+	return open_client(c, data, false, e);
 }
 
 void client_close(struct client *c)

@@ -16,6 +16,8 @@ struct client {
 /* Where, and with which key: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY if they are set,
  * else what the data folder says; region: AWS_DEFAULT_REGION, else us-east-1. */
 int client_open(struct client *c, const char *data, struct error *e);
+/* The region of that folder, whatever the environment says. */
+int client_open_data(struct client *c, const char *data, struct error *e);
 void client_close(struct client *c);
 
 /* Does an EC2 action; parameters are pairs of name and value, NULL at the end. NULL with e: the region cannot

@@ -20,6 +20,7 @@ static int machine_main(int argc, char **argv);
 
 static const struct verb verbs[] = {
         {"up", "the region, in the background", up_main},
+        {"down", "end the region; instances go on", down_main},
         {"run", "start an instance: run IMAGE", run_main},
         {"ls", "list instances", ls_main},
         {"show", "what there is to know of an instance", show_main},

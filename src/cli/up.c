@@ -35,7 +35,7 @@ static bool answers(const char *data)
 	struct error e;
 	json_t *answer;
 
-	if (client_open(&c, data, &e) < 0)
+	if (client_open_data(&c, data, &e) < 0)
 		return false;
 	answer = client_call(&c, &e, "DescribeAvailabilityZones", NULL);
 	client_close(&c);

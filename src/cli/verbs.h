@@ -7,6 +7,7 @@ int env_main(int argc, char **argv);
 int key_main(int argc, char **argv);
 int image_main(int argc, char **argv);
 int up_main(int argc, char **argv);
+int down_main(int argc, char **argv);
 int run_main(int argc, char **argv);
 int ls_main(int argc, char **argv);
 int show_main(int argc, char **argv);

@@ -224,9 +224,28 @@ int cloud_lock(const char *data, struct error *e)
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return error_set(e, errno, "open %s", path);
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+		/* For cloud_server(); who cannot be told of is not stopped by `insula down`, no more. */
+		if (ftruncate(fd, 0) == 0)
+			dprintf(fd, "%d\n", (int)getpid());
 		return 0;
+	}
 	close(fd);
 	error_set(e, 0, "%s is served by another process", data);
 	return CLOUD_SERVED;
+}
+
+int cloud_server(const char *data)
+{
+	char path[4200], text[16] = "";
+	int fd, pid = 0;
+
+	snprintf(path, sizeof(path), "%s/serve.lock", data);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	if (flock(fd, LOCK_SH | LOCK_NB) < 0 && read(fd, text, sizeof(text) - 1) > 0)
+		pid = atoi(text);
+	close(fd);
+	return pid;
 }

@@ -27,6 +27,8 @@ int cloud_open(struct cloud *c, const struct cloud_options *o, struct error *e);
  * is opened, until the process ends. */
 enum { CLOUD_SERVED = 1 };
 int cloud_lock(const char *data, struct error *e);
+/* The process that has locked DATA; 0: none. */
+int cloud_server(const char *data);
 void cloud_close(struct cloud *c);
 
 /* Settings of the whole cloud. The value is good until the next call; NULL: not set. */
