@@ -221,6 +221,11 @@ static void write_database(struct cloud *c, struct buffer *out)
 	     "Size of the region's database; log: what is not merged yet.");
 	integer(out, "insula_database_bytes", (const char *[]){"part", "main", NULL}, stats.bytes);
 	integer(out, "insula_database_bytes", (const char *[]){"part", "log", NULL}, stats.log_bytes);
+	head(out, "insula_database_check", "gauge", "Is its file whole? 1 for what is known of that.");
+	for (unsigned s = INTEGRITY_RUNNING; s <= INTEGRITY_FAILED; s++)
+		integer(out, "insula_database_check",
+		        (const char *[]){"state", integrity_name((enum integrity)s), NULL},
+		        (unsigned)stats.check == s);
 	head(out, "insula_database_commit_seconds", "histogram", "Transactions made durable.");
 	histogram(out, "insula_database_commit_seconds", NULL, &stats.commits);
 	head(out, "insula_database_failures_total", "counter", "Transactions that could not be committed.");

@@ -23,6 +23,8 @@ static const char help[] =
         "  --data DIR            where state lives (default /var/lib/insula for root)\n"
         "  --listen ADDR:PORT    (default 127.0.0.1:8773)\n"
         "  --database URL        sqlite:PATH (default sqlite:DIR/region.db)\n"
+        "  --check-database MIB  a database of up to this size is checked for damage before it is served, a\n"
+        "                        larger one meanwhile (default 64)\n"
         "  --regions LIST        offer only these, separated by commas (default: any name)\n"
         "  --account NUMBER      the account's twelve digits (default 123456789012)\n"
         "  --simulate-hosts N    N hosts that only pretend; no machine is started\n"
@@ -38,6 +40,8 @@ static const char help[] =
         "  --log-level error|warning|info|debug   (default info with --log, else warning)\n"
         "  --verbose             as --log-level info\n";
 
+enum { CHECK_BYTES = 64 << 20 };
+
 static void run_agent(void *ctx)
 {
 	agent_run(ctx);
@@ -48,6 +52,7 @@ int serve_main(int argc, char **argv)
 	static const struct option longs[] = {{"data", required_argument, 0, 'd'},
 	                                      {"listen", required_argument, 0, 'l'},
 	                                      {"database", required_argument, 0, 'b'},
+	                                      {"check-database", required_argument, 0, 'C'},
 	                                      {"regions", required_argument, 0, 'r'},
 	                                      {"account", required_argument, 0, 'a'},
 	                                      {"tls-certificate", required_argument, 0, 'c'},
@@ -66,7 +71,8 @@ int serve_main(int argc, char **argv)
 	                                      {"help", no_argument, 0, 'h'},
 	                                      {0}};
 	char place[4096], endpoint[512];
-	struct cloud_options cloud_options = {.data = place_default(place, sizeof(place))};
+	struct cloud_options cloud_options = {.data = place_default(place, sizeof(place)),
+	                                      .check = {true, CHECK_BYTES}};
 	struct server_options options = {.listen = "127.0.0.1:8773"};
 	struct server *server;
 	struct cloud cloud;
@@ -94,6 +100,15 @@ int serve_main(int argc, char **argv)
 			break;
 		case 'b':
 			cloud_options.database = optarg;
+			break;
+		case 'C':
+			cloud_options.check.check_bytes = (s64)(strtoul(optarg, &end, 10) * MiB);
+			if (*end || !*optarg || cloud_options.check.check_bytes > (s64)(1000000 * MiB)) {
+				fprintf(stderr,
+				        "insula serve: --check-database %s: must be a number of MiB\n",
+				        optarg);
+				return 2;
+			}
 			break;
 		case 'r':
 			cloud_options.regions = optarg;

@@ -197,7 +197,7 @@ int cloud_open(struct cloud *c, const struct cloud_options *o, struct error *e)
 	if (o->account && (strlen(o->account) != 12 || strspn(o->account, "0123456789") != 12))
 		return error_set(e, 0, "account `%s`: must be twelve digits", o->account);
 	snprintf(url, sizeof(url), "sqlite:%s/region.db", o->data);
-	c->db = database_open(o->database ? o->database : url, e);
+	c->db = database_open(o->database ? o->database : url, &o->check, e);
 	if (!c->db)
 		return -1;
 	if (first_start(c, o, e) < 0) {

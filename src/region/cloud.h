@@ -19,6 +19,7 @@ struct cloud_options {
 	const char *regions;
 	const char *account; /* NULL: 123456789012, or what it was */
 	bool existing;       /* only if it is there */
+	struct database_options check;
 };
 
 /* Opens or makes DATA. */

@@ -22,7 +22,9 @@ struct query {
 struct database {
 	sqlite3 *handle;
 	struct query queries[QUERIES]; /* hashed by address of the text */
-	bool failed, damaged;
+	bool failed;
+	struct database_check *check; /* that goes on; NULL: none */
+	bool checked;
 	struct error error;
 	struct histogram commits;
 	u64 failures;
@@ -81,30 +83,11 @@ static int migrate(struct database *d, struct error *e)
 	return database_commit(d, e);
 }
 
-/* A damaged file is refused at the start, rather than when somebody asks for what is behind the damage. A big
- * one would take too long. */
-static void check(struct database *d)
-{
-	enum { BIG_PAGES = 16384 };
-	struct query *q = database_query(d, "SELECT page_count FROM pragma_page_count()");
-	s64 pages = query_row(q) ? query_column_integer(q, 0) : 0;
-
-	query_end(q);
-	if (pages > BIG_PAGES)
-		return;
-	q = database_query(d, "SELECT quick_check FROM pragma_quick_check(1)");
-	if (query_row(q) && strcmp(query_column_text(q, 0), "ok") && !d->failed) {
-		d->failed = true;
-		d->damaged = true;
-	}
-	query_end(q);
-}
-
 static void explain(const struct database *d, const char *path, struct error *e)
 {
 	int code = sqlite3_errcode(d->handle) & 0xff;
 
-	if (d->damaged || code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
+	if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
 		error_set(e, 0,
 		          "database %s: the file is damaged, and is left as it is; put back a copy of it",
 		          path);
@@ -112,9 +95,10 @@ static void explain(const struct database *d, const char *path, struct error *e)
 		error_set(e, 0, "database %s: %s", path, sqlite3_errmsg(d->handle));
 }
 
-struct database *database_open(const char *url, struct error *e)
+struct database *database_open(const char *url, const struct database_options *o, struct error *e)
 {
 	struct database *d = calloc(1, sizeof(*d));
+	const char *path;
 
 	if (!d) {
 		error_set(e, 0, "no memory for a database");
@@ -136,7 +120,14 @@ struct database *database_open(const char *url, struct error *e)
 	simple(d, "PRAGMA synchronous = FULL");
 	simple(d, "PRAGMA foreign_keys = ON");
 	simple(d, "PRAGMA cache_size = -65536");
-	check(d);
+	path = sqlite3_db_filename(d->handle, "main");
+	if (!d->failed && o && o->check && path && *path) {
+		if (database_check_begin(&d->check, path, o->check_bytes, e) < 0) {
+			database_close(d);
+			return NULL;
+		}
+		d->checked = true;
+	}
 	if (d->failed || migrate(d, e) < 0) {
 		if (d->failed)
 			explain(d, url + 7, e);
@@ -150,6 +141,7 @@ void database_close(struct database *d)
 {
 	if (!d)
 		return;
+	database_check_end(d->check);
 	for (unsigned i = 0; i < QUERIES; i++)
 		sqlite3_finalize(d->queries[i].statement);
 	sqlite3_close(d->handle);
@@ -163,6 +155,7 @@ void database_stats(struct database *d, struct database_stats *stats)
 	struct stat st;
 
 	*stats = (struct database_stats){.commits = d->commits, .failures = d->failures};
+	stats->check = d->checked ? database_check_state(d->check) : INTEGRITY_NONE;
 	if (!path)
 		return;
 	if (stat(path, &st) == 0)
@@ -176,6 +169,10 @@ void database_stats(struct database *d, struct database_stats *stats)
 
 void database_begin(struct database *d)
 {
+	if (database_check_state(d->check) == INTEGRITY_DAMAGED && !d->failed) {
+		d->failed = true;
+		error_set(&d->error, 0, "database: the file is damaged; put back a copy of it");
+	}
 	simple(d, "BEGIN");
 }
 

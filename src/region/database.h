@@ -5,7 +5,8 @@
  *
  * Failures are sticky: the first one is kept in `error`, all that follows does nothing and finds nothing, and
  * database_commit() says so. So those who read and write need not look, and nothing half done is ever
- * committed. A change that was committed is on the disk: it survives kill -9 and a loss of power.
+ * committed. Once damage is found, everything fails. A change that was committed is on the disk: it survives
+ * kill -9 and a loss of power.
  */
 #pragma once
 
@@ -13,6 +14,7 @@
 #include "base/histogram.h"
 #include "base/record.h"
 #include "base/types.h"
+#include "region/database_check.h"
 
 struct database;
 struct query;
@@ -20,11 +22,17 @@ struct query;
 struct database_stats {
 	struct histogram commits; /* that wrote something or not */
 	u64 failures;
+	enum integrity check;
 	s64 bytes, log_bytes; /* of the database, and of what is not merged into it yet */
 };
 
-/* Opens, takes the lock that keeps a second process out, and brings the schema up to date. */
-struct database *database_open(const char *url, struct error *e);
+struct database_options {
+	bool check;      /* that the file is whole (database_check.h) */
+	s64 check_bytes; /* up to this size, before it is used; a larger file, while it is */
+};
+
+/* Opens, and brings the schema up to date. options NULL: none. */
+struct database *database_open(const char *url, const struct database_options *o, struct error *e);
 void database_close(struct database *d);
 
 void database_begin(struct database *d);

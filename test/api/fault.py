@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 import uuid
 
 from botocore.exceptions import ClientError
@@ -317,14 +318,54 @@ def machines():
 
 # ---- disks ----
 
-def serve(region):
+def serve(region, *options):
     """(status, what it said): one that must not start."""
     try:
-        run = subprocess.run([region.program, 'serve', '--data', region.data, '--listen', '127.0.0.1:0', '--simulate-hosts', '3'],
+        run = subprocess.run([region.program, 'serve', '--data', region.data, '--listen', '127.0.0.1:0', '--simulate-hosts', '3', *options],
                              capture_output=True, text=True, timeout=30)
         return run.returncode, run.stderr
     except subprocess.TimeoutExpired:
         return None, 'it serves'
+
+
+def get_metrics(region):
+    with urllib.request.urlopen(region.url + '/metrics', timeout=20) as answer:
+        return answer.read().decode()
+
+
+def damaged_while_served(region, whole):
+    """A database too big to be checked before it is served: once the damage is found, nothing is answered from it, and it is not
+    served again."""
+    options, region.options = region.options, (*region.options, '--check-database', '0')
+    try:
+        with sqlite3.connect(region.data + '/region.db') as db:
+            page, = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'client_token'").fetchone()
+        db.close()
+        region.start()
+        results.ok('check-good', wait_for(lambda: 'insula_database_check{state="good"} 1' in get_metrics(region)), 'not said')
+        results.equal('check-good-serves', code_of(region.client().describe_vpcs), 'success')
+        region.terminate()
+        with open(region.data + '/region.db', 'r+b') as file:
+            file.seek((page - 1) * 4096)
+            file.write(b'damage! ' * 512)
+        region.start()
+        ec2 = region.client()
+        results.ok('check-damaged', wait_for(lambda: 'insula_database_check{state="damaged"} 1' in get_metrics(region)), 'not said')
+        results.equal('check-damaged-refuses', code_of(ec2.describe_vpcs), 'ServiceUnavailable')
+        region.kill()
+        said = serve(region, '--check-database', '0')
+        results.ok('check-damaged-again', said[0] == 1 and 'damaged' in said[1], said)
+        with open(region.data + '/region.db', 'r+b') as file:
+            file.write(whole)
+        for name in ('-wal', '-shm'):  # which belong to the damaged one
+            if os.path.exists(region.data + '/region.db' + name):
+                os.remove(region.data + '/region.db' + name)
+        region.start()
+        results.equal('check-copy-serves', code_of(region.client().describe_vpcs), 'success')
+        results.ok('check-copy-is-clean', not os.path.exists(region.data + '/region.db.damaged'), 'the mark is left')
+        region.terminate()
+    finally:
+        region.options = options
 
 
 def disk():
@@ -392,6 +433,7 @@ def disk():
             results.ok('damaged-' + name, said[0] == 1 and 'damaged' in said[1], said)
             with open(region.data + '/region.db', 'r+b') as file:
                 file.write(whole)
+        damaged_while_served(region, whole)
         region.start()
         ec2 = region.client()
         results.equal('copy-put-back', shown(), acknowledged | {'after'})
