@@ -137,7 +137,7 @@ void address_give_back(struct request *r, const char *space, struct ip a)
 static struct query *of_block(struct request *r, const char *sql, const char *space, struct cidr block)
 {
 	struct query *q = database_query(r->cloud->db, sql);
-	char low[IP_KEY], high[IP_KEY];
+	char *low = arena_alloc(r->arena, IP_KEY), *high = arena_alloc(r->arena, IP_KEY);
 
 	ip_key(low, block.first);
 	ip_key(high, cidr_last(block));
