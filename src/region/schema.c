@@ -137,5 +137,11 @@ const char *const schema_steps[] = {
         " PRIMARY KEY (reservation, slot));"
         "CREATE INDEX capacity_slot_by_instance ON capacity_slot (instance) WHERE instance <> '';"
         "CREATE INDEX capacity_slot_free ON capacity_slot (reservation, slot) WHERE instance = '';",
+
+        /* Elastic IPs that are offered to other accounts (address_transfer.c); accepted 0: not yet. */
+        "CREATE TABLE address_transfer (allocation TEXT PRIMARY KEY, address TEXT NOT NULL,"
+        " account TEXT NOT NULL, region TEXT NOT NULL, target TEXT NOT NULL, expires BIGINT NOT NULL,"
+        " accepted BIGINT NOT NULL);"
+        "CREATE INDEX address_transfer_by_account ON address_transfer (account, region, allocation);",
 };
 const unsigned schema_steps_count = sizeof(schema_steps) / sizeof(schema_steps[0]);

@@ -1,5 +1,4 @@
-/* Tiers of snapshots, the recycle bin, fast restores: there is one tier, no bin, and every restore is alike.
- */
+/* Tiers of snapshots and the recycle bin: there is one tier, and no bin. */
 #include "region/describe.h"
 #include "region/filter.h"
 #include "region/snapshot.h"
@@ -88,18 +87,4 @@ ACTION(ec2, RestoreSnapshotFromRecycleBin)
 	if (!snapshot)
 		return -1;
 	return request_fail(r, "IncorrectState", "The snapshot '%s' is not in the recycle bin", snapshot->id);
-}
-
-ACTION(ec2, DescribeFastSnapshotRestores)
-{
-	static const struct resource_kind kind = {.name = "fast-snapshot-restore",
-	                                          .shape = "DescribeFastSnapshotRestoreSuccessItem"};
-	struct filter *filter;
-	unsigned most;
-	s64 after;
-
-	if (filter_read(r, &kind, &filter) < 0 || describe_page(r, &most, &after) < 0)
-		return -1;
-	value_open(r->out, "FastSnapshotRestores");
-	return 0;
 }

@@ -1,5 +1,7 @@
 /* ClassicLink, for tools that ask for it with each VPC: there is no EC2-Classic to link to. */
 #include "region/describe.h"
+#include "region/instance.h"
+#include "region/security_group.h"
 #include "region/vpc.h"
 
 static const struct resource_kind shown = {.name = "vpc", .shape = "VpcClassicLink"};
@@ -42,4 +44,73 @@ ACTION(ec2, DescribeVpcClassicLinkDnsSupport)
 	return describe_each(
 	        r, &(struct describe_each){
 	                   .kind = &vpc_kind, .ids = "VpcIds", .match = all, .add = show_dns, .ctx = r});
+}
+
+/* ---- what there is not any more ---- */
+
+static int retired(struct request *r)
+{
+	return request_fail(
+	        r, "UnsupportedOperation",
+	        "The functionality you requested is not available: EC2-Classic, which ClassicLink "
+	        "linked VPCs to, is retired");
+}
+
+static int retired_of_vpc(struct request *r)
+{
+	return resource_of(r, &vpc_kind, "VpcId") ? retired(r) : -1;
+}
+
+static int retired_of_instance(struct request *r)
+{
+	return resource_of(r, &instance_kind, "InstanceId") ? retired_of_vpc(r) : -1;
+}
+
+ACTION(ec2, AttachClassicLinkVpc)
+{
+	const struct value *groups = value_get(r->in, "Groups");
+
+	if (!resource_of(r, &instance_kind, "InstanceId") || !resource_of(r, &vpc_kind, "VpcId"))
+		return -1;
+	for (unsigned i = 0; i < value_count(groups); i++)
+		if (!resource_get(r, &security_group_kind, value_item(groups, i)->text))
+			return -1;
+	return retired(r);
+}
+
+ACTION(ec2, DetachClassicLinkVpc)
+{
+	return retired_of_instance(r);
+}
+
+ACTION(ec2, EnableVpcClassicLink)
+{
+	return retired_of_vpc(r);
+}
+
+ACTION(ec2, DisableVpcClassicLink)
+{
+	return retired_of_vpc(r);
+}
+
+ACTION(ec2, EnableVpcClassicLinkDnsSupport)
+{
+	return retired_of_vpc(r);
+}
+
+ACTION(ec2, DisableVpcClassicLinkDnsSupport)
+{
+	return retired_of_vpc(r);
+}
+
+static bool none(void *ctx, struct resource *instance)
+{
+	return false;
+}
+
+ACTION(ec2, DescribeClassicLinkInstances)
+{
+	value_open(r->out, "Instances");
+	return describe_each(
+	        r, &(struct describe_each){.kind = &instance_kind, .ids = "InstanceIds", .match = none});
 }

@@ -1,4 +1,5 @@
 #include "region/vpc_endpoint.h"
+#include "region/vpc_endpoint_service.h"
 #include "region/describe.h"
 #include "region/link.h"
 #include "region/network_interface.h"
@@ -264,6 +265,7 @@ ACTION(ec2, CreateVpcEndpoint)
 	const char *policy = value_string(r->in, "PolicyDocument");
 	struct resource *vpc = resource_of(r, &vpc_kind, "VpcId"), *endpoint;
 	const struct vpc_service *service;
+	const struct resource *own;
 	bool gateway;
 
 	if (!vpc)
@@ -271,7 +273,8 @@ ACTION(ec2, CreateVpcEndpoint)
 	if (type && !strcmp(type, "GatewayLoadBalancer"))
 		return request_fail(r, "UnsupportedOperation", "There are no gateway load balancers here");
 	gateway = !type || !strcmp(type, "Gateway");
-	service = vpc_service_find(r, name);
+	own = vpc_endpoint_service_named(r, name);
+	service = own ? &(const struct vpc_service){.interface = true} : vpc_service_find(r, name);
 	if (!service)
 		return request_fail(r, "InvalidServiceName",
 		                    "The Vpc Endpoint Service '%.200s' does not exist", name);
@@ -303,6 +306,8 @@ ACTION(ec2, CreateVpcEndpoint)
 	if ((gateway ? create_gateway(r, endpoint) : create_interface(r, endpoint)) < 0 ||
 	    tag_specifications(r, endpoint, NULL) < 0)
 		return -1;
+	if (own)
+		vpc_endpoint_service_connect(r, endpoint, own);
 	resource_insert(r, endpoint);
 	value_put(r->out, "VpcEndpoint", endpoint->doc);
 	value_set_string(r->out, "ClientToken", value_string(r->in, "ClientToken"));

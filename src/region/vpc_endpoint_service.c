@@ -1,7 +1,8 @@
-/* The services that VPC endpoints lead to. Endpoint services of one's own need a load balancer. */
+/* The services that VPC endpoints lead to: those of the region, and endpoint services of one's own. */
 #include "region/describe.h"
 #include "region/filter.h"
 #include "region/vpc_endpoint.h"
+#include "region/vpc_endpoint_service.h"
 
 #include <string.h>
 
@@ -69,10 +70,53 @@ static struct value *detail(struct request *r, const struct vpc_service *s, bool
 	return v;
 }
 
+/* One of the caller's own. */
+static struct value *own_detail(struct request *r, const struct resource *service)
+{
+	static const char *const texts[] = {"ServiceName", "ServiceId", "PrivateDnsName"};
+	static const char *const lists[] = {"ServiceType", "AvailabilityZones", "BaseEndpointDnsNames",
+	                                    "SupportedIpAddressTypes", "Tags"};
+	struct value *v = value_new(r->arena, r->model, resource_shape(r->model, &detail_kind));
+
+	for (unsigned i = 0; i < ARRAY_SIZE(texts); i++)
+		value_set_string(v, texts[i], value_string(service->doc, texts[i]));
+	for (unsigned i = 0; i < ARRAY_SIZE(lists); i++)
+		if (value_get(service->doc, lists[i]))
+			value_put(v, lists[i], value_copy(r->arena, value_get(service->doc, lists[i])));
+	value_set_string(v, "Owner", r->account);
+	value_set_boolean(v, "VpcEndpointPolicySupported", false);
+	value_set_boolean(v, "AcceptanceRequired", value_boolean(service->doc, "AcceptanceRequired", true));
+	value_set_boolean(v, "ManagesVpcEndpoints", false);
+	return v;
+}
+
+/* All that there are, the region's first; NULL at the end. */
+static struct value **all_details(struct request *r)
+{
+	struct resource **own = resource_list(r, &vpc_endpoint_configuration_kind, NULL);
+	unsigned count = 0, room = 2 * ARRAY_SIZE(services) + 1;
+	struct value **list;
+
+	for (unsigned i = 0; own[i]; i++)
+		room++;
+	list = arena_alloc(r->arena, room * sizeof(struct value *));
+	for (unsigned i = 0; i < ARRAY_SIZE(services); i++) {
+		if (services[i].interface)
+			list[count++] = detail(r, &services[i], false);
+		if (services[i].gateway)
+			list[count++] = detail(r, &services[i], true);
+	}
+	for (unsigned i = 0; own[i]; i++)
+		list[count++] = own_detail(r, own[i]);
+	list[count] = NULL;
+	return list;
+}
+
 ACTION(ec2, DescribeVpcEndpointServices)
 {
 	const struct value *names = value_get(r->in, "ServiceNames");
 	struct value *out = value_open(r->out, "ServiceDetails"), *all = value_open(r->out, "ServiceNames");
+	struct value **list;
 	struct filter *wanted;
 	unsigned most;
 	s64 after, at = 0;
@@ -80,29 +124,24 @@ ACTION(ec2, DescribeVpcEndpointServices)
 	if (filter_read(r, &detail_kind, &wanted) < 0 || describe_page(r, &most, &after) < 0)
 		return -1;
 	for (unsigned i = 0; i < value_count(names); i++)
-		if (!vpc_service_find(r, value_item(names, i)->text))
+		if (!vpc_service_find(r, value_item(names, i)->text) &&
+		    !vpc_endpoint_service_named(r, value_item(names, i)->text))
 			return request_fail(r, "InvalidServiceName",
 			                    "The Vpc Endpoint Service '%.200s' does not exist",
 			                    value_item(names, i)->text);
-	for (unsigned i = 0; i < ARRAY_SIZE(services); i++) {
-		for (unsigned gateway = 0; gateway < 2; gateway++) {
-			const char *name = full_name(r, &services[i]);
-			struct value *v;
+	for (list = all_details(r); *list; list++) {
+		const char *name = value_string(*list, "ServiceName");
 
-			if (!(gateway ? services[i].gateway : services[i].interface) ||
-			    (value_count(names) && !value_has_string(names, name)))
-				continue;
-			v = detail(r, &services[i], gateway);
-			if (!filter_match(wanted, v) || ++at <= after)
-				continue;
-			if (most && out->count == most) {
-				describe_next(r, at - 1);
-				return 0;
-			}
-			value_append_value(out, v);
-			if (!value_has_string(all, name))
-				value_append_string(all, name);
+		if ((value_count(names) && !value_has_string(names, name)) || !filter_match(wanted, *list) ||
+		    ++at <= after)
+			continue;
+		if (most && out->count == most) {
+			describe_next(r, at - 1);
+			break;
 		}
+		value_append_value(out, *list);
+		if (!value_has_string(all, name))
+			value_append_string(all, name);
 	}
 	return 0;
 }

@@ -84,3 +84,17 @@ ACTION(ec2, DescribeAvailabilityZones)
 		                    value_item(value_count(names) ? names : ids, 0)->text);
 	return 0;
 }
+
+/* The zones of a region are one group, which is in from the start. */
+ACTION(ec2, ModifyAvailabilityZoneGroup)
+{
+	const char *group = value_string(r->in, "GroupName");
+
+	if (strcmp(group, r->region))
+		return request_fail(r, "InvalidParameterValue", "Invalid zone group: [%.64s]", group);
+	if (strcmp(value_string(r->in, "OptInStatus"), "opted-in"))
+		return request_fail(r, "UnsupportedOperation", "The zone group '%s' cannot be opted out of",
+		                    group);
+	value_set_boolean(r->out, "Return", true);
+	return 0;
+}

@@ -172,6 +172,106 @@ def notifications():
           ['MissingParameter', 'InvalidParameterCombination', 'InvalidParameterValue'])
 
 
+def addresses():
+    def offered(client=None):
+        return [(t['AllocationId'], t['TransferAccountId'], t['AddressTransferStatus'])
+                for t in (client or ec2).describe_address_transfers()['AddressTransfers']]
+    one = ec2.allocate_address(Domain='vpc', TagSpecifications=[{'ResourceType': 'elastic-ip', 'Tags': [{'Key': 'k', 'Value': 'v'}]}])
+    i, ip = one['AllocationId'], one['PublicIp']
+    equal('address-not-offered', (code_of(other.accept_address_transfer, Address=ip), code_of(ec2.disable_address_transfer, AllocationId=i)),
+          ('InvalidAddress.NotFound', 'IncorrectState'))
+    ec2.enable_address_transfer(AllocationId=i, TransferAccountId=THIRD)
+    ec2.disable_address_transfer(AllocationId=i)
+    equal('address-disabled', (offered(), code_of(third.accept_address_transfer, Address=ip)), ([], 'InvalidAddress.NotFound'))
+    given = ec2.enable_address_transfer(AllocationId=i, TransferAccountId=OTHER)['AddressTransfer']
+    equal('address-offered', (given['AddressTransferStatus'], offered(), offered(other), code_of(third.accept_address_transfer, Address=ip)),
+          ('pending', [(i, OTHER, 'pending')], [], 'InvalidAddress.NotFound'))
+    took = other.accept_address_transfer(Address=ip)['AddressTransfer']
+    equal('address-accepted', (took['AddressTransferStatus'], offered(), code_of(ec2.describe_addresses, AllocationIds=[i]),
+                               [(a['PublicIp'], a.get('Tags')) for a in other.describe_addresses()['Addresses']],
+                               ec2.describe_tags(Filters=[{'Name': 'resource-id', 'Values': [i]}])['Tags'],
+                               code_of(other.accept_address_transfer, Address=ip)),
+          ('accepted', [(i, OTHER, 'accepted')], 'InvalidAllocationID.NotFound', [(ip, None)], [], 'InvalidAddress.NotFound'))
+    equal('address-wrong', [code_of(ec2.enable_address_transfer, AllocationId=x, TransferAccountId=a) for x, a in
+                            ((i, THIRD), ('eipalloc-0', THIRD), (ec2.allocate_address()['AllocationId'], 'x'))],
+          ['InvalidAllocationID.NotFound', 'InvalidAllocationID.Malformed', 'InvalidParameterValue'])
+    equal('address-release', code_of(other.release_address, AllocationId=i), 'success')
+
+
+def services():
+    """An endpoint service that another account connects to."""
+    balancer = 'arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/net/mine/0123456789abcdef'
+    made = ec2.create_vpc_endpoint_service_configuration(NetworkLoadBalancerArns=[balancer], TagSpecifications=[
+        {'ResourceType': 'vpc-endpoint-service', 'Tags': [{'Key': 'Name', 'Value': 'mine'}]}])['ServiceConfiguration']
+    service, name = made['ServiceId'], made['ServiceName']
+    equal('service', (name, made['ServiceState'], made['AcceptanceRequired'], [s['ServiceId'] for s in ec2.describe_vpc_endpoint_service_configurations(
+        Filters=[{'Name': 'tag:Name', 'Values': ['mine']}])['ServiceConfigurations']],
+                      ec2.describe_vpc_endpoint_services(ServiceNames=[name])['ServiceDetails'][0]['Owner']),
+          (f'com.amazonaws.vpce.us-east-1.{service}', 'Available', True, [service], '123456789012'))
+    vpc = other.describe_vpcs()['Vpcs'][0]['VpcId']
+    subnet = other.describe_subnets()['Subnets'][0]['SubnetId']
+
+    def connect():
+        return other.create_vpc_endpoint(VpcId=vpc, ServiceName=name, VpcEndpointType='Interface', SubnetIds=[subnet])['VpcEndpoint']
+    equal('service-not-allowed', code_of(connect), 'InvalidServiceName')
+    ec2.modify_vpc_endpoint_service_permissions(ServiceId=service, AddAllowedPrincipals=[f'arn:aws:iam::{OTHER}:root'])
+    equal('service-principals', [p['PrincipalType'] for p in ec2.describe_vpc_endpoint_service_permissions(ServiceId=service)['AllowedPrincipals']],
+          ['Account'])
+    topic = ec2.create_vpc_endpoint_connection_notification(ServiceId=service, ConnectionNotificationArn='arn:aws:sns:us-east-1:123456789012:t',
+                                                            ConnectionEvents=['Accept'])['ConnectionNotification']['ConnectionNotificationId']
+    ec2.modify_vpc_endpoint_connection_notification(ConnectionNotificationId=topic, ConnectionEvents=['Accept', 'Reject'])
+    equal('notification', [n['ConnectionEvents'] for n in ec2.describe_vpc_endpoint_connection_notifications()['ConnectionNotificationSet']],
+          [['Accept', 'Reject']])
+    endpoint = connect()
+
+    def connection():
+        return [(c['VpcEndpointId'], c['VpcEndpointOwner'], c['VpcEndpointState']) for c in
+                ec2.describe_vpc_endpoint_connections(Filters=[{'Name': 'service-id', 'Values': [service]}])['VpcEndpointConnections']]
+    e = endpoint['VpcEndpointId']
+    equal('service-pending', (endpoint['State'], connection()), ('pendingAcceptance', [(e, OTHER, 'pendingAcceptance')]))
+    equal('service-in-use', ec2.delete_vpc_endpoint_service_configurations(ServiceIds=[service])['Unsuccessful'][0]['Error']['Code'],
+          'ExistingVpcEndpointConnections')
+    ec2.accept_vpc_endpoint_connections(ServiceId=service, VpcEndpointIds=[e])
+    equal('service-accepted', (connection(), other.describe_vpc_endpoints(VpcEndpointIds=[e])['VpcEndpoints'][0]['State']),
+          ([(e, OTHER, 'available')], 'available'))
+    ec2.reject_vpc_endpoint_connections(ServiceId=service, VpcEndpointIds=[e])
+    equal('service-rejected', connection(), [(e, OTHER, 'rejected')])
+    equal('service-modify', [code_of(ec2.modify_vpc_endpoint_service_configuration, ServiceId=service, **p) for p in (
+        {'AcceptanceRequired': False, 'PrivateDnsName': 'a.example.com'}, {'RemoveNetworkLoadBalancerArns': [balancer]},
+        {'AddGatewayLoadBalancerArns': ['x']}, {'RemovePrivateDnsName': True})],
+        ['success', 'MissingParameter', 'InvalidParameter', 'success'])
+    equal('service-unaccepted', connect()['State'], 'available')
+    other.delete_vpc_endpoints(VpcEndpointIds=[c[0] for c in connection()])
+    ec2.delete_vpc_endpoint_connection_notifications(ConnectionNotificationIds=[topic])
+    equal('service-deleted', (ec2.delete_vpc_endpoint_service_configurations(ServiceIds=[service])['Unsuccessful'],
+                              code_of(ec2.describe_vpc_endpoint_service_configurations, ServiceIds=[service])),
+          ([], 'InvalidVpcEndpointServiceId.NotFound'))
+
+
+def others(snapshot):
+    pool = ec2.create_public_ipv4_pool(TagSpecifications=[{'ResourceType': 'ipv4pool-ec2', 'Tags': [{'Key': 'k', 'Value': 'v'}]}])['PoolId']
+    equal('pool', (ec2.describe_public_ipv4_pools(PoolIds=[pool])['PublicIpv4Pools'][0]['Tags'],
+                   code_of(ec2.provision_public_ipv4_pool_cidr, PoolId=pool, IpamPoolId='ipam-pool-0123456789abcdef0', NetmaskLength=28),
+                   code_of(ec2.delete_public_ipv4_pool, PoolId=pool), code_of(ec2.delete_public_ipv4_pool, PoolId=pool)),
+          ([{'Key': 'k', 'Value': 'v'}], 'InvalidIpamPoolId.NotFound', 'success', 'InvalidPublicIpv4PoolID.NotFound'))
+    def restores():
+        return [(f['SnapshotId'], f['AvailabilityZone'], f['State']) for f in ec2.describe_fast_snapshot_restores()['FastSnapshotRestores']]
+    zones = ['us-east-1a', 'us-east-1b']
+    on = ec2.enable_fast_snapshot_restores(AvailabilityZones=zones, SourceSnapshotIds=[snapshot])
+    equal('restores', (len(on['Successful']), on['Unsuccessful'], restores()), (2, [], [(snapshot, z, 'enabled') for z in zones]))
+    off = ec2.disable_fast_snapshot_restores(AvailabilityZones=['us-east-1b', 'us-east-1c'], SourceSnapshotIds=[snapshot])
+    equal('restores-fewer', (len(off['Successful']), off['Unsuccessful'][0]['FastSnapshotRestoreStateErrors'][0]['AvailabilityZone'], restores()),
+          (1, 'us-east-1c', [(snapshot, 'us-east-1a', 'enabled')]))
+    equal('ids', (all(s['UseLongIds'] for s in ec2.describe_id_format()['Statuses']), ec2.describe_aggregate_id_format()['UseLongIdsAggregated'],
+                  [s['Resource'] for s in ec2.describe_id_format(Resource='vpc')['Statuses']],
+                  [code_of(ec2.modify_id_format, Resource='vpc', UseLongIds=u) for u in (True, False)]),
+          (True, True, ['vpc'], ['success', 'InvalidParameterValue']))
+    vpc = ec2.describe_vpcs()['Vpcs'][0]['VpcId']
+    equal('retired', [code_of(ec2.enable_vpc_classic_link, VpcId=vpc), ec2.describe_classic_link_instances()['Instances'],
+                      code_of(ec2.modify_availability_zone_group, GroupName='us-east-1', OptInStatus='opted-in')],
+          ['UnsupportedOperation', [], 'success'])
+
+
 region = Region('--simulate-hosts', '3', '--throttle', 'off', name='sharing')
 try:
     SHARED = region.restart_with_image()
@@ -180,6 +280,9 @@ try:
     mine, of = images()
     snapshots(of)
     profiles(mine)
+    addresses()
+    services()
+    others(of)
     notifications()
 finally:
     region.stop()

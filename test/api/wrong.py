@@ -40,6 +40,9 @@ def done():
                    for name in re.findall(r'^ACTION\(ec2, (\w+)\)', open(path).read(), re.M)})
 
 
+LOAD_BALANCER = 'arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/net/x/0123456789abcdef'
+
+
 def world():
     """One of everything, so that only what is meant to be wrong is: id by the names of members that have it."""
     vpc, other = [ec2.create_vpc(CidrBlock=c)['Vpc']['VpcId'] for c in ('10.0.0.0/16', '10.1.0.0/16')]
@@ -73,6 +76,9 @@ def world():
         'InstanceEventWindowId': ec2.create_instance_event_window(CronExpression='* 2-8 * * 1')['InstanceEventWindow']['InstanceEventWindowId'],
         'CapacityReservationId': ec2.create_capacity_reservation(InstanceType='t3.micro', InstancePlatform='Linux/UNIX', InstanceCount=1,
                                                                  AvailabilityZone='us-east-1a')['CapacityReservation']['CapacityReservationId'],
+        'ServiceId': ec2.create_vpc_endpoint_service_configuration(
+            NetworkLoadBalancerArns=[LOAD_BALANCER])['ServiceConfiguration']['ServiceId'],
+        'PoolId': ec2.create_public_ipv4_pool()['PoolId'], 'ConnectionNotificationId': None,
         'FlowLogId': None, 'KeyPairId': ec2.create_key_pair(KeyName='k')['KeyPairId'], 'SubnetCidrReservationId': None,
         'NetworkInterfacePermissionId': None, 'AttachmentId': None, 'AssociationId': None}
     for name in ('Snapshot', 'Image'):
@@ -116,9 +122,10 @@ PREFIXES = {'AllocationId': 'eipalloc-', 'SubnetCidrReservationId': 'scr-', 'Net
             'DisassociateAddress': 'eipassoc-', 'DisassociateRouteTable': 'rtbassoc-', 'ReplaceRouteTableAssociation AssociationId': 'rtbassoc-',
             'ReplaceNetworkAclAssociation AssociationId': 'aclassoc-', 'DisassociateSubnetCidrBlock': 'subnet-cidr-assoc-',
             'DisassociateVpcCidrBlock': 'vpc-cidr-assoc-', 'DisassociateIamInstanceProfile': 'iip-assoc-',
-            'ReplaceIamInstanceProfileAssociation': 'iip-assoc-', 'DescribeIamInstanceProfileAssociations': 'iip-assoc-'}
+            'ReplaceIamInstanceProfileAssociation': 'iip-assoc-', 'DescribeIamInstanceProfileAssociations': 'iip-assoc-', 'ConnectionNotificationId': 'vpce-nfn-'}
 # These answer with what could not be done, one by one; and this one with success, as EC2 does.
-ONE_BY_ONE, IDEMPOTENT = ('DeleteFlowLogs', 'DeleteVpcEndpoints'), ('DeleteKeyPair KeyPairId unknown',)
+ONE_BY_ONE, IDEMPOTENT = ('DeleteFlowLogs', 'DeleteVpcEndpoints', 'DeleteVpcEndpointServiceConfigurations',
+                          'DeleteVpcEndpointConnectionNotifications'), ('DeleteKeyPair KeyPairId unknown',)
 # What a member is when the model says only that it is a text.
 TEXTS = {'AvailabilityZone': 'us-east-1a', 'Device': '/dev/sdz', 'SourceRegion': 'us-east-1', 'Name': 'some-name', 'CidrBlock': '10.0.9.0/24',
          'Cidr': '10.0.9.0/28', 'DestinationCidrBlock': '10.9.0.0/16', 'ServiceName': 'com.amazonaws.us-east-1.s3', 'Protocol': '6',
@@ -168,8 +175,8 @@ def without(base, name):
     return {k: v for k, v in base.items() if k != name and not k.startswith(name + '.')}
 
 
-MALFORMED = re.compile(r'(Malformed|NotFound|NotFoundException|\.Unknown|InvalidInstanceID)$')
-UNKNOWN = re.compile(r'(NotFound|NotFoundException|\.Unknown)$')
+MALFORMED = re.compile(r'(Malformed|NotFound|NotFoundException|\.Unknown|InvalidInstanceID|InvalidConnectionNotification)$')
+UNKNOWN = re.compile(r'(NotFound|NotFoundException|\.Unknown|InvalidConnectionNotification)$')
 
 
 def check_ids(action, shape, wrong):
