@@ -1,14 +1,16 @@
 /*
- * Loops, of which the translator hoists checks (src/cpu/soft/jit_loop.h): each guest is run by the
+ * Loops, of which the translator hoists checks (src/cpu/soft/jit_loop.h), over pages that lie in memory in
+ * another order than in linear addresses, in the same, and in a large page: each guest is run by the
  * interpreter and translated, with one vCPU's checks and with those of several, and must come to the same
  * registers and memory, by the exception that is expected.
  */
 #include "soft_guest.h"
 
 #include <pthread.h>
+#include <stdlib.h>
 #include <unistd.h>
 
-#define DATA  0x800000ULL /* its pages lie in memory in another order */
+#define DATA  0x800000ULL
 #define PAGES 16
 #define AREA  (8 * MiB) /* where they lie */
 
@@ -239,6 +241,54 @@ GUEST(loses_right, /* to write to the page, by an INVLPG */
       "\tjne 3b\n"
       "\tud2\n")
 
+GUEST(regions, /* over the end of 2 MiB, some accesses in both */
+      "\tmov $8, %r9d\n"
+      "3:\tlea 0x1fe003(%rdi), %rdx\n"
+      "\tmov $1000, %ecx\n"
+      "1:\tmov (%rdx), %rbx\n"
+      "\txor %rbx, %rax\n"
+      "\tadd %rax, 0x20(%rdx)\n"
+      "\tadd $12, %rdx\n"
+      "\tdec %ecx\n"
+      "\tjne 1b\n"
+      "\tdec %r9d\n"
+      "\tjne 3b\n"
+      "\tud2\n")
+GUEST(patches, /* a function among the data, add $…, %eax */
+      "\tmov $40, %r9d\n"
+      "\tlea 0x3100(%rdi), %rbp\n"
+      "\tmovb $0x05, (%rbp)\n"
+      "\tmovb $0xc3, 5(%rbp)\n"
+      "3:\tmov $300, %ecx\n"
+      "4:\tcall *%rbp\n"
+      "\tdec %ecx\n"
+      "\tjne 4b\n"
+      "\tlea 0x1101(%rdi), %rdx\n"
+      "\tmov $1500, %ecx\n"
+      "1:\taddl $1, (%rdx)\n"
+      "\tadd $8, %rdx\n"
+      "\tdec %ecx\n"
+      "\tjne 1b\n"
+      "\tdec %r9d\n"
+      "\tjne 3b\n"
+      "\tud2\n")
+GUEST(nested, /* short inner loops, of which some go over page ends */
+      "\tmov $900, %r9d\n"
+      "\tmov %rdi, %rbp\n"
+      "3:\tmov $9, %ecx\n"
+      "\tmov %rbp, %rdx\n"
+      "\tadd (%rsi), %rax\n"
+      "1:\tadd (%rdx), %rax\n"
+      "\tmov %rax, 8(%rdx)\n"
+      "\tadd $16, %rdx\n"
+      "\tdec %ecx\n"
+      "\tjne 1b\n"
+      "\tadd $56, %rbp\n"
+      "\tadc $0, %rax\n"
+      "\tdec %r9d\n"
+      "\tjne 3b\n"
+      "\tud2\n")
+
 static const struct guest {
 	const char *name;
 	const u8 *start, *end;
@@ -257,6 +307,7 @@ static const struct guest {
         G(missing, PF, 5, -1),     G(missing_below, PF, 5, -1), G(read_only, PF, -1, 3),
         G(divides, DE, -1, -1),    G(wraps, PF, -1, -1),        G(wraps_below, PF, -1, -1),
         G(own_code, UD, -1, -1),   G(remaps, UD, -1, -1, true), G(loses_right, PF, -1, -1, true),
+        G(regions, UD, -1, -1),    G(patches, UD, -1, -1),      G(nested, UD, -1, -1),
 };
 
 static struct cpu *new_cpu(bool interpret)
@@ -270,7 +321,9 @@ static struct cpu *new_cpu(bool interpret)
 	return c;
 }
 
-static void prepare(const struct guest *g, struct cpu *c, struct vcpu_state *s)
+enum order { SCATTERED, IN_ORDER, LARGE, ORDERS };
+
+static void prepare(const struct guest *g, enum order order, struct cpu *c, struct vcpu_state *s)
 {
 	u32 random = 12345;
 
@@ -279,7 +332,9 @@ static void prepare(const struct guest *g, struct cpu *c, struct vcpu_state *s)
 	stop_handlers();
 	memcpy(ram + CODE, g->start, (size_t)(g->end - g->start));
 	for (unsigned i = 0; i < PAGES; i++)
-		put64(PT + i * 8, (AREA + (i * 5 % PAGES) * PAGE_SIZE) | P | W | U);
+		put64(PT + i * 8, (AREA + (order == SCATTERED ? i * 5 % PAGES : i) * PAGE_SIZE) | P | W | U);
+	if (order == LARGE)
+		put64(PD + (DATA >> 21) * 8, AREA | 0x87);
 	if (g->missing >= 0)
 		put64(PT + (unsigned)g->missing * 8, 0);
 	if (g->read_only >= 0)
@@ -297,7 +352,7 @@ static void prepare(const struct guest *g, struct cpu *c, struct vcpu_state *s)
 	s->regs[11] = DATA + 0x800;
 }
 
-static void compare(const struct guest *g, bool single_vcpu)
+static void compare(const struct guest *g, enum order order, bool single_vcpu)
 {
 	static u8 first[MEM_SIZE];
 	struct vcpu_state want, got;
@@ -309,7 +364,7 @@ static void compare(const struct guest *g, bool single_vcpu)
 
 		memset((void *)words, 0, sizeof(words));
 		c = new_cpu(!translate);
-		prepare(g, c, s);
+		prepare(g, order, c, s);
 		run(c, s);
 		cpu_free(c);
 		if (!translate)
@@ -320,8 +375,8 @@ static void compare(const struct guest *g, bool single_vcpu)
 	assert_int_equal(want.regs[8], g->vector);
 	for (unsigned i = 0; i < REG_COUNT; i++)
 		if (want.regs[i] != got.regs[i])
-			fail_msg("%s: register %u is %lx, should be %lx", g->name, i, (long)got.regs[i],
-			         (long)want.regs[i]);
+			fail_msg("%s (%u): register %u is %lx, should be %lx", g->name, order, i,
+			         (long)got.regs[i], (long)want.regs[i]);
 	assert_int_equal(want.cr2, got.cr2);
 	assert_int_equal(want.rip, got.rip);
 	/* What the exception pushed, too, but for flags, of which dead ones may differ. */
@@ -331,19 +386,29 @@ static void compare(const struct guest *g, bool single_vcpu)
 	put64(want.regs[REG_RSP] + 24, 0);
 	for (u64 i = 0; i < MEM_SIZE; i++)
 		if (first[i] != ram[i])
-			fail_msg("%s: byte %lx is %x, should be %x", g->name, (long)i, ram[i], first[i]);
+			fail_msg("%s (%u): byte %lx is %x, should be %x", g->name, order, (long)i, ram[i],
+			         first[i]);
+}
+
+static void compare_all(bool single_vcpu)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(guests); i++) {
+		const struct guest *g = &guests[i];
+		bool small = g->missing >= 0 || g->read_only >= 0 || g->table;
+
+		for (enum order order = SCATTERED; order < (small ? LARGE : ORDERS); order++)
+			compare(g, order, single_vcpu);
+	}
 }
 
 static void test_one_vcpu(void **state)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(guests); i++)
-		compare(&guests[i], true);
+	compare_all(true);
 }
 
 static void test_several_vcpus(void **state)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(guests); i++)
-		compare(&guests[i], false);
+	compare_all(false);
 }
 
 /* ---- events ---- */
@@ -374,7 +439,7 @@ static void test_events(void **state)
 	struct cpu *c = new_cpu(false);
 	pthread_t thread;
 
-	prepare(&endless, c, &s);
+	prepare(&endless, SCATTERED, c, &s);
 	put64(AREA, 1);
 	s.regs[REG_RCX] = ~0ULL;
 	assert_int_equal(pthread_create(&thread, NULL, stop, c), 0);
@@ -393,5 +458,7 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(test_events, setup, teardown),
 	};
 
+	/* All is translated, and with cells the third time. */
+	setenv("INSULA_TRANSLATE", "1", true);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

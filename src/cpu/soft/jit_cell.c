@@ -9,7 +9,15 @@
 #include <sys/mman.h>
 #include <time.h>
 
-enum { HEADS = 1024, FILTER = 1 << 14, STUB = 256 };
+enum {
+	HEADS = 1024,
+	RUN_HEADS = 64,
+	REGION = 21,
+	FILTER = 1 << 14,
+	STUB = 256,
+	LOOK_UPS = 64,
+	SOME_LOOK_UPS = 8
+};
 /* Not canonical: no base of anything. */
 #define NO_TAG (1ULL << 63)
 
@@ -18,6 +26,7 @@ struct list {
 	u32 epoch, count;
 	u32 *items;
 	u32 heads[HEADS];
+	u32 runs[RUN_HEADS]; /* of those that cover several pages, by region of 2 MiB */
 };
 
 struct soft_cells {
@@ -103,6 +112,11 @@ static u32 head_of(u64 page)
 	return (page >> PAGE_SHIFT ^ page >> 22) % HEADS;
 }
 
+static u32 *list_of(struct list *l, const struct soft_cell_info *i)
+{
+	return i->pages > 1 ? &l->runs[(i->page >> REGION) % RUN_HEADS] : &l->heads[head_of(i->page)];
+}
+
 static u32 filter_of(const _Atomic u32 *page)
 {
 	return ((u64)page / sizeof(*page)) % FILTER;
@@ -121,7 +135,7 @@ static void unlink_cell(struct soft_cells *k, u32 n)
 	if (i->prev)
 		k->info[i->prev].next = i->next;
 	else
-		k->lists[i->global].heads[head_of(i->page)] = i->next;
+		*list_of(&k->lists[i->global], i) = i->next;
 	if (i->next)
 		k->info[i->next].prev = i->prev;
 }
@@ -131,18 +145,21 @@ static bool is_valid(const struct soft_cell *cell)
 	return cell->tag != NO_TAG;
 }
 
-static void validate(struct soft_cells *k, u32 n, u64 page, bool global)
+static void validate(struct soft_cells *k, u32 n, u64 page, unsigned pages, bool global)
 {
 	struct soft_cell_info *i = &k->info[n];
 	struct list *l = &k->lists[global];
+	u32 *head;
 
 	i->page = page;
+	i->pages = (u16)pages;
 	i->global = global;
 	i->prev = 0;
-	i->next = l->heads[head_of(page)];
+	head = list_of(l, i);
+	i->next = *head;
 	if (i->next)
 		k->info[i->next].prev = n;
-	l->heads[head_of(page)] = n;
+	*head = n;
 	if (i->listed[global] != l->epoch) {
 		i->listed[global] = l->epoch;
 		l->items[l->count++] = n;
@@ -164,6 +181,8 @@ static void clear(struct soft_cells *k, bool global)
 	}
 	for (u32 i = 0; i < HEADS; i++)
 		((volatile u32 *)l->heads)[i] = 0;
+	for (u32 i = 0; i < RUN_HEADS; i++)
+		((volatile u32 *)l->runs)[i] = 0;
 }
 
 void soft_cells_drop_space(struct soft_cpu *c)
@@ -192,15 +211,33 @@ void soft_cells_drop_page(struct soft_cpu *c, u64 linear)
 	if (!k)
 		return;
 	for (unsigned global = 0; global < 2; global++) {
+		struct list *l = &k->lists[global];
 		u32 next;
 
-		for (u32 n = k->lists[global].heads[head_of(page)]; n; n = next) {
+		for (u32 n = l->heads[head_of(page)]; n; n = next) {
 			next = k->info[n].next;
 			if (k->info[n].page != page)
 				continue;
 			unlink_cell(k, n);
 			invalidate(&k->cells[n]);
 		}
+		for (u32 n = l->runs[(page >> REGION) % RUN_HEADS]; n; n = next) {
+			next = k->info[n].next;
+			if (k->info[n].page >> REGION != page >> REGION)
+				continue;
+			unlink_cell(k, n);
+			invalidate(&k->cells[n]);
+		}
+	}
+}
+
+/* The cell may write to its pages. */
+static void note_written(struct soft_cells *k, u32 n)
+{
+	for (u32 i = 0; i < k->info[n].pages; i++) {
+		u32 bit = filter_of(k->cells[n].page + i);
+
+		k->written[bit / 64] |= BIT(bit % 64);
 	}
 }
 
@@ -223,13 +260,11 @@ void soft_cells_drop_writes(struct soft_cpu *c, const _Atomic u32 *page)
 
 			if (!is_valid(cell) || !k->info[n].write)
 				continue;
-			if (cell->page == page) {
+			if (page >= cell->page && page < cell->page + k->info[n].pages) {
 				unlink_cell(k, n);
 				invalidate(cell);
 			} else {
-				u32 b = filter_of(cell->page);
-
-				k->written[b / 64] |= BIT(b % 64);
+				note_written(k, n);
 			}
 		}
 	}
@@ -295,17 +330,18 @@ static u32 tick(void)
 	return (u32)(t.tv_sec * 1000 + t.tv_nsec / 1000000);
 }
 
-/* The cell is to change to another page. Those who do that often within a short time give up; but walking
- * through memory by small steps is no reason. */
+/* The cell is to change from another page. Those who do that often within a short time give up, or, in a
+ * loop's preparation, are not filled each time; but walking through memory by small steps, or by the same few
+ * pages, is no reason. */
 static bool thrashes(struct soft_cell_info *i, u64 page, u64 off)
 {
-	enum { OFTEN = 250, STRIDE = 128 };
+	enum { OFTEN = 250, STRIDE = 256 };
 	s64 step = (s64)(page - i->page) / (s64)PAGE_SIZE;
 	bool near = step > 0 ? off < STRIDE : off + i->span > PAGE_SIZE - STRIDE;
-	bool walks = near && step == i->step && (step == 1 || step == -1);
+	bool few = step == (s8)step, walks = near && few && (step == i->step || step == i->pages);
 	u32 now;
 
-	i->step = step == 1 || step == -1 ? (s8)step : 0;
+	i->step = few ? (s8)step : 0;
 	if (walks)
 		return false;
 	now = tick();
@@ -313,7 +349,8 @@ static bool thrashes(struct soft_cell_info *i, u64 page, u64 off)
 		i->tick = now;
 		i->score = 0;
 	}
-	return ++i->score == OFTEN;
+	i->score += i->score < OFTEN;
+	return i->score == OFTEN;
 }
 
 /* Likewise for a group's check that fails for good reason. */
@@ -359,6 +396,29 @@ static struct soft_cell_answer plain_miss(struct soft_cpu *c, u64 record, u64 li
 	return (struct soft_cell_answer){p->out ? p->out : c->jit->interpret_site, linear};
 }
 
+/* What the cell is to cover for an access at `linear`, [from, to) in linear addresses; NULL: it cannot, now.
+ */
+static const struct soft_tlb_entry *find(struct soft_cpu *c, const struct soft_cell *cell,
+                                         const struct soft_cell_info *i, u64 linear, u64 *from, u64 *to,
+                                         bool *global)
+{
+	u64 page = linear & ~(PAGE_SIZE - 1);
+	bool crosses = linear - page + i->span > PAGE_SIZE, may_run = !i->tlb && i->form != CELL_CONSTANT,
+	     other;
+	const struct soft_tlb_entry *e;
+
+	if (crosses && (!may_run || page >> REGION != (page + PAGE_SIZE) >> REGION))
+		return NULL;
+	e = soft_mmu_walked(c, linear, i->write, i->group, i->mode, global);
+	if (!e || (crosses && !soft_mmu_walked(c, page + PAGE_SIZE, i->write, i->group, i->mode, &other)))
+		return NULL;
+	*from = page;
+	*to = page + PAGE_SIZE;
+	if (may_run && (crosses || i->runs || is_valid(cell)))
+		soft_mmu_run(c, linear, i->write, i->mode, e, global, from, to);
+	return linear + i->span <= *to ? e : NULL;
+}
+
 struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 {
 	struct soft_cells *k = c->cells;
@@ -369,7 +429,7 @@ struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 
 	struct soft_cell *cell = &k->cells[n];
 	struct soft_cell_info *i = &k->info[n];
-	u64 linear = t0, off, page;
+	u64 linear = t0, page, from, to;
 	const struct soft_tlb_entry *e;
 	bool global;
 
@@ -379,11 +439,13 @@ struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 		linear += cell->tag;
 	else if (i->form == CELL_CONSTANT)
 		linear += (u64)(s64)i->disp;
-	off = linear & (PAGE_SIZE - 1);
-	page = linear - off;
-	e = off + i->span <= PAGE_SIZE ? soft_mmu_walked(c, linear, i->write, i->group, i->mode, &global)
-	                               : NULL;
+	page = linear & ~(PAGE_SIZE - 1);
+	e = find(c, cell, i, linear, &from, &to, &global);
+	if (i->loop)
+		k->cells[i->back].limit = 0;
 	if (!e || unlikely(!soft_jit_may_return(c))) {
+		if (i->loop)
+			return (struct soft_cell_answer){soft_jit_may_return(c) ? i->out : i->start, linear};
 		c->jx.site = i->site;
 		if (i->group && !i->alone && fails_often(i))
 			ungroup(c, (struct jit_site *)(u64)i->site, i->first, i->entry_mode);
@@ -393,26 +455,29 @@ struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 		return (struct soft_cell_answer){i->patch, linear};
 	if (is_valid(cell)) {
 		unlink_cell(k, n);
-		if (i->form != CELL_CONSTANT && thrashes(i, page, off)) {
-			invalidate(cell);
-			give_up(c, cell, i);
-			return (struct soft_cell_answer){i->patch, linear};
+		if (i->form != CELL_CONSTANT && thrashes(i, page, linear - page)) {
+			if (!i->loop) {
+				invalidate(cell);
+				give_up(c, cell, i);
+				return (struct soft_cell_answer){i->patch, linear};
+			}
+			k->cells[i->back].limit = LOOK_UPS;
 		}
 	}
-	validate(k, n, page, global);
-	cell->page = e->page;
-	if (i->write) {
-		u32 bit = filter_of(e->page);
-
-		k->written[bit / 64] |= BIT(bit % 64);
-	}
+	if (i->loop && to - from == PAGE_SIZE)
+		k->cells[i->back].limit = max(k->cells[i->back].limit, (u64)SOME_LOOK_UPS);
+	validate(k, n, from, (unsigned)((to - from) / PAGE_SIZE), global);
+	i->runs |= to - from > PAGE_SIZE;
+	cell->page = e->page - (page - from) / PAGE_SIZE;
+	if (i->write)
+		note_written(k, n);
 	if (i->form == CELL_CONSTANT) {
 		cell->tag = t0;
 		cell->addend = (u64)soft_tlb_host(e, linear);
 		return (struct soft_cell_answer){i->start, linear};
 	}
-	cell->tag = page;
+	cell->tag = from;
 	cell->addend = e->addend;
-	cell->limit = PAGE_SIZE + 1 - i->span;
+	cell->limit = to - from + 1 - i->span;
 	return (struct soft_cell_answer){i->patch, linear};
 }

@@ -1,11 +1,12 @@
 /*
  * Cells: each checked access of translated code has a one-entry TLB of its own, at a fixed address apart from
- * the code (a store near code would stall the host). A cell covers one linear page:
+ * the code (a store near code would stall the host). A cell covers one linear page,
+ * or a run of pages:
  *
  *   lea ea, T0; sub tag, T0; cmp limit, T0; jae miss; mov addend, T1; op disp(base, T1)
  *
- * limit is PAGE_SIZE + 1 - the bytes accessed while the cell is valid, and 0 while it is not, so that an
- * invalid cell hits for no address whatever its tag is. A constant base (rip's page, a segment's base) is
+ * limit is the bytes covered + 1 - the bytes accessed while the cell is valid, and 0 while it is not, so that
+ * an invalid cell hits for no address whatever its tag is. A constant base (rip's page, a segment's base) is
  * compared for equality with the tag instead, and an invalid tag is not canonical, which no such base is.
  *
  * There is no address-space key in the hit path: valid cells are on lists, and are cleared. Those of global
@@ -17,6 +18,11 @@
  * need be. If that is a fault or no memory, or the access crosses the page, the interpreter does the op. A
  * cell that keeps changing between pages far apart gives up: its check becomes a look into the TLB, in code
  * of its own.
+ *
+ * Runs. A cell that has changed its page before, or whose access crosses into another page, covers what lies
+ * in host memory as it does in linear addresses (soft_mmu_run()): of large pages, and of small ones that
+ * happen to lie so. All is in one region of 2 MiB, and INVLPG drops all runs of its region. Cells of stores
+ * with several vCPUs have no runs, as each page has its word.
  *
  * Stores and code. With one vCPU a write entry (TLB's write tag, cell) exists only for pages that are not
  * marked as code (physmem.h): mmu_fill() and cell_refill() look at the mark, which only this thread
@@ -44,7 +50,7 @@ enum cell_form {
 
 /* What C knows of a cell. */
 struct soft_cell_info {
-	u64 page;               /* linear, of a valid cell */
+	u64 page;               /* linear, of a valid cell: the first */
 	u32 next, prev;         /* valid: in its hash chain; cell numbers, 0: none */
 	u32 listed[2];          /* is on the list if equal to the list's epoch */
 	u32 site;               /* address of its struct jit_site */
@@ -52,11 +58,14 @@ struct soft_cell_info {
 	u32 start, patch, back; /* addresses: the check, its part to replace by a jump, what follows it */
 	s32 disp;               /* CELL_CONSTANT: of the operand */
 	u16 span;               /* bytes */
+	u16 pages;              /* of a valid cell; more than one: a run */
 	u8 form, mode, entry_mode, global;
 	bool write, group;
 	bool alone; /* fails as often as it wants */
 	bool tlb;   /* the check looks into the TLB */
 	bool again; /* the address can be computed anew by the bytes from start to patch */
+	bool runs;  /* has covered a run */
+	bool loop;  /* of a loop's preparation, see jit_loop.c */
 	s8 step;    /* of the last change of its page, if to a neighbour */
 	u16 first;  /* group: its first op, which is marked when it is given up */
 	u8 score;   /* changes within this tick: */

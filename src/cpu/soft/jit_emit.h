@@ -174,4 +174,4 @@ static inline void e_fix(struct jit_buf *b, u8 *site, u32 to)
 	if (!b->full)
 		*(u32 *)site = rel;
 }
-enum { CC_AE = 3, CC_E = 4, CC_NE = 5, CC_A = 7, CC_S = 8 };
+enum { CC_AE = 3, CC_E = 4, CC_NE = 5, CC_BE = 6, CC_A = 7, CC_S = 8 };

@@ -389,15 +389,15 @@ static void find_early(struct finder *f, const struct jit_insn *insns)
 }
 
 void jit_groups_find(struct jit_groups *g, const struct soft_block *b, const struct jit_insn *insns,
-                     unsigned split, struct jit_trace *trace)
+                     unsigned count, unsigned split, struct jit_trace *trace)
 {
 	struct finder f = {.g = g, .b = b, .next = 1, .trace = trace};
 
 	g->count = 0;
 	begin(&f);
-	for (unsigned i = 0; i <= b->count; i++) {
+	for (unsigned i = 0; i <= count; i++) {
 		g->member[i].group[JIT_OPERAND] = g->member[i].group[JIT_STACK] = JIT_NO_GROUP;
-		if (i == b->count || (trace && i > trace->last))
+		if (i == count || (trace && i > trace->last))
 			continue;
 		accesses(&f, i, &insns[i]);
 		effects(&f, &b->ops[i], &insns[i]);
@@ -410,7 +410,7 @@ void jit_groups_find(struct jit_groups *g, const struct soft_block *b, const str
 		return;
 	find_early(&f, insns);
 	/* One alone needs no group. */
-	for (unsigned i = 0; i < b->count; i++)
+	for (unsigned i = 0; i < count; i++)
 		for (unsigned k = 0; k < 2; k++)
 			if (g->member[i].group[k] != JIT_NO_GROUP &&
 			    g->group[g->member[i].group[k]].count == 1 &&

@@ -69,7 +69,8 @@ struct jit_trace {
 	s32 plus[JIT_INSNS][2][2];        /* of each access: base and index, relative to their values */
 };
 
-/* Which accesses of block b belong together. No group goes on behind op `split`. With a trace, it is of that
- * alone that groups are sought, any access that can be has one, and what marks ops does not count. */
+/* Which accesses of block b's first `count` operations belong together. No group goes on behind op `split`.
+ * With a trace, it is of that alone that groups are sought, any access that can be has one, and what marks
+ * ops does not count. */
 void jit_groups_find(struct jit_groups *g, const struct soft_block *b, const struct jit_insn *insns,
-                     unsigned split, struct jit_trace *trace);
+                     unsigned count, unsigned split, struct jit_trace *trace);

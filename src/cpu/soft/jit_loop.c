@@ -3,10 +3,12 @@
 #include "cpu/soft/vec.h"
 
 enum {
-	RECIPROCAL = 24,
+	RECIPROCAL = 30,
 	NARROW = 0x7fffffff,
 	NARROW_STEP = 1 << 16,
-	SKIPS = 60 /* a shift: skips 15 iterations */
+	SKIPS = 60,      /* a shift: skips 15 iterations */
+	MOST = 4096,     /* iterations */
+	REGION_BITS = 21 /* no cell covers more */
 };
 
 /* ---- what can be ---- */
@@ -31,7 +33,7 @@ static bool find_last(struct tr *t)
 {
 	const struct soft_block *b = t->block;
 
-	for (unsigned i = 0; i < b->count && allowed(&t->c->jit->insns[i]); i++) {
+	for (unsigned i = 0; i < t->count && allowed(&t->c->jit->insns[i]); i++) {
 		t->loop.trace.last = i;
 		if (t->c->jit->insns[i].kind == JIT_JCC && op_kind(&b->ops[i], 0) == KIND_IMM &&
 		    b->ops[i].disp == b->off)
@@ -209,8 +211,8 @@ static bool spares_t0(struct tr *t)
 		if (g == JIT_NO_GROUP)
 			return false;
 		h = &l->hoisted[g];
-		if (!h->yes || (!h->fixed[0] && !h->fixed[1]) ||
-		    (!h->fixed[0] && jit_displaced(o->base)) || (!h->fixed[1] && jit_displaced(o->index)) ||
+		if (!h->yes || (!h->fixed[0] && !h->fixed[1]) || (!h->fixed[0] && jit_displaced(o->base)) ||
+		    (!h->fixed[1] && jit_displaced(o->index)) ||
 		    (l->groups.group[g].write && tr_asks_written(t)))
 			return false;
 	}
@@ -247,7 +249,7 @@ void tr_loop_find(struct tr *t)
 	t->in_loop = false;
 	if (t->c->lockstep || t->plain || insns[0].live || !find_last(t))
 		return;
-	jit_groups_find(&l->groups, t->block, insns, l->trace.last, &l->trace);
+	jit_groups_find(&l->groups, t->block, insns, t->count, l->trace.last, &l->trace);
 	l->count = l->narrow = l->classes = 0;
 	for (unsigned i = 0; i < l->groups.count; i++) {
 		const struct jit_group *g = &l->groups.group[i];
@@ -336,10 +338,12 @@ static void fail(struct fails *f, u8 *site)
 	f->site[f->count++] = site;
 }
 
-/* T0 /= by, if T0 is less than PAGE_SIZE. */
+/* T0 /= by, if T0 is at most 2 MiB. */
 static void divide(struct jit_buf *b, u32 by)
 {
 	unsigned shift = (unsigned)__builtin_ctz(by);
+
+	_Static_assert((u64)JIT_LOOP_STEP << REGION_BITS <= 1ULL << RECIPROCAL, "the quotient is exact");
 
 	if (by & (by - 1)) {
 		u32 m = ((1u << RECIPROCAL) + by - 1) / by;
@@ -357,13 +361,14 @@ static void divide(struct jit_buf *b, u32 by)
 /* T0: how many iterations there may be after the first. */
 static void at_most(struct tr *t, bool first)
 {
-	if (!first) {
-		e_abs(&t->b, true, OP_CMP, T0, &t->c->jx.loop.count);
-		e8(&t->b, 0x4c); /* cmova count, T0 */
-		e8(&t->b, 0x0f);
-		e8(&t->b, 0x47);
-		e_mem_tail(&t->b, T0 & 7, &t->c->jx.loop.count);
-	}
+	const u64 *most = first ? &t->c->jx.loop.most : &t->c->jx.loop.count;
+
+	t->c->jx.loop.most = MOST;
+	e_abs(&t->b, true, OP_CMP, T0, most);
+	e8(&t->b, 0x4c); /* cmova most, T0 */
+	e8(&t->b, 0x0f);
+	e8(&t->b, 0x47);
+	e_mem_tail(&t->b, T0 & 7, most);
 	e_store(&t->b, &t->c->jx.loop.count, T0);
 }
 
@@ -436,19 +441,85 @@ static void add_fixed(struct tr *t, const struct jit_group *g, const struct jit_
 		e_abs(&t->b, true, OP_ADD, T1, &t->c->segbase[g->seg]);
 }
 
-static void prepare(struct tr *t, struct fails *f, const struct jit_group *g, const struct jit_hoisted *h,
-                    bool *first)
+/* What is asked of the page word behind each store. */
+static bool wants_page(struct tr *t, const struct jit_group *g)
 {
-	static const u8 test[] = {0x41, 0xf6, 0xc2}, not_t0[] = {0x49, 0xf7, 0xd2};
-	struct soft_tlb_entry *tlb = t->c->tlbs[t->mode];
-	s32 room = (s32)(PAGE_SIZE - (u64)(g->high - g->low));
+	return g->write && tr_asks_written(t);
+}
 
+/* T0: room of the group, in bytes, beyond the first iteration. T1: its addend. */
+static void prepare(struct tr *t, struct fails *f, struct jit_group *g, struct jit_hoisted *h, bool *first)
+{
+	static const u8 test[] = {0x41, 0xf6, 0xc2};
+	const struct soft_cell *cell;
+	struct soft_cell_info *i;
+	struct cold *k;
+
+	h->cell = soft_cell_new(t->c);
+	if (!h->cell) {
+		t->b.p = t->b.end;
+		t->b.full = true;
+	}
+	cell = soft_cell(t->c, h->cell);
+	i = soft_cell_info(t->c, h->cell);
+	h->again = here(&t->b);
+	*i = (struct soft_cell_info){.form = CELL_ADDRESS,
+	                             .mode = (u8)t->mode,
+	                             .entry_mode = (u8)t->entry_mode,
+	                             .span = (u16)(g->high - g->low),
+	                             .write = g->write,
+	                             .group = true,
+	                             .alone = true,
+	                             .loop = true,
+	                             .patch = h->again,
+	                             .start = t->check,
+	                             .back = t->loop.skip};
 	group_address(t, g, h);
 	if (g->align) {
 		e_bytes(&t->b, test, sizeof(test));
 		e8(&t->b, g->align);
 		fail(f, e_jcc(&t->b, CC_NE));
 	}
+	e_abs(&t->b, true, OP_SUB, T0, &cell->tag);
+	if (h->step > 0) {
+		e_load(&t->b, T1, &cell->limit);
+		e_rr(&t->b, true, 0x29, T0, T1); /* T1 = limit - T0 */
+		k = tr_cold(t, COLD_LOOP, 0, e_jcc(&t->b, CC_BE));
+		e_mem(&t->b, true, OP_LEA, T0, T1, NO_REG, 0, -1);
+	} else {
+		e_abs(&t->b, true, OP_CMP, T0, &cell->limit);
+		k = tr_cold(t, COLD_LOOP, 0, e_jcc(&t->b, CC_AE));
+	}
+	k->disp = g - t->loop.groups.group;
+	if (wants_page(t, g)) {
+		e_load(&t->b, T1, &cell->page);
+		e_store(&t->b, &t->c->jx.loop.at[h->slot].page, T1);
+	}
+	e_load(&t->b, T1, &cell->addend);
+	k->resume = here(&t->b);
+	if (h->step) {
+		divide(&t->b, (u32)(h->step > 0 ? h->step : -h->step));
+		at_most(t, *first);
+		*first = false;
+	}
+	add_fixed(t, g, h);
+	e_store(&t->b, &t->c->jx.loop.at[h->slot].host, T1);
+}
+
+void tr_loop_missed(struct tr *t, const struct cold *k)
+{
+	static const u8 less[] = {0x83, 0x2c, 0x25}, not_t0[] = {0x49, 0xf7, 0xd2}; /* subl $…, … */
+	const struct jit_group *g = &t->loop.groups.group[k->disp];
+	const struct jit_hoisted *h = &t->loop.hoisted[k->disp];
+	struct soft_tlb_entry *tlb = t->c->tlbs[t->entry_mode];
+	s32 room = (s32)(PAGE_SIZE - (u64)(g->high - g->low));
+	u8 *full, *missed;
+
+	e_bytes(&t->b, less, sizeof(less));
+	e32(&t->b, low(&soft_cell(t->c, t->loop.skip)->limit));
+	e8(&t->b, 1);
+	full = e_jcc(&t->b, CC_S);
+	group_address(t, g, h);
 	jit_tlb_index(&t->b);
 	e_abs(&t->b, true, OP_ADD, T0, &t->c->tlb_key);
 	e_mem(&t->b, true, OP_SUB, T0, T1, NO_REG, 0, low(g->write ? &tlb->tag_write : &tlb->tag_read));
@@ -456,26 +527,29 @@ static void prepare(struct tr *t, struct fails *f, const struct jit_group *g, co
 		e_bytes(&t->b, not_t0, sizeof(not_t0));
 		e_group1(&t->b, true, 0, T0,
 		         room + 1); /* T0 = room - T0, with a carry if that is not less than 0 */
-		fail(f, e_jcc(&t->b, CC_AE));
+		missed = e_jcc(&t->b, CC_AE);
 	} else {
 		e_group1(&t->b, true, 7, T0, room);
-		fail(f, e_jcc(&t->b, CC_A));
+		missed = e_jcc(&t->b, CC_A);
 	}
-	if (h->step) {
-		divide(&t->b, (u32)(h->step > 0 ? h->step : -h->step));
-		at_most(t, *first);
-		*first = false;
-	}
-	if (g->write && tr_asks_written(t)) {
+	if (wants_page(t, g)) {
+		e_store(&t->b, &t->c->jx.temp, T0);
 		e_mem(&t->b, true, OP_LOAD, T0, T1, NO_REG, 0, low(&tlb->page));
 		e_store(&t->b, &t->c->jx.loop.at[h->slot].page, T0);
+		e_load(&t->b, T0, &t->c->jx.temp);
 	}
 	e_mem(&t->b, true, OP_LOAD, T1, T1, NO_REG, 0, low(&tlb->addend));
-	add_fixed(t, g, h);
-	e_store(&t->b, &t->c->jx.loop.at[h->slot].host, T1);
+	e_jmp(&t->b, k->resume);
+	e_fix(&t->b, full, here(&t->b));
+	e_fix(&t->b, missed, here(&t->b));
+	group_address(t, g, h);
+	e_imm32(&t->b, T1, h->cell);
+	e_jmp(&t->b, t->c->jit->refill);
+	soft_cell_info(t->c, h->cell)->out = here(&t->b);
+	e_jmp(&t->b, t->loop.ordinary);
 }
 
-/* jx.loop.limit, and .early. */
+/* jx.loop.limit */
 static void set_limit(struct tr *t)
 {
 	const struct jit_loop *l = &t->loop;
@@ -489,7 +563,17 @@ static void set_limit(struct tr *t)
 	e32(&t->b, (u32)step);
 	e_mem(&t->b, true, OP_LEA, T0, l->limited, T0, 0, step);
 	e_store(&t->b, &t->c->jx.loop.limit, T0);
-	/* Its negative. */
+}
+
+/* jx.loop.early, negative. */
+static void set_early(struct tr *t)
+{
+	const struct jit_loop *l = &t->loop;
+	s32 step;
+
+	if (l->limited == SREG_ZERO)
+		return;
+	(void)moves(l, l->limited, &step);
 	e_mem(&t->b, true, OP_LEA, T0, l->limited, NO_REG, 0, (s64)step * JIT_LOOP_SHORT);
 	e_rr(&t->b, true, 0xf7, 3, T0);
 	e_store(&t->b, &t->c->jx.loop.early, T0);
@@ -498,7 +582,7 @@ static void set_limit(struct tr *t)
 static void prepare_all(struct tr *t)
 {
 	static const u8 testb[] = {0xf6, 0x04, 0x25};
-	const struct jit_loop *l = &t->loop;
+	struct jit_loop *l = &t->loop;
 	struct fails f = {.count = 0};
 	bool first = true;
 
@@ -588,12 +672,15 @@ void tr_loop(struct tr *t)
 	const struct jit_insn *n = &t->c->jit->insns[l->trace.last];
 	static const u8 no_events[] = {0x83, 0x3c, 0x25};
 	s32 step;
-	u32 start;
+	u32 start, again;
 	u8 *out;
 
 	if (!l->yes)
 		return;
+	t->mode = t->entry_mode;
 	e_fix(&t->b, l->enter, here(&t->b));
+	set_early(t);
+	again = here(&t->b);
 	prepare_all(t);
 	t->groups = l->groups;
 	t->in_loop = true;
@@ -612,12 +699,12 @@ void tr_loop(struct tr *t)
 	if (l->limited != SREG_ZERO) {
 		(void)moves(l, l->limited, &step);
 		e_abs(&t->b, !l->trace.end[l->limited].narrow, OP_CMP, l->limited, &t->c->jx.loop.limit);
-		e_fix(&t->b, e_jcc(&t->b, CC_E), t->check);
+		e_fix(&t->b, e_jcc(&t->b, CC_NE), start);
 	}
 	e_bytes(&t->b, no_events, sizeof(no_events));
 	e32(&t->b, low(&t->c->base.events));
 	e8(&t->b, 0);
-	e_fix(&t->b, e_jcc(&t->b, CC_E), start);
+	e_fix(&t->b, e_jcc(&t->b, CC_E), l->limited == SREG_ZERO ? start : again);
 	e_jmp(&t->b, t->check);
 	e_fix(&t->b, out, here(&t->b));
 	if (l->saved && !t->saved)

@@ -7,13 +7,14 @@
  * iteration is known of those that are as they were, or have moved by a constant (jit_group.h's trace). A
  * group whose address thus moves by a constant, at most JIT_LOOP_STEP bytes, or not at all, is hoisted.
  *
- * In front of the loop each hoisted group is looked for in the TLB once. How many iterations stay within its
- * page is a division by a constant; the least of all groups is a limit for one register that moves, which the
- * body compares it with each time, and the events are looked at each time, too. At the limit, or when there
- * is an event, or if a group is not in the TLB, the block's ordinary code does an iteration, and then the
- * loop is tried anew. What a group's addresses share, host address - linear address and all registers that do
- * not change, is one word in jx.loop.at[], so that most accesses are the guest's own instruction with another
- * base.
+ * In front of the loop each hoisted group is looked for in a cell of its own (jit_cell.h), and if it is not
+ * there in the TLB, or by C, which fills the cell. How many iterations stay within what the cell covers is a
+ * division by a constant; the least of all groups, and of some thousand iterations, is a limit for one
+ * register that moves, which the body compares it with each time. At the limit events are looked at, and the
+ * groups are looked for anew; without a limit events are looked at each time. When there is an event, or if a
+ * group cannot be had, the block's ordinary code does an iteration, and then the loop is tried again. What a
+ * group's addresses share, host address - linear address and all registers that do not change, is one word in
+ * jx.loop.at[], so that most accesses are the guest's own instruction with another base.
  *
  * Why that is right. The TLB, cells, permissions, the marks of code pages, and what vector instructions are
  * allowed change in C alone (of this thread), and code of a loop that has called C leaves the loop: where one
@@ -22,6 +23,9 @@
  *
  * 32-bit registers are followed as if they had 64, which is right until they wrap: the loop is not entered if
  * they might within 4,096 iterations, or the iterations are limited likewise.
+ *
+ * A block in the middle of which a loop begins ends there (soft_block.loops), so that the first iteration is
+ * the loop's, too.
  *
  * Loops that turn out to be short do not pay: who leaves one within JIT_LOOP_SHORT iterations makes the next
  * ones skip it.
@@ -42,6 +46,8 @@ struct jit_hoisted {
 	bool yes;
 	bool strides;   /* moves by more than JIT_LOOP_STEP: hardly any two accesses go to the same page */
 	u8 slot;        /* in jx.loop.at[] */
+	u32 cell;       /* number */
+	u32 again;      /* address: where it is looked for */
 	u8 base, index; /* SREG_ZERO: none */
 	bool fixed[2];  /* base, index: do not change, and so are part of jx.loop.at[] */
 	s32 origin[2];  /* base, index: what is added to the registers */
@@ -59,10 +65,11 @@ struct jit_loop {
 	u8 classes;                             /* of vector instructions */
 	u8 limited;                             /* the register that is compared; SREG_ZERO: none */
 	u32 narrow;                             /* registers that must not wrap */
-	u32 skip;           /* a cell's number: how often the loop is still to be skipped is in its addend */
-	u32 in_t0;          /* as JIT_LOOP_ADDEND: whose word is in T0; 0: none's */
-	u32 in_t1;          /* … whose is in T1 at the start */
-	u8 *enter;          /* rel32 of the jump to it */
+	u32 skip;  /* a cell's number: how often the loop is still to be skipped is in its addend, how
+	              often misses are still to look into the TLB before they call C in its limit */
+	u32 in_t0; /* as JIT_LOOP_ADDEND: whose word is in T0; 0: none's */
+	u32 in_t1; /* … whose is in T1 at the start */
+	u8 *enter; /* rel32 of the jump to it */
 	u32 ordinary, join; /* addresses: the ordinary code's first op, and what is behind the last op */
 	bool saved;         /* struct tr's, there */
 };
@@ -78,6 +85,9 @@ void tr_loop_enter(struct tr *t);
 void tr_loop_leave(struct tr *t, unsigned op);
 /* The loop's own code, behind the ordinary code. */
 void tr_loop(struct tr *t);
+/* A group is not in its cell: the way out. */
+struct cold;
+void tr_loop_missed(struct tr *t, const struct cold *k);
 /* Leaving the loop: was it a short one? Keeps flags; clobbers T0 and T1. */
 void tr_loop_account(struct tr *t);
 

@@ -42,12 +42,12 @@ static bool sti(struct tr *t, unsigned op, const struct jit_insn *n)
 	const struct op *ops = t->block->ops;
 	unsigned next = op + 1;
 
-	if (next < t->block->count && ops[next].fn == op_guard_cpl0)
+	if (next < t->count && ops[next].fn == op_guard_cpl0)
 		next++;
 	if (t->check_after == op) /* IF is set, so it has no shadow of its own */
 		return true;
 	/* Under the lock-step check it ends a block, as for the interpreter. */
-	if (!supervisor(t) || next >= t->block->count || t->c->lockstep)
+	if (!supervisor(t) || next >= t->count || t->c->lockstep)
 		return false;
 	lose_flags(t, n);
 	state_op(t, EXT_OR, &t->c->rflags, FLAG_IF);

@@ -22,6 +22,7 @@ enum cold_kind {
 	COLD_FAR,
 	COLD_JCC,
 	COLD_REDO,
+	COLD_LOOP,
 	COLD_EVENT,
 	COLD_USED,
 	COLD_STOP
@@ -46,6 +47,7 @@ enum { COLDS = 4 * JIT_INSNS };
 struct tr {
 	struct soft_cpu *c;
 	struct soft_block *block;
+	unsigned count; /* of the block's ops that are translated: fewer if a loop begins behind them */
 	struct jit_buf b;
 	unsigned mode; /* enum soft_tlb_mode, at this place of the code */
 	unsigned entry_mode;

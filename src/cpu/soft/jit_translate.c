@@ -166,9 +166,10 @@ void tr_one(struct tr *t, unsigned op)
 			tr_interpret(t, op, n->live);
 		break;
 	case JIT_END:
-		if (soft_op_is_next(o)) {
+		if (op < t->block->count || soft_op_is_next(o)) {
 			tr_save_flags(t, n->live);
-			tr_link(t, e_jmp_later(&t->b), (unsigned)o->disp, true);
+			tr_link(t, e_jmp_later(&t->b), op < t->block->count ? o->off : (unsigned)o->disp,
+			        true);
 		} else {
 			tr_far_jump(t, o->disp, tr_exit_flags(t, op));
 		}
@@ -279,7 +280,7 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 			e_fix(&t->b, k->site, t->stale);
 			continue;
 		}
-		if (k->kind != COLD_JCC && k->kind != COLD_REDO)
+		if (k->kind != COLD_JCC && k->kind != COLD_REDO && k->kind != COLD_LOOP)
 			*s = (struct jit_site){.block = low(t->block)};
 		switch ((enum cold_kind)k->kind) {
 		case COLD_INTERPRET:
@@ -358,6 +359,9 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 		case COLD_JCC:
 			tr_jcc_taken(t, k);
 			break;
+		case COLD_LOOP:
+			tr_loop_missed(t, k);
+			break;
 		case COLD_REDO:
 			tr_redo_probe(t, k);
 			break;
@@ -405,12 +409,14 @@ static void live_ops(struct tr *t)
 {
 	struct jit_insn *n = t->c->jit->insns;
 	const struct op *ops = t->block->ops;
-	unsigned count = t->block->count;
+	unsigned count = t->count;
 
 	n[count].kind = JIT_END;
 	n[count].aside = false;
 	if (n[count - 1].kind == JIT_JMP || n[count - 1].kind == JIT_CALL || n[count - 1].kind == JIT_RET)
 		n[count].live = 0; /* it is not reached */
+	else if (count < t->block->count)
+		n[count].live = jit_live_at(t->c->jit->page, ops[count].off, 3, t->c->lockstep);
 	else if (soft_op_is_next(&ops[count]))
 		n[count].live = jit_live_at(t->c->jit->page, (unsigned)ops[count].disp, 3, t->c->lockstep);
 	else
@@ -453,6 +459,20 @@ static void liveness(struct tr *t)
 	t->block->needs_flags = n[0].live || jit_pages_change(t->c->jit, t->block);
 }
 
+/* A loop that begins in the block has its first iteration in its own code, too: the block ends there. */
+static unsigned count_ops(struct tr *t)
+{
+	const struct soft_block *b = t->block;
+
+	for (unsigned i = 1; !t->plain && !t->c->lockstep && i < b->count; i++) {
+		const struct soft_block *to = soft_block_find(t->c, b->gpa, b->ops[i].off, b->mode);
+
+		if (to && to->loops && to->code[t->mode])
+			return i;
+	}
+	return b->count;
+}
+
 u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 {
 	struct soft_jit *j = c->jit;
@@ -489,14 +509,15 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	t.b = (struct jit_buf){
 	        .p = j->write + j->used, .end = j->write + j->cold, .to_run = j->run - j->write};
 
-	for (unsigned i = 0; i < b->count; i++)
+	t.count = count_ops(&t);
+	for (unsigned i = 0; i < t.count; i++)
 		jit_classify(&j->insns[i], &b->ops[i], bytes + (b->ops[i].off - b->off), c->lockstep);
 	liveness(&t);
 	t.loop.yes = t.in_loop = false;
 	if (!t.plain)
 		tr_loop_find(&t);
 	t.groups.plain = t.plain;
-	jit_groups_find(&t.groups, b, j->insns, t.loop.yes ? t.loop.trace.last : ~0u, NULL);
+	jit_groups_find(&t.groups, b, j->insns, t.count, t.loop.yes ? t.loop.trace.last : ~0u, NULL);
 	t.addend = 0;
 	t.early = false;
 	code = (struct jit_code *)t.b.p;
@@ -504,7 +525,7 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	prologue(&t);
 	tr_loop_enter(&t);
 	tr_early_checks(&t);
-	for (unsigned i = 0; i <= b->count; i++) {
+	for (unsigned i = 0; i <= t.count; i++) {
 		tr_one(&t, i);
 		tr_loop_leave(&t, i);
 		if (t.check_after == i)
@@ -540,6 +561,7 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 		b->heat = SOFT_JIT_NEVER;
 		return 0;
 	}
+	b->loops = t.loop.yes;
 	*code = (struct jit_code){.block = low(b) | (b->needs_flags ? JIT_CODE_FLAGS : 0) |
 	                                   mode << JIT_CODE_MODE,
 	                          .generation = b->generation,

@@ -35,7 +35,7 @@ void tr_x87_pointers(struct tr *t, unsigned op, const struct op *o, const struct
 		tr_address(t, &offset);
 		e_store(&t->b, &c->fpu_dp, T0);
 	}
-	if (op + 1 < t->block->count && inlined(n + 1, o + 1))
+	if (op + 1 < t->count && inlined(n + 1, o + 1))
 		return;
 	tr_rip_to_t0(t, o->off);
 	e_store(&t->b, &c->fpu_ip, T0);

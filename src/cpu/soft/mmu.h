@@ -41,6 +41,10 @@ const struct soft_tlb_entry *soft_mmu_cached(struct soft_cpu *c, u64 linear, boo
  * maybe: a write is not sure to follow, so the dirty flag is not set. */
 const struct soft_tlb_entry *soft_mmu_walked(struct soft_cpu *c, u64 linear, bool write, bool maybe,
                                              unsigned mode, bool *global);
+/* Around the page of entry e: which pages of its region of 2 MiB have the same addend, as translated code may
+ * access them all likewise. *global is that of e, or becomes false. */
+void soft_mmu_run(struct soft_cpu *c, u64 linear, bool write, unsigned mode, const struct soft_tlb_entry *e,
+                  bool *global, u64 *from, u64 *to);
 /* The page is about to be marked as code (physmem.h), by the only vCPU: see jit_cell.h. */
 void soft_mmu_code_marked(struct soft_cpu *c, const _Atomic u32 *page);
 

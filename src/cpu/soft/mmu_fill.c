@@ -177,6 +177,60 @@ const struct soft_tlb_entry *soft_mmu_walked(struct soft_cpu *c, u64 linear, boo
 	return soft_mmu_cached(c, linear, write, mode, global);
 }
 
+/* Does the page `by` pages on go on with the run? */
+static bool continues(struct soft_cpu *c, u64 page, s64 by, bool write, unsigned mode,
+                      const struct soft_tlb_entry *e, bool global)
+{
+	const struct soft_tlb_entry *other;
+	bool is_global;
+
+	other = soft_mmu_cached(c, page + (u64)by * PAGE_SIZE, write, mode, &is_global);
+	return other && other->addend == e->addend && other->page == e->page + by && is_global == global;
+}
+
+static bool has_mark(const _Atomic u32 *page)
+{
+	return atomic_load_explicit(page, memory_order_relaxed) & PHYSMEM_PAGE_CODE;
+}
+
+void soft_mmu_run(struct soft_cpu *c, u64 linear, bool write, unsigned mode, const struct soft_tlb_entry *e,
+                  bool *global, u64 *from, u64 *to)
+{
+	/* So many pages around it at most: of small ones; of stores, which may not go to marked ones. */
+	enum { NEIGHBOURS = 16, MARKS = 128 };
+	u64 page = linear & PAGE_MASK, region = linear & ~(LARGE_SIZE - 1), start, end;
+	const struct large *l = mmu_large_entry(c->mmu, mode, linear);
+
+	*from = page;
+	*to = page + PAGE_SIZE;
+	if (write && !c->base.config.board->mem->single_vcpu)
+		return;
+	if ((l->region != region && l->region != (region | c->tlb_tag)) || (write && !l->write) ||
+	    (u64)l->host - region != e->addend) {
+		for (s64 by = 1; by <= NEIGHBOURS && *to != region + LARGE_SIZE &&
+		                 continues(c, page, by, write, mode, e, *global);
+		     by++)
+			*to += PAGE_SIZE;
+		for (s64 by = 1;
+		     by <= NEIGHBOURS && *from != region && continues(c, page, -by, write, mode, e, *global);
+		     by++)
+			*from -= PAGE_SIZE;
+		return;
+	}
+	*global &= l->region == region;
+	start = write ? align_down(page, MARKS * PAGE_SIZE) : region;
+	end = write ? start + MARKS * PAGE_SIZE : region + LARGE_SIZE;
+	if (!write) {
+		*from = start;
+		*to = end;
+		return;
+	}
+	while (*to != end && !has_mark(l->page + (*to - region) / PAGE_SIZE))
+		*to += PAGE_SIZE;
+	while (*from != start && !has_mark(l->page + (*from - region) / PAGE_SIZE - 1))
+		*from -= PAGE_SIZE;
+}
+
 const struct soft_tlb_entry *soft_mmu_cached(struct soft_cpu *c, u64 linear, bool write, unsigned mode,
                                              bool *global)
 {

@@ -151,6 +151,7 @@ struct soft_block {
 	u8 seen;              /* heat when op_ring.c last looked, bits 7:0 */
 	bool needs_flags : 1; /* translated: not all flags are written before they are read or it is left */
 	bool learned : 1;     /* its ops have OPF_TLB or OPF_ALONE */
+	bool loops : 1;       /* translated: it is a loop (jit_loop.h) */
 };
 _Static_assert(sizeof(struct soft_block) == 64, "a block is a line of the host's cache");
 
@@ -253,7 +254,7 @@ struct soft_cpu {
 		                    alone */
 		u32 link;        /* the site that was left by, to be linked */
 		struct {
-			u64 limit, early, count;
+			u64 limit, early, count, most;
 			struct {
 				u64 host, page;
 			} at[16];
