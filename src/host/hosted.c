@@ -1,4 +1,5 @@
 #include "host/hosted.h"
+#include "host/keeper.h"
 #include "host/process.h"
 
 #include <dirent.h>
@@ -20,6 +21,33 @@ static int open_dir(const char *dir, struct error *e)
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	return fd < 0 ? error_set(e, errno, "open %s", dir) : fd;
+}
+
+/* The lock of a folder that is open; -1 with EAGAIN: a keeper has it. An open file description's, so that it
+ * goes on with a process that inherits it. */
+static int take_lock(int at, const char *dir, struct error *e)
+{
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int fd = openat(at, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return error_set(e, errno, "open %s/lock", dir);
+	if (fcntl(fd, F_OFD_SETLK, &whole) == 0)
+		return fd;
+	error_set(e, errno == EACCES ? EAGAIN : errno, "%s: its keeper is there", dir);
+	close(fd);
+	return -1;
+}
+
+static bool is_locked(int at)
+{
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int fd = openat(at, "lock", O_RDONLY | O_CLOEXEC);
+	bool locked = fd >= 0 && fcntl(fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
+
+	if (fd >= 0)
+		close(fd);
+	return locked;
 }
 
 /* ---- what to run ---- */
@@ -156,6 +184,8 @@ int hosted_state(const char *dir, struct hosted_state *state, struct error *e)
 		state->at_up_ms = (s64)up;
 		state->cpu_us = cpu;
 	}
+	if ((state->status == HOSTED_NONE || state->status == HOSTED_LOST) && is_locked(fd))
+		state->status = HOSTED_STARTING;
 	close(fd);
 	return 0;
 }
@@ -187,22 +217,29 @@ void hosted_guest(const char *dir, struct hosted_guest *guest)
 int hosted_start(const char *dir, struct error *e)
 {
 	struct hosted_state state;
-	int ready[2], at;
+	int ready[2], at, lock;
 	char byte;
 	pid_t pid;
 
 	if (hosted_state(dir, &state, e) < 0)
 		return -1;
-	if (state.status == HOSTED_RUNNING)
+	if (state.status == HOSTED_RUNNING || state.status == HOSTED_STARTING)
 		return 0;
 	at = open_dir(dir, e);
 	if (at < 0)
 		return -1;
-	unlinkat(at, "keeper", 0);
-	unlinkat(at, "ended", 0);
+	lock = take_lock(at, dir, e);
+	if (lock >= 0) {
+		unlinkat(at, "keeper", 0);
+		unlinkat(at, "ended", 0);
+	}
 	close(at);
-	if (pipe2(ready, O_CLOEXEC) < 0)
+	if (lock < 0)
+		return -1;
+	if (pipe2(ready, O_CLOEXEC) < 0) {
+		close(lock);
 		return error_set(e, errno, "start %s", dir);
+	}
 	/* Twice, so that the keeper is nobody's child and a session of its own. */
 	pid = fork();
 	if (pid == 0) {
@@ -217,10 +254,15 @@ int hosted_start(const char *dir, struct error *e)
 		dup2(null, 0);
 		dup2(log >= 0 ? log : null, 1);
 		dup2(log >= 0 ? log : null, 2);
+		if (lock == KEEPER_LOCK)
+			fcntl(lock, F_SETFD, 0);
+		else
+			dup2(lock, KEEPER_LOCK);
 		execl("/proc/self/exe", "insula", "keep", dir, NULL);
 		_exit(127);
 	}
 	close(ready[1]);
+	close(lock);
 	if (pid < 0) {
 		close(ready[0]);
 		return error_set(e, errno, "start %s", dir);
@@ -297,18 +339,24 @@ int hosted_kill(const char *dir, struct error *e)
 
 int hosted_remove(const char *dir, struct error *e)
 {
-	int at = open_dir(dir, e);
+	int at = open_dir(dir, e), lock;
 	struct dirent *entry;
 	DIR *list;
 
 	if (at < 0)
 		return errno == ENOENT ? 0 : -1;
+	lock = take_lock(at, dir, e);
+	if (lock < 0) {
+		close(at);
+		return -1;
+	}
 	list = fdopendir(at);
 	while (list && (entry = readdir(list)))
 		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
 			unlinkat(at, entry->d_name, 0);
 	if (list)
 		closedir(list);
+	close(lock);
 	if (rmdir(dir) < 0 && errno != ENOENT)
 		return error_set(e, errno, "remove %s", dir);
 	return 0;

@@ -1,6 +1,10 @@
 /*
  * A machine of this host, as a folder (keeper.h). These functions start, watch and end it; they keep nothing
  * in memory, so whoever calls can be killed at any time and begin anew.
+ *
+ * The file `lock` in it is locked from before a keeper is started until it has ended: who starts takes the
+ * lock, and the keeper inherits it. So there is never a second one, and no folder goes away under one that
+ * begins.
  */
 #pragma once
 
@@ -8,10 +12,11 @@
 #include "base/types.h"
 #include "host/guest_watch.h"
 
-enum hosted_status { HOSTED_NONE, HOSTED_RUNNING, HOSTED_ENDED, HOSTED_LOST };
+enum hosted_status { HOSTED_NONE, HOSTED_STARTING, HOSTED_RUNNING, HOSTED_ENDED, HOSTED_LOST };
 
 struct hosted_state {
-	enum hosted_status status; /* LOST: the keeper is gone and said nothing */
+	enum hosted_status status; /* STARTING: the keeper is there, and has not said what it keeps; LOST: it
+	                            * is gone and said nothing */
 	int keeper, vmm;           /* pids, while RUNNING */
 	bool by_signal;            /* ENDED: */
 	int code;                  /* exit status or signal */
@@ -59,5 +64,6 @@ int hosted_kill(const char *dir, struct error *e);
 int hosted_console(const char *dir, struct error *e);
 /* The last bytes of the serial line's log; returns how many. */
 size_t hosted_console_tail(const char *dir, char *buf, size_t size);
-/* Removes the folder with all in it. The machine must have ended. */
+/* Removes the folder with all in it. The machine must have ended; -1 with EAGAIN while its keeper is there.
+ */
 int hosted_remove(const char *dir, struct error *e);

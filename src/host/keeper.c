@@ -360,6 +360,8 @@ static int keep(struct keeper *k, const char *path, struct error *e)
 	char text[128], *buf = NULL, *argv[ARGUMENTS + 1];
 	struct client *c;
 
+	/* Held as long as this process is; its VMM must not hold it. */
+	fcntl(KEEPER_LOCK, F_SETFD, FD_CLOEXEC);
 	k->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (k->dir < 0 || fchdir(k->dir) < 0)
 		return error_set(e, errno, "open %s", path);

@@ -4,6 +4,7 @@
  * replaced, and machines go on. A keeper that dies takes its machine with it.
  *
  * In DIR (made by hosted.h):
+ *   lock          locked while there is a keeper, or one begins
  *   command       what to run: arguments, each ended by a zero byte
  *   keeper        pid and start time of the keeper, while there is one
  *   vmm.sock      control socket of the VMM
@@ -22,6 +23,7 @@ enum {
 	KEEPER_LOG_SIZE = 4 << 20, /* bytes of console.log before it is put aside */
 	KEEPER_LOGS = 3,
 	KEEPER_CLIENTS = 16,
+	KEEPER_LOCK = 3, /* the descriptor that it inherits, of DIR/lock (hosted.h) */
 };
 
 /* argv: "keep", DIR. Returns when the machine has ended. */

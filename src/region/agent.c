@@ -115,8 +115,11 @@ static void become(struct step *s, enum instance_state state, const char *reason
 
 	group_of(s, group);
 	cgroup_remove(group);
-	if (gone && hosted_remove(s->dir, &e) < 0)
+	if (gone && hosted_remove(s->dir, &e) < 0) {
+		if (e.code == EAGAIN) /* in the next round */
+			return;
 		log_warn("%s", e.text);
+	}
 	if (gone)
 		value_set_time(s->instance->doc, "UsageOperationUpdateTime", s->r->now_ms);
 	meter_end(s);
@@ -264,6 +267,8 @@ static void start(struct step *s)
 		return;
 	if (s->m->deadline || write_machine(s, &e) < 0 || limit_machine(s, &e) < 0 ||
 	    hosted_start(s->dir, &e) < 0) {
+		if (!s->m->deadline && e.code == EAGAIN) /* the last run's keeper; in the next round */
+			return;
 		if (s->m->deadline)
 			error_set(&e, 0, "its keeper did not start");
 		start_failed(s, e.text);
@@ -371,7 +376,8 @@ static void step_machine(struct agent *a, struct request *r, const char *instanc
 		log_warn("%s", e.text);
 		return;
 	}
-	one(&s);
+	if (s.state.status != HOSTED_STARTING)
+		one(&s);
 }
 
 /* What is done every few seconds, while machines run, and every hour. */

@@ -77,7 +77,7 @@ class Region:
         return image
 
     def environment(self):
-        text = subprocess.run([self.program, 'env', '--data', self.data], check=True, capture_output=True, text=True).stdout
+        text = self.insula('env')
         return dict(line[len('export '):].split('=', 1) for line in text.splitlines() if line.startswith('export '))
 
     def client(self, service='ec2', region='us-east-1', **options):
@@ -87,7 +87,10 @@ class Region:
                            config=Config(retries={'max_attempts': 1}, read_timeout=20, parameter_validation=False, **options))
 
     def insula(self, *words):
-        return subprocess.run([self.program, *words, '--data', self.data], check=True, capture_output=True, text=True).stdout
+        run = subprocess.run([self.program, *words, '--data', self.data], capture_output=True, text=True)
+        if run.returncode:
+            sys.exit(f'insula {" ".join(words)}: status {run.returncode}: {run.stderr}')
+        return run.stdout
 
     def keepers(self):
         """Processes of machines of this region."""
