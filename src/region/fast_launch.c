@@ -31,8 +31,9 @@ ACTION(ec2, DisableFastLaunch)
 
 ACTION(ec2, DescribeFastLaunchImages)
 {
-	static const struct resource_kind kind = {.name = "image",
-	                                          .shape = "DescribeFastLaunchImagesSuccessItem"};
+	static const char *const names[] = {"launch-template", "LaunchTemplate.LaunchTemplateId", NULL};
+	static const struct resource_kind kind = {
+	        .filters = names, .name = "image", .shape = "DescribeFastLaunchImagesSuccessItem"};
 	const struct value *ids = value_get(r->in, "ImageIds");
 	struct filter *filter;
 	unsigned most;

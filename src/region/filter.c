@@ -8,11 +8,13 @@
 #include <string.h>
 
 enum { PATH_MAX_PARTS = 8 };
-enum filter_what { FILTER_PATH, FILTER_TAG, FILTER_TAG_KEY, FILTER_TAG_VALUE };
+enum filter_what { FILTER_PATH, FILTER_TAG, FILTER_TAG_KEY, FILTER_TAG_VALUE, FILTER_DERIVED };
 
 struct filter {
 	enum filter_what what;
-	const char *key; /* tag:KEY */
+	const char *key; /* tag:KEY; of what is derived, its name */
+	struct request *request;
+	const struct resource_kind *kind;
 	u16 parts[PATH_MAX_PARTS];
 	unsigned count;
 	const struct value *values;
@@ -98,6 +100,15 @@ static int read_one(struct request *r, const struct resource_kind *kind, unsigne
 	}
 	if (!strcmp(name, "tag-key") || !strcmp(name, "tag-value")) {
 		f->what = name[4] == 'k' ? FILTER_TAG_KEY : FILTER_TAG_VALUE;
+		return 0;
+	}
+	for (unsigned i = 0; kind->derived && kind->derived[i]; i++) {
+		if (strcmp(kind->derived[i], name))
+			continue;
+		f->what = FILTER_DERIVED;
+		f->key = name;
+		f->request = r;
+		f->kind = kind;
 		return 0;
 	}
 	for (unsigned i = 0; kind->filters && kind->filters[i]; i += 2)
@@ -217,10 +228,22 @@ static bool tag_match(const struct filter *f, const struct value *doc)
 	return false;
 }
 
+static bool derived_match(const struct filter *f, const struct value *doc)
+{
+	const char **texts = f->kind->derive(f->request, doc, f->key);
+
+	for (; texts && *texts; texts++)
+		if (any_value(f, *texts))
+			return true;
+	return false;
+}
+
 bool filter_match(const struct filter *f, const struct value *doc)
 {
 	for (; f; f = f->next)
-		if (!(f->what == FILTER_PATH ? path_match(f, doc, 0) : tag_match(f, doc)))
+		if (!(f->what == FILTER_PATH      ? path_match(f, doc, 0)
+		      : f->what == FILTER_DERIVED ? derived_match(f, doc)
+		                                  : tag_match(f, doc)))
 			return false;
 	return true;
 }
@@ -243,6 +266,11 @@ bool filter_is_exact(const struct filter *f)
 		if (strpbrk(value_item(f->values, i)->text, "*?\\"))
 			return false;
 	return true;
+}
+
+bool filter_is_parent(const struct filter *f, const struct resource_kind *kind)
+{
+	return f->what == FILTER_DERIVED && kind->parent_filter && !strcmp(f->key, kind->parent_filter);
 }
 
 bool filter_is_tag_key(const struct filter *f)

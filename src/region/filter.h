@@ -19,6 +19,8 @@ const struct value *filter_values(const struct filter *f);
 bool filter_is_exact(const struct filter *f);
 /* Is it "tag-key"? */
 bool filter_is_tag_key(const struct filter *f);
+/* Is it for the parent of the kind's resources? */
+bool filter_is_parent(const struct filter *f, const struct resource_kind *kind);
 /* KEY of "tag:KEY", or NULL. */
 const char *filter_tag(const struct filter *f);
 /* Does it look at this path of the kind's documents, and at nothing else? */

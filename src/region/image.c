@@ -9,8 +9,37 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char *const filters[] = {"state",        "State",    "is-public", "Public", "architecture",
-                                      "Architecture", "owner-id", "OwnerId",   NULL};
+static const char *const filters[] = {"state",
+                                      "State",
+                                      "is-public",
+                                      "Public",
+                                      "architecture",
+                                      "Architecture",
+                                      "owner-id",
+                                      "OwnerId",
+                                      "block-device-mapping.delete-on-termination",
+                                      "BlockDeviceMappings.Ebs.DeleteOnTermination",
+                                      "block-device-mapping.snapshot-id",
+                                      "BlockDeviceMappings.Ebs.SnapshotId",
+                                      "block-device-mapping.volume-size",
+                                      "BlockDeviceMappings.Ebs.VolumeSize",
+                                      "block-device-mapping.volume-type",
+                                      "BlockDeviceMappings.Ebs.VolumeType",
+                                      "block-device-mapping.encrypted",
+                                      "BlockDeviceMappings.Ebs.Encrypted",
+                                      "manifest-location",
+                                      "ImageLocation",
+                                      "owner-alias",
+                                      "ImageOwnerAlias",
+                                      "product-code",
+                                      "ProductCodes.ProductCodeId",
+                                      "product-code.type",
+                                      "ProductCodes.ProductCodeType",
+                                      "state-reason-code",
+                                      "StateReason.Code",
+                                      "state-reason-message",
+                                      "StateReason.Message",
+                                      NULL};
 
 RESOURCE_KIND(image_kind) = {
         .name = "image",

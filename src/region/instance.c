@@ -6,6 +6,7 @@
 #include "model/scalar.h"
 #include "region/describe.h"
 #include "region/filter.h"
+#include "region/link.h"
 #include "region/schedule.h"
 #include "region/tally.h"
 #include "region/termination.h"
@@ -67,9 +68,90 @@ static const char *const filters[] = {"instance-state-name",
                                       "NetworkInterfaces.Groups.GroupName",
                                       "network-interface.availability-zone",
                                       "Placement.AvailabilityZone",
+                                      "block-device-mapping.attach-time",
+                                      "BlockDeviceMappings.Ebs.AttachTime",
+                                      "block-device-mapping.delete-on-termination",
+                                      "BlockDeviceMappings.Ebs.DeleteOnTermination",
+                                      "block-device-mapping.status",
+                                      "BlockDeviceMappings.Ebs.Status",
+                                      "product-code",
+                                      "ProductCodes.ProductCodeId",
+                                      "product-code.type",
+                                      "ProductCodes.ProductCodeType",
+                                      "state-reason-message",
+                                      "StateReason.Message",
                                       "network-interface.attachment.instance-id",
                                       "InstanceId",
                                       NULL};
+
+/* What an instance's document does not say. */
+static const char *const derived[] = {"owner-id",
+                                      "requester-id",
+                                      "reservation-id",
+                                      "network-interface.association.allocation-id",
+                                      "network-interface.association.association-id",
+                                      "network-interface.attachment.instance-owner-id",
+                                      "network-interface.requester-id",
+                                      "network-interface.requester-managed",
+                                      NULL};
+
+static const char **one_text(struct request *r, const char *text)
+{
+	const char **list = arena_alloc(r->arena, 2 * sizeof(*list));
+
+	list[0] = text;
+	list[1] = NULL;
+	return list;
+}
+
+/* Elastic IPs of its interfaces: their ids, or those of their associations. */
+static const char **addresses_of(struct request *r, const struct value *doc, bool association)
+{
+	const struct value *list = value_get(doc, "NetworkInterfaces");
+	const char **out = arena_alloc(r->arena, (value_count(list) + 1) * sizeof(*out));
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < value_count(list); i++) {
+		const char *interface = value_string(value_item(list, i), "NetworkInterfaceId");
+		const char *address = interface ? link_source(r, interface, "interface") : NULL;
+
+		if (address && association)
+			address = link_target(r, address, "association");
+		if (address)
+			out[count++] = address;
+	}
+	out[count] = NULL;
+	return out;
+}
+
+static const char *reservation_of(struct request *r, const char *id)
+{
+	struct query *q =
+	        query_text(database_query(r->cloud->db, "SELECT parent FROM resource WHERE id = $1"), id);
+	const char *parent = query_row(q) ? arena_strdup(r->arena, query_column_text(q, 0)) : NULL;
+
+	query_end(q);
+	return parent;
+}
+
+static const char **derive(struct request *r, const struct value *doc, const char *filter)
+{
+	bool wired = value_count(value_get(doc, "NetworkInterfaces")) != 0;
+
+	if (!strcmp(filter, "owner-id"))
+		return one_text(r, r->account);
+	if (!strcmp(filter, "reservation-id"))
+		return one_text(r, reservation_of(r, value_string(doc, "InstanceId")));
+	if (!strcmp(filter, "network-interface.association.allocation-id"))
+		return addresses_of(r, doc, false);
+	if (!strcmp(filter, "network-interface.association.association-id"))
+		return addresses_of(r, doc, true);
+	if (wired && !strcmp(filter, "network-interface.attachment.instance-owner-id"))
+		return one_text(r, r->account);
+	if (wired && !strcmp(filter, "network-interface.requester-managed"))
+		return one_text(r, "false");
+	return NULL; /* nobody else requests any */
+}
 
 RESOURCE_KIND(instance_kind) = {
         .name = "instance",
@@ -78,6 +160,9 @@ RESOURCE_KIND(instance_kind) = {
         .id = "InstanceId",
         .noun = "InstanceID",
         .filters = filters,
+        .derived = derived,
+        .derive = derive,
+        .parent_filter = "reservation-id",
         .indexed = {"VpcId", "SubnetId", "InstanceType"},
         .state = "State.Name",
 };

@@ -43,41 +43,6 @@ ACTION(ec2, UnmonitorInstances)
 	return monitor(r, "disabled");
 }
 
-/* ---- metadata ---- */
-
-ACTION(ec2, ModifyInstanceMetadataOptions)
-{
-	static const char *const texts[] = {"HttpTokens", "HttpEndpoint", "HttpProtocolIpv6",
-	                                    "InstanceMetadataTags"};
-	enum { HOPS_MAX = 64 };
-	struct resource *instance = resource_of(r, &instance_kind, "InstanceId");
-	s64 hops = value_integer(r->in, "HttpPutResponseHopLimit", 1);
-	struct value *options;
-
-	if (!instance)
-		return -1;
-	if (hops < 1 || hops > HOPS_MAX)
-		return request_fail(
-		        r, "InvalidParameterValue",
-		        "Value (%lld) for parameter HttpPutResponseHopLimit is invalid. Expecting "
-		        "a value from 1 to %d.",
-		        (long long)hops, HOPS_MAX);
-	if (instance_state_of(instance->doc) == INSTANCE_TERMINATED)
-		return request_fail(r, "IncorrectInstanceState", "The instance '%s' is terminated.",
-		                    instance->id);
-	options = value_open(instance->doc, "MetadataOptions");
-	for (unsigned i = 0; i < ARRAY_SIZE(texts); i++)
-		if (value_get(r->in, texts[i]))
-			value_set_string(options, texts[i], value_string(r->in, texts[i]));
-	if (value_get(r->in, "HttpPutResponseHopLimit"))
-		value_set_integer(options, "HttpPutResponseHopLimit", hops);
-	value_set_string(options, "State", "applied");
-	resource_save(r, instance);
-	value_set_string(r->out, "InstanceId", instance->id);
-	value_put(r->out, "InstanceMetadataOptions", value_copy(r->arena, options));
-	return 0;
-}
-
 /* ---- passwords ---- */
 
 /* Only Windows makes one; for others the API answers with an empty one. */

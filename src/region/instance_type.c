@@ -52,6 +52,7 @@ static void show_network(struct value *v, const struct instance_type *t)
 	value_set_boolean(network, "Ipv6Supported", true);
 	value_set_string(network, "EnaSupport", t->flags & TYPE_XEN ? "supported" : "required");
 	value_set_boolean(network, "EfaSupported", false);
+	value_set_boolean(network, "EncryptionInTransitSupported", false);
 }
 
 static void append_integer(struct value *list, unsigned number)
@@ -97,6 +98,8 @@ struct value *instance_type_show(struct request *r, const struct instance_type *
 		value_set_integer(disk, "Count", t->disks);
 		value_set_string(disk, "Type", "ssd");
 		value_set_string(part, "NvmeSupport", "required");
+		value_set_string(part, "EncryptionSupport",
+		                 t->flags & TYPE_XEN ? "unsupported" : "required");
 	}
 	part = value_open(v, "EbsInfo");
 	value_set_string(part, "EbsOptimizedSupport", "default");

@@ -21,6 +21,11 @@ struct resource_kind {
 	/* Filters whose name says not where they look: pairs of name and path, NULL at the end. A path is one
 	 * of the document's, "State.Name". */
 	const char *const *filters;
+	/* Filters for what the document does not have: their names, NULL at the end; what there is for one of them
+	 * (texts, NULL at the end); and which of them is the parent, which is looked up. */
+	const char *const *derived;
+	const char **(*derive)(struct request *r, const struct value *doc, const char *filter);
+	const char *parent_filter;
 	/* Paths of the document that filters look for often, and of what `state` shows, if it does: each is
 	 * looked up (scan.h). */
 	const char *indexed[RESOURCE_KEYS], *state;

@@ -1,9 +1,11 @@
 /* RunInstances. */
 #include "model/json.h"
+#include "model/scalar.h"
 #include "region/capacity_reservation.h"
 #include "region/image.h"
 #include "region/instance.h"
 #include "region/instance_credit.h"
+#include "region/instance_metadata.h"
 #include "region/instance_network.h"
 #include "region/instance_profile.h"
 #include "region/instance_type.h"
@@ -22,7 +24,7 @@
 
 #include <string.h>
 
-enum { LAUNCH_MAX = 1000, USER_DATA_MAX = 16 << 10 };
+enum { LAUNCH_MAX = 1000, USER_DATA_MAX = 16 << 10, TOKEN_MAX = 64 };
 
 struct launch {
 	const struct instance_type *type;
@@ -34,7 +36,7 @@ struct launch {
 	const char *credits;       /* NULL: the type has none */
 	s64 cores, threads;        /* of each core */
 	struct placement_use use;
-	struct value *attributes;
+	struct value *attributes, *metadata;
 	struct instance_profile profile;
 	struct instance_network network;
 	struct instance_volumes volumes;
@@ -42,8 +44,15 @@ struct launch {
 
 static int check_counts(struct request *r, s64 *least, s64 *most)
 {
+	const char *token = value_string(r->in, "ClientToken");
+
 	*least = value_integer(r->in, "MinCount", 1);
 	*most = value_integer(r->in, "MaxCount", 1);
+	if (token && strlen(token) > TOKEN_MAX)
+		return request_fail(r, "InvalidParameterValue",
+		                    "Value (%.64s…) for parameter clientToken is invalid: it has more than "
+		                    "%d characters",
+		                    token, TOKEN_MAX);
 	if (*least < 1 || *most < 1)
 		return request_fail(r, "InvalidParameterValue",
 		                    "Value (%lld) for parameter %s is invalid. Minimum of 1 is required.",
@@ -178,7 +187,9 @@ static void set_boolean(struct value *attributes, const char *name, bool value)
 
 static int make_attributes(struct request *r, struct launch *l)
 {
-	static const struct resource_kind kind = {.shape = "InstanceAttribute"};
+	static const struct resource_kind kind = {.shape = "InstanceAttribute"},
+	                                  metadata_kind = {.shape = "InstanceMetadataOptionsResponse"};
+	size_t length;
 	const struct value *data = value_get(r->in, "UserData");
 	const char *behaviour = value_string(r->in, "InstanceInitiatedShutdownBehavior");
 
@@ -191,8 +202,14 @@ static int make_attributes(struct request *r, struct launch *l)
 	value_set_string(value_open(l->attributes, "InstanceInitiatedShutdownBehavior"), "Value",
 	                 behaviour ? behaviour : "stop");
 	value_set_string(value_open(l->attributes, "InstanceType"), "Value", l->type->name);
+	l->metadata = value_new(r->arena, r->model, resource_shape(r->model, &metadata_kind));
+	if (instance_metadata_read(r, value_get(r->in, "MetadataOptions"), l->metadata) < 0)
+		return -1;
 	if (data) {
-		if (data->count > USER_DATA_MAX / 3 * 4 + 4)
+		if (!base64_parse(r->arena, data->text, data->count, &length))
+			return request_fail(r, "InvalidParameterValue",
+			                    "Invalid BASE64 encoding of user data.");
+		if (length > USER_DATA_MAX)
 			return request_fail(r, "InvalidParameterValue", "User data is limited to %d bytes",
 			                    USER_DATA_MAX);
 		value_set_string(value_open(l->attributes, "UserData"), "Value", data->text);
@@ -213,11 +230,8 @@ static void describe_names(struct value *to, const struct value *from)
 static void fill(struct request *r, const struct launch *l, struct value *doc, unsigned index,
                  const struct schedule_place *place)
 {
-	const struct value *metadata = value_get(r->in, "MetadataOptions");
 	const char *recovery = value_string(value_get(r->in, "MaintenanceOptions"), "AutoRecovery");
 	struct value *part;
-	const char *tokens = value_string(metadata, "HttpTokens"),
-	           *http = value_string(metadata, "HttpEndpoint");
 
 	value_set_integer(doc, "AmiLaunchIndex", index);
 	value_set_string(doc, "ImageId", l->image->id);
@@ -256,14 +270,7 @@ static void fill(struct request *r, const struct launch *l, struct value *doc, u
 	capacity_show(doc, &l->wish, place);
 	value_set_boolean(value_open(doc, "HibernationOptions"), "Configured", false);
 	value_set_boolean(value_open(doc, "EnclaveOptions"), "Enabled", false);
-	part = value_open(doc, "MetadataOptions");
-	value_set_string(part, "State", "applied");
-	value_set_string(part, "HttpTokens", tokens ? tokens : "optional");
-	value_set_integer(part, "HttpPutResponseHopLimit",
-	                  value_integer(metadata, "HttpPutResponseHopLimit", 1));
-	value_set_string(part, "HttpEndpoint", http ? http : "enabled");
-	value_set_string(part, "HttpProtocolIpv6", "disabled");
-	value_set_string(part, "InstanceMetadataTags", "disabled");
+	value_put(doc, "MetadataOptions", value_copy(r->arena, l->metadata));
 	value_set_string(value_open(doc, "MaintenanceOptions"), "AutoRecovery",
 	                 recovery ? recovery : "default");
 	if (value_get(r->in, "PrivateDnsNameOptions"))

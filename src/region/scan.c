@@ -16,7 +16,7 @@ enum { CHUNK = 512, MANY = 2000 };
 		        " AND seq > $5 LIMIT $6) AS found"                                             \
 	}
 
-enum { BY_ID = RESOURCE_KEYS, BY_STATE, BY_TAG, BY_TAG_KEY, INDEXES };
+enum { BY_ID = RESOURCE_KEYS, BY_STATE, BY_TAG, BY_TAG_KEY, BY_PARENT, INDEXES };
 static const struct {
 	const char *list, *count;
 } indexes[INDEXES] = {
@@ -27,6 +27,7 @@ static const struct {
         BY("state = $4", "resource"),
         BY("value = $4 AND name = $7", "tag"),
         BY("name = $4", "tag"),
+        BY("parent = $4", "resource"),
 };
 
 static struct query *look(struct request *r, const char *sql, const struct resource_kind *kind,
@@ -48,6 +49,8 @@ static int index_of(struct request *r, const struct resource_kind *kind, const s
 		return BY_TAG;
 	if (filter_is_tag_key(f))
 		return BY_TAG_KEY;
+	if (filter_is_parent(f, kind))
+		return BY_PARENT;
 	if (filter_is_path(f, r->model, kind, kind->id))
 		return BY_ID;
 	if (kind->state && filter_is_path(f, r->model, kind, kind->state))

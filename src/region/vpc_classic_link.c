@@ -1,49 +1,76 @@
 /* ClassicLink, for tools that ask for it with each VPC: there is no EC2-Classic to link to. */
 #include "region/describe.h"
+#include "region/filter.h"
 #include "region/instance.h"
 #include "region/security_group.h"
+#include "region/tag.h"
 #include "region/vpc.h"
 
-static const struct resource_kind shown = {.name = "vpc", .shape = "VpcClassicLink"};
+static const char *const filters[] = {"is-classic-link-enabled", "ClassicLinkEnabled", NULL};
+static const struct resource_kind shown = {.name = "vpc", .shape = "VpcClassicLink", .filters = filters};
 static const struct resource_kind dns_shown = {.name = "vpc", .shape = "ClassicLinkDnsSupport"};
 
-static bool all(void *ctx, struct resource *vpc)
+struct listing {
+	struct request *request;
+	const struct filter *filter;
+	struct value *shown;
+};
+
+static bool show_link(void *ctx, struct resource *vpc)
 {
+	struct listing *l = ctx;
+	struct request *r = l->request;
+
+	l->shown = value_new(r->arena, r->model, resource_shape(r->model, &shown));
+	value_set_string(l->shown, "VpcId", vpc->id);
+	value_set_boolean(l->shown, "ClassicLinkEnabled", false);
+	if (tag_list(vpc->doc))
+		value_put(l->shown, "Tags", value_copy(r->arena, tag_list(vpc->doc)));
+	return filter_match(l->filter, l->shown);
+}
+
+static void add_link(void *ctx, struct resource *vpc)
+{
+	struct listing *l = ctx;
+
+	value_append_value(value_open(l->request->out, "Vpcs"), l->shown);
+}
+
+static bool show_dns(void *ctx, struct resource *vpc)
+{
+	struct listing *l = ctx;
+	struct request *r = l->request;
+
+	l->shown = value_new(r->arena, r->model, resource_shape(r->model, &dns_shown));
+	value_set_string(l->shown, "VpcId", vpc->id);
+	value_set_boolean(l->shown, "ClassicLinkDnsSupported", false);
 	return true;
-}
-
-static void show_link(void *ctx, struct resource *vpc)
-{
-	struct request *r = ctx;
-	struct value *v = value_new(r->arena, r->model, resource_shape(r->model, &shown));
-
-	value_set_string(v, "VpcId", vpc->id);
-	value_set_boolean(v, "ClassicLinkEnabled", false);
-	value_append_value(value_open(r->out, "Vpcs"), v);
-}
-
-static void show_dns(void *ctx, struct resource *vpc)
-{
-	struct request *r = ctx;
-	struct value *v = value_new(r->arena, r->model, resource_shape(r->model, &dns_shown));
-
-	value_set_string(v, "VpcId", vpc->id);
-	value_set_boolean(v, "ClassicLinkDnsSupported", false);
-	value_append_value(value_open(r->out, "Vpcs"), v);
 }
 
 ACTION(ec2, DescribeVpcClassicLink)
 {
+	struct listing l = {.request = r};
+	struct filter *filter;
+
+	value_open(r->out, "Vpcs");
+	if (filter_read(r, &shown, &filter) < 0)
+		return -1;
+	l.filter = filter;
 	return describe_each(
-	        r, &(struct describe_each){
-	                   .kind = &vpc_kind, .ids = "VpcIds", .match = all, .add = show_link, .ctx = r});
+	        r,
+	        &(struct describe_each){
+	                .kind = &vpc_kind, .ids = "VpcIds", .match = show_link, .add = add_link, .ctx = &l});
 }
 
 ACTION(ec2, DescribeVpcClassicLinkDnsSupport)
 {
+	struct listing l = {.request = r};
+
+	value_open(r->out, "Vpcs");
 	return describe_each(
-	        r, &(struct describe_each){
-	                   .kind = &vpc_kind, .ids = "VpcIds", .match = all, .add = show_dns, .ctx = r});
+	        r,
+	        &(struct describe_each){
+	                .kind = &vpc_kind, .ids = "VpcIds", .match = show_dns, .add = add_link, .ctx = &l});
 }
 
 /* ---- what there is not any more ---- */

@@ -8,7 +8,8 @@
 
 static const struct resource_kind region_kind = {.name = "region", .shape = "Region"};
 
-static const char *const zone_filters[] = {"zone-name", "ZoneName", "state", "State", NULL};
+static const char *const zone_filters[] = {"zone-name", "ZoneName",         "state", "State",
+                                           "message",   "Messages.Message", NULL};
 static const struct resource_kind zone_kind = {
         .name = "availability-zone", .shape = "AvailabilityZone", .filters = zone_filters};
 
