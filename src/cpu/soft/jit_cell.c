@@ -375,6 +375,39 @@ static void ungroup(struct soft_cpu *c, const struct jit_site *site, unsigned op
 
 /* ---- a miss ---- */
 
+/* What the cell is to cover for an access at `linear`, [from, to) in linear addresses; NULL: it cannot, now.
+ */
+static const struct soft_tlb_entry *find(struct soft_cpu *c, const struct soft_cell_info *i, bool changes,
+                                         u64 linear, u64 *from, u64 *to, bool *global)
+{
+	u64 page = linear & ~(PAGE_SIZE - 1);
+	bool crosses = linear - page + i->span > PAGE_SIZE, may_run = !i->tlb && i->form != CELL_CONSTANT;
+	bool other;
+	const struct soft_tlb_entry *e;
+
+	if (crosses && (!may_run || page >> REGION != (page + PAGE_SIZE) >> REGION))
+		return NULL;
+	e = soft_mmu_walked(c, linear, i->write, i->group, i->mode, global);
+	if (!e || (crosses && !soft_mmu_walked(c, page + PAGE_SIZE, i->write, i->group, i->mode, &other)))
+		return NULL;
+	*from = page;
+	*to = page + PAGE_SIZE;
+	if (may_run && (crosses || i->runs || changes))
+		soft_mmu_run(c, linear, i->write, i->mode, e, global, from, to);
+	return linear + i->span <= *to ? e : NULL;
+}
+
+/* Would a cell cover the plain check's access, though it crosses a page? */
+static bool cell_would(struct soft_cpu *c, const struct plain_check *p, u64 linear)
+{
+	const struct soft_cell_info i = {
+	        .form = CELL_ADDRESS, .mode = p->mode, .span = p->span, .write = p->write, .group = p->group};
+	u64 from, to;
+	bool global;
+
+	return find(c, &i, true, linear, &from, &to, &global) != NULL;
+}
+
 static struct soft_cell_answer plain_miss(struct soft_cpu *c, u64 record, u64 linear)
 {
 	enum { OFTEN = 16 };
@@ -386,7 +419,7 @@ static struct soft_cell_answer plain_miss(struct soft_cpu *c, u64 record, u64 li
 	    likely(soft_jit_may_return(c)))
 		return (struct soft_cell_answer){p->again, linear};
 	c->jx.site = p->site;
-	if (p->group) {
+	if (p->group && !cell_would(c, p, linear)) {
 		struct plain_check *w = (struct plain_check *)(c->jit->write + (record - (u64)c->jit->run));
 
 		if (++w->failures == OFTEN)
@@ -394,29 +427,6 @@ static struct soft_cell_answer plain_miss(struct soft_cpu *c, u64 record, u64 li
 			        p->entry_mode);
 	}
 	return (struct soft_cell_answer){p->out ? p->out : c->jit->interpret_site, linear};
-}
-
-/* What the cell is to cover for an access at `linear`, [from, to) in linear addresses; NULL: it cannot, now.
- */
-static const struct soft_tlb_entry *find(struct soft_cpu *c, const struct soft_cell *cell,
-                                         const struct soft_cell_info *i, u64 linear, u64 *from, u64 *to,
-                                         bool *global)
-{
-	u64 page = linear & ~(PAGE_SIZE - 1);
-	bool crosses = linear - page + i->span > PAGE_SIZE, may_run = !i->tlb && i->form != CELL_CONSTANT,
-	     other;
-	const struct soft_tlb_entry *e;
-
-	if (crosses && (!may_run || page >> REGION != (page + PAGE_SIZE) >> REGION))
-		return NULL;
-	e = soft_mmu_walked(c, linear, i->write, i->group, i->mode, global);
-	if (!e || (crosses && !soft_mmu_walked(c, page + PAGE_SIZE, i->write, i->group, i->mode, &other)))
-		return NULL;
-	*from = page;
-	*to = page + PAGE_SIZE;
-	if (may_run && (crosses || i->runs || is_valid(cell)))
-		soft_mmu_run(c, linear, i->write, i->mode, e, global, from, to);
-	return linear + i->span <= *to ? e : NULL;
 }
 
 struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
@@ -440,7 +450,7 @@ struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 	else if (i->form == CELL_CONSTANT)
 		linear += (u64)(s64)i->disp;
 	page = linear & ~(PAGE_SIZE - 1);
-	e = find(c, cell, i, linear, &from, &to, &global);
+	e = find(c, i, is_valid(cell), linear, &from, &to, &global);
 	if (i->loop)
 		k->cells[i->back].limit = 0;
 	if (!e || unlikely(!soft_jit_may_return(c))) {

@@ -358,7 +358,7 @@ static void divide(struct jit_buf *b, u32 by)
 	}
 }
 
-/* T0: how many iterations there may be after the first. */
+/* T0: how many iterations there may be after the first; becomes the least of all until now. */
 static void at_most(struct tr *t, bool first)
 {
 	const u64 *most = first ? &t->c->jx.loop.most : &t->c->jx.loop.count;
@@ -447,7 +447,7 @@ static bool wants_page(struct tr *t, const struct jit_group *g)
 	return g->write && tr_asks_written(t);
 }
 
-/* T0: room of the group, in bytes, beyond the first iteration. T1: its addend. */
+/* Looks for the group. T0 has the least count behind it, as jx.loop.count, if it moves. */
 static void prepare(struct tr *t, struct fails *f, struct jit_group *g, struct jit_hoisted *h, bool *first)
 {
 	static const u8 test[] = {0x41, 0xf6, 0xc2};
@@ -496,6 +496,7 @@ static void prepare(struct tr *t, struct fails *f, struct jit_group *g, struct j
 		e_store(&t->b, &t->c->jx.loop.at[h->slot].page, T1);
 	}
 	e_load(&t->b, T1, &cell->addend);
+	/* T0: room of the group, in bytes, beyond the first iteration. T1: its addend. */
 	k->resume = here(&t->b);
 	if (h->step) {
 		divide(&t->b, (u32)(h->step > 0 ? h->step : -h->step));
@@ -549,8 +550,8 @@ void tr_loop_missed(struct tr *t, const struct cold *k)
 	e_jmp(&t->b, t->loop.ordinary);
 }
 
-/* jx.loop.limit */
-static void set_limit(struct tr *t)
+/* jx.loop.limit. counted: T0 is jx.loop.count. */
+static void set_limit(struct tr *t, bool counted)
 {
 	const struct jit_loop *l = &t->loop;
 	s32 step;
@@ -558,9 +559,15 @@ static void set_limit(struct tr *t)
 	if (l->limited == SREG_ZERO)
 		return;
 	(void)moves(l, l->limited, &step);
-	e_load(&t->b, T0, &t->c->jx.loop.count);
-	e_rr(&t->b, true, 0x69, T0, T0);
-	e32(&t->b, (u32)step);
+	if (!counted)
+		e_load(&t->b, T0, &t->c->jx.loop.count);
+	if (step > 0 && !(step & (step - 1))) {
+		e_rr(&t->b, true, 0xc1, 4, T0); /* shl */
+		e8(&t->b, (unsigned)__builtin_ctz((u32)step));
+	} else {
+		e_rr(&t->b, true, 0x69, T0, T0); /* imul */
+		e32(&t->b, (u32)step);
+	}
 	e_mem(&t->b, true, OP_LEA, T0, l->limited, T0, 0, step);
 	e_store(&t->b, &t->c->jx.loop.limit, T0);
 }
@@ -584,7 +591,7 @@ static void prepare_all(struct tr *t)
 	static const u8 testb[] = {0xf6, 0x04, 0x25};
 	struct jit_loop *l = &t->loop;
 	struct fails f = {.count = 0};
-	bool first = true;
+	bool first = true, counted = false;
 
 	if (l->classes) {
 		e_bytes(&t->b, testb, sizeof(testb));
@@ -593,10 +600,15 @@ static void prepare_all(struct tr *t)
 		fail(&f, e_jcc(&t->b, CC_NE));
 	}
 	check_narrow(t, &f, &first);
-	for (unsigned i = 0; i < l->groups.count; i++)
-		if (l->hoisted[i].yes)
-			prepare(t, &f, &l->groups.group[i], &l->hoisted[i], &first);
-	set_limit(t);
+	for (unsigned i = 0; i < l->groups.count; i++) {
+		const struct jit_hoisted *h = &l->hoisted[i];
+
+		if (!h->yes)
+			continue;
+		prepare(t, &f, &l->groups.group[i], &l->hoisted[i], &first);
+		counted = h->step && !(h->fixed[1] && in_memory(h->index)); /* add_fixed() */
+	}
+	set_limit(t, counted);
 	if (l->in_t1)
 		tr_load_addend(t, l->in_t1);
 	if (l->in_t0)

@@ -199,7 +199,10 @@ static struct place single(struct tr *t, unsigned op, const struct op *o, unsign
 	}
 	if (o->base < REG_COUNT && o->index >= REG_COUNT && !displaced && !segment) {
 		n = cell_new(t, CELL_BASE, size, write);
-		e_mem(&t->b, true, OP_LEA, T0, o->base, NO_REG, 0, o->disp);
+		if (o->disp)
+			e_mem(&t->b, true, OP_LEA, T0, o->base, NO_REG, 0, o->disp);
+		else
+			e_mov(&t->b, T0, o->base);
 		check_align(t, op, align);
 		check(t, op, n, NULL);
 		return (struct place){(s8)o->base, T1, (s32)o->disp, n};
