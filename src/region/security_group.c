@@ -14,8 +14,6 @@ static const char *const filters[] = {"ip-permission.cidr",
                                       "IpPermissions.FromPort",
                                       "ip-permission.group-id",
                                       "IpPermissions.UserIdGroupPairs.GroupId",
-                                      "ip-permission.group-name",
-                                      "IpPermissions.UserIdGroupPairs.GroupName",
                                       "ip-permission.ipv6-cidr",
                                       "IpPermissions.Ipv6Ranges.CidrIpv6",
                                       "ip-permission.prefix-list-id",
@@ -32,8 +30,6 @@ static const char *const filters[] = {"ip-permission.cidr",
                                       "IpPermissionsEgress.FromPort",
                                       "egress.ip-permission.group-id",
                                       "IpPermissionsEgress.UserIdGroupPairs.GroupId",
-                                      "egress.ip-permission.group-name",
-                                      "IpPermissionsEgress.UserIdGroupPairs.GroupName",
                                       "egress.ip-permission.ipv6-cidr",
                                       "IpPermissionsEgress.Ipv6Ranges.CidrIpv6",
                                       "egress.ip-permission.prefix-list-id",
@@ -46,6 +42,33 @@ static const char *const filters[] = {"ip-permission.cidr",
                                       "IpPermissionsEgress.UserIdGroupPairs.UserId",
                                       NULL};
 
+/* Rules say the ids of groups, not their names. */
+static const char *const derived[] = {"ip-permission.group-name", "egress.ip-permission.group-name", NULL};
+
+static const char **derive(struct request *r, const struct value *doc, const char *filter)
+{
+	const struct value *rules = value_get(doc, *filter == 'e' ? "IpPermissionsEgress" : "IpPermissions");
+	unsigned count = 0, room = 1;
+	const char **names;
+
+	for (unsigned i = 0; i < value_count(rules); i++)
+		room += value_count(value_get(value_item(rules, i), "UserIdGroupPairs"));
+	names = arena_alloc(r->arena, room * sizeof(*names));
+	for (unsigned i = 0; i < value_count(rules); i++) {
+		const struct value *pairs = value_get(value_item(rules, i), "UserIdGroupPairs");
+
+		for (unsigned k = 0; k < value_count(pairs); k++) {
+			const char *id = value_string(value_item(pairs, k), "GroupId");
+			struct resource *group = id ? resource_find(r, &security_group_kind, id) : NULL;
+
+			if (group)
+				names[count++] = value_string(group->doc, "GroupName");
+		}
+	}
+	names[count] = NULL;
+	return names;
+}
+
 RESOURCE_KIND(security_group_kind) = {
         .name = "security-group",
         .prefix = "sg-",
@@ -54,6 +77,8 @@ RESOURCE_KIND(security_group_kind) = {
         .noun = "GroupId",
         .not_found = "InvalidGroup.NotFound",
         .filters = filters,
+        .derived = derived,
+        .derive = derive,
 };
 
 enum { TEXT_MAX = 255, GROUPS_MAX = 10000, GROUPS_OF_INTERFACE_MAX = 16 };
