@@ -94,38 +94,56 @@ static int keep(const char *from, const char *to, struct error *e)
 	return access(from, R_OK) < 0 ? 0 : run(copy, e);
 }
 
-static int build(const char *data, const char *name, struct image_source *source, struct arena *a,
-                 struct error *e)
+/* Runs the recipe `name` of the images' folder, and keeps these files of it; what it does not make is "". */
+static int make(const char *recipes, const char *name, const char *folder, const char *const *files,
+                unsigned count, const char **paths, struct arena *a, struct error *e)
 {
-	static const char *const files[] = {"vmlinuz", "initrd.img", "disk.raw"};
-	char recipes[PATH_MAX], root[PATH_MAX];
-	const char *folder, *paths[ARRAY_SIZE(files)];
-
-	if (find_recipes(recipes, e) < 0)
-		return -1;
 	const char *const argv[] = {recipes, name, NULL};
+	char root[PATH_MAX];
+
 	if (run(argv, e) < 0)
 		return -1;
 	snprintf(root, sizeof(root), "%s", recipes);
 	*strrchr(root, '/') = 0; /* …/images */
 	*strrchr(root, '/') = 0;
-	folder = folder_make(a, data, name, e);
-	if (!folder)
-		return -1;
-	for (unsigned i = 0; i < ARRAY_SIZE(files); i++) {
+	for (unsigned i = 0; i < count; i++) {
 		const char *to = arena_printf(a, "%s/%s", folder, files[i]);
 
 		if (keep(arena_printf(a, "%s/build/images/%s/%s", root, name, files[i]), to, e) < 0)
 			return -1;
 		paths[i] = access(to, R_OK) == 0 ? to : "";
 	}
-	/* Debian's kernel finds its root on NVMe without the initrd. */
-	*source = (struct image_source){
-	        .kernel = paths[0], .initrd = *paths[2] ? "" : paths[1], .disk = paths[2]};
-	/* A locked-down kernel makes no files for tracing, which leaves 9 MiB more of 64. */
-	source->cmdline = !strcmp(name, "micro")
-	                          ? "root=/dev/nvme0n1 rw console=ttyS0 quiet lockdown=confidentiality"
-	                          : "root=/dev/nvme0n1 rw console=ttyS0 quiet";
+	return 0;
+}
+
+static int build(const char *data, const char *name, struct image_source *source, struct arena *a,
+                 struct error *e)
+{
+	static const char *const files[] = {"vmlinuz", "disk.raw"}, *const initrd = "initrd.img";
+	char recipes[PATH_MAX], uuid[DISK_IMAGE_UUID];
+	const char *folder, *paths[ARRAY_SIZE(files)];
+	bool known;
+	int fd;
+
+	if (find_recipes(recipes, e) < 0)
+		return -1;
+	folder = folder_make(a, data, name, e);
+	if (!folder || make(recipes, name, folder, files, ARRAY_SIZE(files), paths, a, e) < 0 ||
+	    make(recipes, "find-root", folder, &initrd, 1, &source->initrd, a, e) < 0)
+		return -1;
+	source->kernel = paths[0];
+	source->disk = paths[1];
+	fd = open(source->disk, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return error_set(e, errno, "open %s", source->disk);
+	known = disk_image_uuid(fd, uuid);
+	close(fd);
+	if (!known)
+		return error_set(e, 0, "%s: is no ext4 file system", source->disk);
+	/* The root by what it is: which disk is nvme0n1 is chance when there are several. A locked-down
+	 * kernel makes no files for tracing, which leaves 9 MiB more of 64. */
+	source->cmdline = arena_printf(a, "root=UUID=%s rw console=ttyS0 quiet%s", uuid,
+	                               strcmp(name, "micro") ? "" : " lockdown=confidentiality");
 	return 0;
 }
 

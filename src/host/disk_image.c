@@ -1,6 +1,7 @@
 #include "host/disk_image.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -134,15 +135,31 @@ int disk_image_inspect(int fd, struct disk_image *image, struct error *e)
 	return set_size(image, (u64)st.st_size, e);
 }
 
+/* Of an ext file system on the whole disk (Linux, Documentation/filesystems/ext4/super.rst). */
+static bool read_super(int fd, u8 super[1024])
+{
+	return pread(fd, super, 1024, 1024) == 1024 && super[56] == 0x53 && super[57] == 0xef;
+}
+
 bool disk_image_partitioned(int fd)
 {
-	u8 boot[512], super[1024] = {0};
+	u8 boot[512], super[1024];
 
 	if (pread(fd, boot, sizeof(boot), 0) != sizeof(boot) || boot[510] != 0x55 || boot[511] != 0xaa)
 		return false;
-	/* ext4 on the whole disk may have a boot sector before it. */
-	return pread(fd, super, sizeof(super), 1024) != sizeof(super) || super[56] != 0x53 ||
-	       super[57] != 0xef;
+	/* ext4 may have a boot sector before it. */
+	return !read_super(fd, super);
+}
+
+bool disk_image_uuid(int fd, char text[DISK_IMAGE_UUID])
+{
+	u8 super[1024], *u = super + 104;
+
+	if (!read_super(fd, super))
+		return false;
+	snprintf(text, DISK_IMAGE_UUID, "%08x-%04x-%04x-%04x-%04x%08x", be32(u), be32(u + 4) >> 16,
+	         be32(u + 4) & 0xffff, be32(u + 8) >> 16, be32(u + 8) & 0xffff, be32(u + 12));
+	return true;
 }
 
 bool disk_image_boots(int fd)

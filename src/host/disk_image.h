@@ -22,3 +22,6 @@ int disk_image_inspect(int fd, struct disk_image *image, struct error *e);
 bool disk_image_partitioned(int fd);
 /* Does it begin with a boot loader, which a BIOS would start? */
 bool disk_image_boots(int fd);
+/* The UUID of the ext file system that a raw disk is, as root=UUID= has it. false: it is none. */
+enum { DISK_IMAGE_UUID = 37 };
+bool disk_image_uuid(int fd, char text[DISK_IMAGE_UUID]);

@@ -38,6 +38,26 @@ readonly_root() {
 	[ "$(sha256sum <"$DISK")" = "$before" ] || tap_fail "a read-only disk was written to"
 }
 
+# The root is the second of two disks, and found by its UUID, in a machine of 64 MiB.
+found_root() {
+	image find-root
+	finder=$IMAGE/initrd.img IMAGE=$MICRO
+	disk_copy found
+	truncate -s 64M "$WORK/other.raw"
+	micro_run found "insula.run=write-root root=UUID=$(blkid -s UUID -o value "$DISK") rw lockdown=confidentiality" \
+		--kernel "$MICRO/vmlinuz" --initrd "$finder" --memory 64M --cpus 2 --disk "path=$WORK/other.raw" \
+		--disk "path=$DISK" || return 1
+	debugfs -R 'cat /root/written' "$DISK" 2>/dev/null | grep -q "written by the guest" ||
+		tap_fail "the guest's file is not there"
+}
+
+no_root() {
+	image find-root
+	vmm_run noroot --cmdline "console=ttyS0 root=UUID=$1 panic=1" --kernel "$MICRO/vmlinuz" --initrd "$IMAGE/initrd.img" \
+		--memory 128M --disk "path=$WORK/other.raw" --no-reboot
+	console_has noroot "find-root: $2"
+}
+
 three_disks() {
 	for n in 1 2 3; do truncate -s ${n}M "$WORK/three-$n.raw"; done
 	micro_run three "insula.run=report" --kernel "$MICRO/vmlinuz" --initrd "$MICRO/initrd.img" \
@@ -54,5 +74,8 @@ tap_case virtio-blk-1cpu writes vblk1 vda ,type=virtio 1
 tap_case virtio-blk-2cpu writes vblk2 vda ,type=virtio 2
 tap_case root-disk root_disk
 tap_case readonly-root readonly_root
+tap_case found-root found_root
+tap_case no-such-root no_root 00000000-0000-0000-0000-00000000abcd "no disk has the file system 00000000"
+tap_case no-uuid no_root frobnicate "there is no root=UUID"
 tap_case three-disks three_disks
 tap_end

@@ -164,11 +164,15 @@ login() {
 	"$CONSOLE" --quiet --log "$WORK/login.out" --out "$WORK/login" "$@" </dev/null
 }
 
+# The kernel looks at disks at the same time and names them as they answer, so with more than one nobody may rely on
+# nvme0n1; the initrd finds file systems by what they are.
+DEBIAN_ROOT=UUID=1115a1a0-0000-4000-8000-000000000012
+
 programs_disk() {
 	PROGRAMS=$WORK/programs.raw
 	rm -f "$PROGRAMS"
 	truncate -s 8M "$PROGRAMS"
-	mke2fs -q -t ext4 -d "$1" "$PROGRAMS"
+	mke2fs -q -t ext4 -L programs -d "$1" "$PROGRAMS"
 }
 
 programs_run() {
@@ -182,10 +186,10 @@ programs_run() {
 		set -- "$@" --run "/mnt/$program"
 	done
 	shift $programs_n
-	tap_case "$programs_name-session" login --boot 600 --each 7200 --run 'mount -o ro /dev/nvme1n1 /mnt' "$@" \
-		--run 'dmesg --level=emerg,alert,crit,err,warn' -- "$VMM" --kernel "$IMAGE/$programs_kernel" --disk "path=$DISK" \
-		--disk "path=$PROGRAMS,readonly" --memory "$programs_memory" --cpus "$programs_cpus" \
-		--cmdline 'console=ttyS0 root=/dev/nvme0n1 rw' --no-reboot
+	tap_case "$programs_name-session" login --boot 600 --each 7200 --run 'mount -o ro LABEL=programs /mnt' "$@" \
+		--run 'dmesg --level=emerg,alert,crit,err,warn' -- "$VMM" --kernel "$IMAGE/$programs_kernel" \
+		--initrd "$IMAGE/initrd${programs_kernel#vmlinuz}.img" --cmdline "console=ttyS0 root=$DEBIAN_ROOT rw" --disk "path=$DISK" \
+		--disk "path=$PROGRAMS,readonly" --memory "$programs_memory" --cpus "$programs_cpus" --no-reboot
 	programs_n=1
 	for program in $programs_list; do
 		programs_n=$((programs_n + 1))

@@ -22,13 +22,13 @@ verifies() {
 	disk_copy guest
 	truncate -s 256M "$WORK/second.raw"
 	login --boot 600 --each 3600 --run "modprobe virtio_blk; blkdiscard -f /dev/$3; true" --run "$(fio_line "$3")" \
-		-- "$VMM" --kernel "$IMAGE/vmlinuz" --disk "path=$DISK" --disk "path=$WORK/second.raw$4" \
-		--memory 1G --cpus "$2" --cmdline 'console=ttyS0 root=/dev/nvme0n1 rw' --no-reboot ||
+		-- "$VMM" --kernel "$IMAGE/vmlinuz" --initrd "$IMAGE/initrd.img" --disk "path=$DISK" --disk "path=$WORK/second.raw,id=second$4" \
+		--memory 1G --cpus "$2" --cmdline "console=ttyS0 root=$DEBIAN_ROOT rw" --no-reboot ||
 		tap_fail "$(tail -n 3 "$WORK/login/2" 2>/dev/null | tr '\n' ' ')" || return 1
 	kernel_is_calm login
 }
 
-tap_case fio-nvme-1cpu verifies a 1 nvme1n1 ""
-tap_case fio-nvme-2cpu verifies b 2 nvme1n1 ""
+tap_case fio-nvme-1cpu verifies a 1 disk/by-id/nvme-Amazon_Elastic_Block_Store_second ""
+tap_case fio-nvme-2cpu verifies b 2 disk/by-id/nvme-Amazon_Elastic_Block_Store_second ""
 tap_case fio-virtio-2cpu verifies c 2 vda ,type=virtio
 tap_end

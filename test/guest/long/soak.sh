@@ -39,10 +39,10 @@ most() {
 
 load() {
 	card='card=$(ls /sys/class/net | grep -v lo); ip link set $card up; ip address add 10.77.0.2/24 dev $card'
-	login --boot 600 --each $((SOAK_SECONDS + 1800)) --run "$card" --run 'mount -o ro /dev/nvme1n1 /mnt' \
+	login --boot 600 --each $((SOAK_SECONDS + 1800)) --run "$card" --run 'mount -o ro LABEL=programs /mnt' \
 		--run "/mnt/mix $SOAK_SECONDS 10.77.0.1" --run 'dmesg --level=emerg,alert,crit,err,warn' -- "$VMM" \
-		--kernel "$IMAGE/vmlinuz" --disk "path=$DISK" --disk "path=$PROGRAMS,readonly" --net tap=tap0 --memory 1536M \
-		--cpus 2 --cmdline 'console=ttyS0 root=/dev/nvme0n1 rw' --no-reboot
+		--kernel "$IMAGE/vmlinuz" --initrd "$IMAGE/initrd.img" --disk "path=$DISK" --disk "path=$PROGRAMS,readonly" --net tap=tap0 --memory 1536M \
+		--cpus 2 --cmdline "console=ttyS0 root=$DEBIAN_ROOT rw" --no-reboot
 }
 
 # COLUMN WHAT KIB
