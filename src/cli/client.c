@@ -13,13 +13,13 @@ enum { PAIRS_MAX = 256 };
 
 /* libcurl is loaded by the verbs that use it: with the thirty libraries that it brings, `insula vmm` would
  * hold 4 MiB more for each machine. */
-#define FUNCTIONS(X)                                                                                      \
-	X(easy_init)                                                                                      \
-	X(easy_cleanup)                                                                                   \
-	X(easy_reset)                                                                                     \
-	X(easy_setopt)                                                                                    \
-	X(easy_perform) X(easy_getinfo) X(easy_escape) X(easy_strerror) X(slist_append) X(slist_free_all) \
-	        X(free)
+#define FUNCTIONS(X)    \
+	X(easy_init)    \
+	X(easy_cleanup) \
+	X(easy_reset)   \
+	X(easy_setopt)  \
+	X(easy_perform) \
+	X(easy_getinfo) X(easy_escape) X(easy_strerror) X(slist_append) X(slist_free_all) X(free)
 #define POINTER(name) __typeof__(curl_##name) *name;
 #define LOAD(name)    ok &= (curl.name = (__typeof__(curl.name))dlsym(library, "curl_" #name)) != NULL;
 static struct {

@@ -20,7 +20,7 @@ static const char script[] =
         "\t\tshow|log|console|start|stop|reboot|rm)\n"
         "\t\t\twords=$(\"$1\" ls 2>/dev/null | awk 'NR > 1 { print $1; if ($2 !~ /^(pending|running|stop)/) "
         "print $2 }') ;;\n"
-        "\t\timage) words='build import micro debian-12' ;;\n"
+        "\t\timage) words='build import ls micro debian-12' ;;\n"
         "\t\trun) words='micro debian-12' ;;\n"
         "\t\tcompletion) words=bash ;;\n"
         "\t\tesac\n"

@@ -23,19 +23,25 @@ static int open_cloud(struct cloud *c, const char *data, const char *verb)
 
 int env_main(int argc, char **argv)
 {
-	static const struct option longs[] = {
-	        {"data", required_argument, 0, 'd'}, {"help", no_argument, 0, 'h'}, {0}};
+	static const struct option longs[] = {{"data", required_argument, 0, 'd'},
+	                                      {"json", no_argument, 0, 'j'},
+	                                      {"help", no_argument, 0, 'h'},
+	                                      {0}};
 	char place[4096], url[256];
 	const char *data = place_default(place, sizeof(place)), *endpoint;
 	struct access_key key;
 	struct cloud c;
+	bool json = false;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
 		if (option == 'd')
 			data = optarg;
+		else if (option == 'j')
+			json = true;
 		else if (option == 'h')
-			return puts("usage: eval \"$(insula env [--data DIR])\"") < 0;
+			return puts("usage: eval \"$(insula env [--data DIR])\"\n"
+			            "       insula env --json [--data DIR]") < 0;
 		else
 			return 2;
 	}
@@ -47,6 +53,13 @@ int env_main(int argc, char **argv)
 		fprintf(stderr, "insula env: there is no access key (see 'insula key create')\n");
 		cloud_close(&c);
 		return 1;
+	}
+	if (json) {
+		printf("{\n  \"AWS_ACCESS_KEY_ID\": \"%s\",\n  \"AWS_SECRET_ACCESS_KEY\": \"%s\",\n"
+		       "  \"AWS_DEFAULT_REGION\": \"%s\",\n  \"AWS_ENDPOINT_URL\": \"%s\"\n}\n",
+		       key.id, key.secret, REGION_DEFAULT, url);
+		cloud_close(&c);
+		return fflush(stdout) ? 1 : 0;
 	}
 	printf("export AWS_ACCESS_KEY_ID=%s\nexport AWS_SECRET_ACCESS_KEY=%s\nexport AWS_DEFAULT_REGION=%s\n"
 	       "export AWS_ENDPOINT_URL=%s\n",

@@ -1,5 +1,7 @@
 /* insula image: what instances are started from. */
+#include "cli/client.h"
 #include "cli/place.h"
+#include "cli/table.h"
 #include "cli/verbs.h"
 #include "host/disk_image.h"
 #include "host/firmware.h"
@@ -17,16 +19,18 @@
 #include <unistd.h>
 
 static const char usage[] =
-        "usage: insula image build micro|debian-12 [--data DIR]\n"
+        "usage: insula image build micro|debian-12 [--json] [--data DIR]\n"
         "       insula image import FILE [--name NAME] [--kernel FILE [--initrd FILE] [--cmdline STR]] "
         "[--data "
         "DIR]\n"
+        "       insula image ls [--json] [--data DIR]\n"
         "\n"
         "FILE is a disk: raw, or qcow2, vmdk, vhd or vhdx, which qemu-img (package qemu-utils) converts.\n"
         "It boots as on a PC, by its own boot loader, or the kernel that is named here is started at once.\n";
 
 struct image_options {
 	const char *data, *name, *kernel, *initrd, *cmdline;
+	bool json;
 };
 
 /* The recipes: in the tree that the program was built in, at some depth, or …/share/insula/images beside
@@ -157,7 +161,8 @@ static int import_disk(const char *file, const char *to, bool *partitioned, bool
 		return error_set(e, errno, "open %s", file);
 	/* By its descriptor, so that what is converted is what was looked at. */
 	char path[40];
-	const char *const convert[] = {"qemu-img", "convert", "-p", "-f", NULL, "-O", "raw", path, to, NULL};
+	const char *const convert[] = {
+	        "qemu-img", "convert", isatty(2) ? "-p" : "-q", "-f", NULL, "-O", "raw", path, to, NULL};
 	const char *const copy[] = {"cp", "--reflink=auto", "--sparse=always", path, to, NULL};
 	const char *words[ARRAY_SIZE(convert)];
 
@@ -247,7 +252,7 @@ static bool name_valid(const char *name)
 }
 
 static int share(struct cloud *c, struct arena *arena, const char *name, const char *how,
-                 const struct image_source *source, struct error *e)
+                 const struct image_source *source, bool json, struct error *e)
 {
 	struct fault fault = {0};
 	struct request r = {.cloud = c,
@@ -264,19 +269,59 @@ static int share(struct cloud *c, struct arena *arena, const char *name, const c
 	id = image_share(&r, name, how, source);
 	if (database_commit(c->db, e) < 0)
 		return -1;
-	printf("%s\n", id);
+	if (json)
+		printf("{\"ImageId\": \"%s\"}\n", id);
+	else
+		printf("%s\n", id);
+	return 0;
+}
+
+static int list(const char *data, bool json, struct error *e)
+{
+	static const char *const headings[] = {"ID", "NAME", "STATE", "SIZE", "CREATED", "DESCRIPTION"};
+	json_t *answer, *image, *all;
+	struct table table;
+	struct client c;
+	size_t i;
+
+	if (client_open(&c, data, e) < 0)
+		return -1;
+	answer = client_call(&c, e, "DescribeImages", NULL);
+	client_close(&c);
+	if (!answer)
+		return -1;
+	all = json_object_get(answer, "Images");
+	if (json) {
+		client_print(all ? all : json_array());
+	} else {
+		table_begin(&table, headings, ARRAY_SIZE(headings));
+		table.right = 1 << 3;
+		json_array_foreach(all, i, image)
+		{
+			json_t *ebs = json_object_get(
+			        json_array_get(json_object_get(image, "BlockDeviceMappings"), 0), "Ebs");
+
+			table_cell(&table, "%s", client_text(image, "ImageId"));
+			table_cell(&table, "%s", client_text(image, "Name"));
+			table_cell(&table, "%s", client_text(image, "State"));
+			table_cell(&table, "%lld GiB",
+			           (long long)json_integer_value(json_object_get(ebs, "VolumeSize")));
+			table_cell(&table, "%.10s", client_text(image, "CreationDate"));
+			table_cell(&table, "%s", client_text(image, "Description"));
+		}
+		table_end(&table);
+	}
+	json_decref(answer);
 	return 0;
 }
 
 int image_main(int argc, char **argv)
 {
-	static const struct option longs[] = {{"data", required_argument, 0, 'd'},
-	                                      {"name", required_argument, 0, 'n'},
-	                                      {"kernel", required_argument, 0, 'k'},
-	                                      {"initrd", required_argument, 0, 'i'},
-	                                      {"cmdline", required_argument, 0, 'c'},
-	                                      {"help", no_argument, 0, 'h'},
-	                                      {0}};
+	static const struct option longs[] = {
+	        {"data", required_argument, 0, 'd'},    {"name", required_argument, 0, 'n'},
+	        {"kernel", required_argument, 0, 'k'},  {"initrd", required_argument, 0, 'i'},
+	        {"cmdline", required_argument, 0, 'c'}, {"json", no_argument, 0, 'j'},
+	        {"help", no_argument, 0, 'h'},          {0}};
 	char place[PATH_MAX], absolute[PATH_MAX];
 	struct image_options o = {.data = place_default(place, sizeof(place))};
 	const char *verb, *what, *name;
@@ -304,11 +349,20 @@ int image_main(int argc, char **argv)
 		case 'c':
 			o.cmdline = optarg;
 			break;
+		case 'j':
+			o.json = true;
+			break;
 		case 'h':
 			return fputs(usage, stdout) < 0;
 		default:
 			return 2;
 		}
+	}
+	if (argc - optind == 1 && !strcmp(argv[optind], "ls")) {
+		if (list(o.data, o.json, &e) == 0)
+			return fflush(stdout) ? 1 : 0;
+		fprintf(stderr, "insula image: %s\n", e.text);
+		return 1;
 	}
 	verb = argc - optind == 2 ? argv[optind] : "";
 	what = argc - optind == 2 ? argv[optind + 1] : "";
@@ -340,7 +394,7 @@ int image_main(int argc, char **argv)
 		if (status == 0)
 			status = share(&c, &arena, name,
 			               builds ? "made by insula image build" : "made by insula image import",
-			               &source, &e);
+			               &source, o.json, &e);
 		cloud_close(&c);
 	}
 	if (status)

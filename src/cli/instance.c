@@ -175,6 +175,23 @@ static const char *find_image(struct client *c, const char *what, char *id, size
 	return *id ? id : NULL;
 }
 
+/* A file of at most the 16 KiB that EC2 takes, in base64. */
+static int read_user_data(const char *path, struct buffer *text, struct error *e)
+{
+	FILE *file = fopen(path, "re");
+	char bytes[16385];
+	size_t length;
+
+	if (!file)
+		return error_set(e, errno, "--user-data %s", path);
+	length = fread(bytes, 1, sizeof(bytes), file);
+	fclose(file);
+	if (length == sizeof(bytes))
+		return error_set(e, 0, "--user-data %s: longer than 16384 bytes", path);
+	base64_write(text, bytes, length);
+	return 0;
+}
+
 int run_main(int argc, char **argv)
 {
 	const char *pairs[32] = {"MinCount", "1", "MaxCount", "1"}, *image;
@@ -184,15 +201,21 @@ int run_main(int argc, char **argv)
 	struct error e;
 	unsigned n = 4;
 	json_t *answer;
+	struct buffer user_data = {0};
 	int status =
-	        parse(argc, argv, &o, "run IMAGE [--type T] [--name N] [--key K] [--wait] [--json]", 1, 1);
+	        parse(argc, argv, &o,
+	              "run IMAGE [--type T] [--name N] [--key K] [--user-data FILE] [--wait] [--json]", 1, 1);
 
 	if (status >= 0)
 		return status;
-	if (client_open(&c, o.data, &e) < 0)
+	if ((o.user_data && read_user_data(o.user_data, &user_data, &e) < 0) ||
+	    client_open(&c, o.data, &e) < 0) {
+		buffer_release(&user_data);
 		return failed("run", &e);
+	}
 	image = find_image(&c, argv[optind], ami, sizeof(ami), &e);
 	if (!image) {
+		buffer_release(&user_data);
 		client_close(&c);
 		return failed("run", &e);
 	}
@@ -212,7 +235,12 @@ int run_main(int argc, char **argv)
 		pairs[n++] = "TagSpecification.1.Tag.1.Value";
 		pairs[n++] = o.name;
 	}
+	if (o.user_data) {
+		pairs[n++] = "UserData";
+		pairs[n++] = buffer_str(&user_data);
+	}
 	answer = client_call_list(&c, &e, "RunInstances", pairs);
+	buffer_release(&user_data);
 	status = answer ? 0 : failed("run", &e);
 	if (answer) {
 		snprintf(id, sizeof(id), "%s", client_text(answer, "Instances.0.InstanceId"));
@@ -355,16 +383,24 @@ int types_main(int argc, char **argv)
 
 static int change(int argc, char **argv, const char *verb, const char *action)
 {
-	char usage[64];
+	bool stops = !strcmp(verb, "stop");
 	struct verb_options o;
+	json_t *all, *list;
+	const char *name;
 	struct client c;
 	struct error e;
+	char usage[64];
 	int status;
 
-	snprintf(usage, sizeof(usage), "%s INSTANCE...%s", verb, strcmp(verb, "stop") ? "" : " [--force]");
+	snprintf(usage, sizeof(usage), "%s INSTANCE...%s [--json]", verb, stops ? " [--force]" : "");
 	status = parse(argc, argv, &o, usage, 1, 1000);
 	if (status >= 0)
 		return status;
+	if (o.force && !stops) {
+		fprintf(stderr, "usage: insula %s\n", usage);
+		return 2;
+	}
+	all = json_array();
 	if (client_open(&c, o.data, &e) < 0)
 		return failed(verb, &e);
 	status = 0;
@@ -377,10 +413,14 @@ static int change(int argc, char **argv, const char *verb, const char *action)
 			                     "true", NULL);
 		if (!answer)
 			status = failed(verb, &e);
+		json_object_foreach(answer, name, list) if (json_is_array(list)) json_array_extend(all, list);
 		json_decref(answer);
 		json_decref(instance);
 	}
 	client_close(&c);
+	if (o.json)
+		client_print(all);
+	json_decref(all);
 	return status;
 }
 
@@ -412,7 +452,7 @@ int log_main(int argc, char **argv)
 	struct error e;
 	const char *text;
 	size_t length;
-	int status = parse(argc, argv, &o, "log INSTANCE", 1, 1);
+	int status = parse(argc, argv, &o, "log INSTANCE [--json]", 1, 1);
 
 	if (status >= 0)
 		return status;
@@ -426,6 +466,11 @@ int log_main(int argc, char **argv)
 	json_decref(instance);
 	if (!answer)
 		return failed("log", &e);
+	if (o.json) {
+		client_print(answer);
+		json_decref(answer);
+		return 0;
+	}
 	arena_init(&arena);
 	text = client_text(answer, "Output");
 	text = base64_parse(&arena, text, strlen(text), &length);

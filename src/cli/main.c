@@ -4,6 +4,7 @@
 #include "host/keeper.h"
 #include "vmm/vmm.h"
 
+#include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +18,7 @@ struct verb {
 static int version_main(int argc, char **argv);
 static int help_main(int argc, char **argv);
 static int machine_main(int argc, char **argv);
+static int run(int argc, char **argv);
 
 static const struct verb verbs[] = {
         {"up", "the region, in the background", up_main},
@@ -52,6 +54,12 @@ const char *verb_name(unsigned i)
 
 static int version_main(int argc, char **argv)
 {
+	if (argc == 2 && !strcmp(argv[1], "--json"))
+		return printf("{\"version\": \"%s\"}\n", INSULA_VERSION) < 0 || fflush(stdout);
+	if (argc > 1 && strcmp(argv[1], "--help")) {
+		fputs("usage: insula version [--json]\n", stderr);
+		return 2;
+	}
 	return printf("insula %s\n", INSULA_VERSION) < 0 || fflush(stdout);
 }
 
@@ -63,8 +71,13 @@ static void usage(FILE *to)
 	fputs("\n`insula VERB --help` says more of one.\n", to);
 }
 
+/* help VERB: what `insula VERB --help` says. */
 static int help_main(int argc, char **argv)
 {
+	char *words[] = {argc > 1 ? argv[1] : NULL, "--help", NULL};
+
+	if (argc > 1)
+		return run(2, words);
 	usage(stdout);
 	return fflush(stdout) ? 1 : 0;
 }
@@ -93,15 +106,52 @@ static const char *verb_of(const char *word)
 	return word;
 }
 
+/* Verbs that begin as a word that is none. */
+static void unknown(const char *word)
+{
+	const char *before = "; did you mean";
+
+	fprintf(stderr, "insula: unknown verb '%s' (see 'insula help'", word);
+	for (unsigned i = 0; i < ARRAY_SIZE(verbs); i++) {
+		size_t length = strlen(word) < 3 ? strlen(word) : 3;
+
+		if (length && !strncmp(word, verbs[i].name, length)) {
+			fprintf(stderr, "%s '%s'", before, verbs[i].name);
+			before = " or";
+		}
+	}
+	fputs(")\n", stderr);
+}
+
+static int run(int argc, char **argv)
+{
+	const char *name = verb_of(argv[0]);
+	char label[64];
+	int status;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(verbs); i++) {
+		if (strcmp(verbs[i].name, name))
+			continue;
+		if (verbs[i].main == machine_main) /* it is told its verb by its arguments */
+			return machine_main(argc, argv);
+		/* What getopt() says begins with it. */
+		snprintf(label, sizeof(label), "insula %s", name);
+		argv[0] = label;
+		optind = 1;
+		status = verbs[i].main(argc, argv);
+		if (status == 2 && optind > 1 && optind <= argc && argv[optind - 1][0] == '-')
+			fprintf(stderr, "`insula %s --help` says what there is\n", name);
+		return status;
+	}
+	unknown(argv[0]);
+	return 2;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 2) {
 		usage(stderr);
 		return 2;
 	}
-	for (unsigned i = 0; i < ARRAY_SIZE(verbs); i++)
-		if (!strcmp(verbs[i].name, verb_of(argv[1])))
-			return verbs[i].main(argc - 1, argv + 1);
-	fprintf(stderr, "insula: unknown verb '%s' (see 'insula help')\n", argv[1]);
-	return 2;
+	return run(argc - 1, argv + 1);
 }

@@ -1,10 +1,9 @@
-/* insula up: `insula serve` in the background. insula doctor: what this machine offers. */
+/* insula up: `insula serve` in the background. */
 #include "base/error.h"
 #include "base/types.h"
 #include "cli/client.h"
 #include "cli/place.h"
 #include "cli/verbs.h"
-#include "host/cgroup.h"
 #include "region/cloud.h"
 
 #include <errno.h>
@@ -29,7 +28,8 @@ static const char *data_of(int argc, char **argv, char *buf, size_t size)
 	return place_default(buf, size);
 }
 
-static bool answers(const char *data)
+/* *endpoint: where. */
+static bool answers(const char *data, char endpoint[256])
 {
 	struct client c;
 	struct error e;
@@ -37,25 +37,51 @@ static bool answers(const char *data)
 
 	if (client_open_data(&c, data, &e) < 0)
 		return false;
+	memcpy(endpoint, c.endpoint, 256);
 	answer = client_call(&c, &e, "DescribeAvailabilityZones", NULL);
 	client_close(&c);
 	json_decref(answer);
 	return answer != NULL;
 }
 
+/* What serve has said since its log was so long: why it did not start. */
+static void show_log(const char *path, off_t from)
+{
+	FILE *log = fopen(path, "re");
+	char line[1024];
+
+	if (log && fseeko(log, from, SEEK_SET) == 0)
+		for (unsigned i = 0; i < 5 && fgets(line, sizeof(line), log); i++)
+			fputs(line, stderr);
+	if (log)
+		fclose(log);
+}
+
+static void report(const char *data, const char *endpoint, bool was_up)
+{
+	char place[4096];
+	bool usual = !strcmp(data, place_default(place, sizeof(place)));
+
+	printf("the region is up at %s (process %d, log %s/serve.log)\n", endpoint, cloud_server(data), data);
+	if (!was_up)
+		printf("eval \"$(insula env%s%s)\" points AWS's tools at it\n", usual ? "" : " --data ",
+		       usual ? "" : data);
+}
+
 int up_main(int argc, char **argv)
 {
 	const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
-	char place[4096], log[4200];
+	char place[4096], log[4200], endpoint[256];
 	const char *data = data_of(argc, argv, place, sizeof(place));
 	char **serve;
 	int fd, null;
+	off_t from;
 	pid_t pid;
 
 	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")))
 		return puts("usage: insula up [OPTION]...   (those of `insula serve`)") < 0;
-	if (answers(data)) {
-		puts("the region is up");
+	if (answers(data, endpoint)) {
+		report(data, endpoint, true);
 		return 0;
 	}
 	serve = calloc((size_t)argc + 2, sizeof(*serve));
@@ -70,6 +96,7 @@ int up_main(int argc, char **argv)
 		fprintf(stderr, "insula up: open %s: %s\n", log, strerror(errno));
 		return 1;
 	}
+	from = lseek(fd, 0, SEEK_END);
 	serve[0] = "insula";
 	serve[1] = "serve";
 	memcpy(serve + 2, argv + 1, (size_t)argc * sizeof(*serve)); /* and the NULL */
@@ -84,58 +111,13 @@ int up_main(int argc, char **argv)
 		_exit(127);
 	}
 	for (unsigned i = 0; pid > 0 && i < 200 && kill(pid, 0) == 0; i++) {
-		if (answers(data)) {
-			printf("the region is up (process %d, log %s)\n", pid, log);
-			puts("eval \"$(insula env)\" points AWS's tools at it");
+		if (answers(data, endpoint)) {
+			report(data, endpoint, false);
 			return 0;
 		}
 		nanosleep(&pause, NULL);
 	}
-	fprintf(stderr, "insula up: the region did not start; see %s\n", log);
+	show_log(log, from);
+	fprintf(stderr, "insula up: the region did not start (log: %s)\n", log);
 	return 1;
-}
-
-/* ---- doctor ---- */
-
-static void say(bool good, const char *what, const char *otherwise)
-{
-	printf("%s %s%s%s\n", good ? "yes" : "no ", what, good ? "" : " - ", good ? "" : otherwise);
-}
-
-static bool has_program(const char *name)
-{
-	static const char *const places[] = {"/usr/sbin", "/usr/bin", "/sbin", "/bin"};
-	char path[256];
-
-	for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
-		snprintf(path, sizeof(path), "%s/%s", places[i], name);
-		if (access(path, X_OK) == 0)
-			return true;
-	}
-	return false;
-}
-
-int doctor_main(int argc, char **argv)
-{
-	struct error e = {0};
-	bool limits;
-
-	say(access("/dev/kvm", R_OK | W_OK) == 0,
-	    "/dev/kvm can be opened (machines run on the soft engine all the same)",
-	    "machines run on the soft engine, which needs nothing");
-	limits = cgroup_probe("", &e) == 0;
-	if (!limits)
-		error_prefix(&e, "instances run without limits, and t types whose CPU credits are spent are "
-		                 "not throttled");
-	say(limits, "control groups (v2 or v1) limit what instances take, and throttle t types", e.text);
-	say(access("/proc/self/ns/net", F_OK) == 0, "network namespaces", "the kernel has none");
-	say(access("/dev/net/tun", R_OK | W_OK) == 0, "/dev/net/tun can be opened",
-	    "run as root, load `tun`");
-	say(has_program("nft"), "nft", "apt-get install nftables");
-	say(has_program("mmdebstrap"), "mmdebstrap (builds images)", "apt-get install mmdebstrap");
-	say(has_program("qemu-img"), "qemu-img (imports qcow2, vmdk, vhd, vhdx)",
-	    "apt-get install qemu-utils");
-	say(has_program("aws"), "aws, the command", "apt-get install awscli");
-	say(has_program("mke2fs"), "mke2fs (builds images)", "apt-get install e2fsprogs");
-	return fflush(stdout) ? 1 : 0;
 }
