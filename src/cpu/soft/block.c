@@ -33,7 +33,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { HASH_SIZE = 1 << 17, SINGLES = 1024, MAX_INSN = 15, PAGE_BITS = 4096, REVIVALS = 6 };
+enum { HASH_SIZE = 1 << 17, SINGLES = 1024, MAX_INSN = 15, PAGE_BITS = 32768, REVIVALS = 6, WRONG = 64 };
 struct single {
 	/* A block without a page, of at most three operations: guard, instruction, end. */
 	struct soft_block block;
@@ -49,6 +49,7 @@ struct soft_cache {
 	struct op_ring *ring;
 	u32 epoch[2];                 /* of the lower half of linear addresses, and of the upper one: */
 	u64 pages[2][PAGE_BITS / 64]; /* linear pages with entries in the jump cache, by hash */
+	u32 wrong;                    /* how often that said so of one that had none in code */
 	u32 hash[HASH_SIZE]; /* numbers of blocks: their place in the arena, by sizeof(struct soft_block) */
 	struct single singles[SINGLES];
 };
@@ -128,16 +129,57 @@ static u64 page_bit(u64 linear)
 	return (linear >> PAGE_SHIFT) % PAGE_BITS;
 }
 
+static inline struct soft_jump *jump_entry(struct soft_cpu *c, u64 linear)
+{
+	return &c->jumps[(linear ^ linear >> 12) & (SOFT_JUMP_ENTRIES - 1)];
+}
+
+/* The jump cache has nothing more of a page. */
+static void forget_page(struct soft_cpu *c, u64 linear)
+{
+	u64 page = linear & ~(PAGE_SIZE - 1);
+
+	for (unsigned off = 0; off < PAGE_SIZE; off++) {
+		struct soft_jump *j = jump_entry(c, page + off);
+
+		if (j->rip == page + off)
+			j->block = NULL;
+	}
+}
+
+/* The bitmaps anew, as pages that are long gone are in them. */
+static void note_pages(struct soft_cpu *c)
+{
+	struct soft_cache *k = c->cache;
+
+	for (unsigned half = 0; half < 2; half++)
+		for (unsigned i = 0; i < ARRAY_SIZE(k->pages[half]); i++)
+			((volatile u64 *)k->pages[half])[i] = 0;
+	if (!soft_jit_note_pages(c)) {
+		soft_cache_remapped(c);
+		return;
+	}
+	for (unsigned i = 0; i < SOFT_JUMP_ENTRIES; i++)
+		if (c->jumps[i].block)
+			soft_cache_note_jump(c, c->jumps[i].rip);
+}
+
 void soft_cache_invlpg(struct soft_cpu *c, u64 linear)
 {
 	u64 bit = page_bit(linear);
 
 	if (!(c->cache->pages[linear >> 63][bit / 64] >> (bit % 64) & 1))
 		return;
-	if (linear >> 63 || !soft_jit_remapped_user(c))
+	if (!soft_jit_has_page(c, linear)) {
+		forget_page(c, linear);
+		if (c->cache->wrong++ % WRONG == WRONG - 1)
+			note_pages(c);
+	} else if (linear >> 63 || !soft_jit_remapped_user(c)) {
 		soft_cache_remapped(c);
-	else
+	} else {
 		new_epoch(c, 0);
+		note_pages(c); /* of other address spaces, whose jumps go on */
+	}
 }
 
 void soft_cache_note_jump(struct soft_cpu *c, u64 linear)
@@ -151,11 +193,6 @@ static inline u64 jump_key(const struct soft_cpu *c, u64 linear)
 {
 	return (u64)c->cache->epoch[linear >> 63] << 32 | (u64)(c->cpl == 3) << 20 | (u64)c->mode << 12 |
 	       c->tlb_tag;
-}
-
-static inline struct soft_jump *jump_entry(struct soft_cpu *c, u64 linear)
-{
-	return &c->jumps[(linear ^ linear >> 12) & (SOFT_JUMP_ENTRIES - 1)];
 }
 
 bool soft_jump_is_global(struct soft_cpu *c, u64 linear)
@@ -273,11 +310,6 @@ static s32 hot(const struct soft_cpu *c)
 	return c->jit ? c->jit->threshold - 1 : SOFT_JIT_NEVER;
 }
 
-static s32 uses(const struct soft_cpu *c)
-{
-	return c->jit ? c->jit->uses : 0;
-}
-
 static const struct op *op_block_next(struct soft_cpu *c, const struct op *o);
 static const struct op *op_too_long(struct soft_cpu *c, const struct op *o)
 {
@@ -349,12 +381,8 @@ static struct soft_block *block_new(struct soft_cpu *c, const struct soft_itlb_e
                                     struct soft_block *old)
 {
 	struct soft_cache *k = c->cache;
-	struct soft_block b = {.gpa = t->gpa,
-	                       .page = t->page,
-	                       .mode = c->mode,
-	                       .off = (u16)off,
-	                       .heat = hot(c),
-	                       .uses = uses(c)};
+	struct soft_block b = {
+	        .gpa = t->gpa, .page = t->page, .mode = c->mode, .off = (u16)off, .heat = hot(c)};
 	bool forgotten = old && old->page == &nowhere;
 	u8 copy[SOFT_BLOCK_OPS * MAX_INSN];
 	size_t len = min((size_t)(PAGE_SIZE - off), sizeof(copy));
@@ -418,7 +446,7 @@ static struct soft_block *renew(struct soft_cpu *c, struct soft_block *b, const 
 	/* Flags' liveness was looked up outside of the block's bytes. */
 	for (unsigned i = 0; i < ARRAY_SIZE(b->code); i++)
 		b->code[i] = 0;
-	b->uses = uses(c);
+	soft_jit_plain_again(c, b);
 	soft_block_ops(c, b);
 	if (forgotten)
 		return b;
@@ -492,22 +520,26 @@ struct soft_block *soft_block_single(struct soft_cpu *c)
 	if (cached && s->len <= have)
 		goto found;
 
-	if (c->vec_live)
-		soft_vec_park(c);
 	bool ends;
 	struct op o;
 	enum soft_decode_result r = SOFT_DECODE_MORE;
-	if (!cached)
+	if (!cached) {
+		if (c->vec_live)
+			soft_vec_park(c);
 		r = soft_decode(c, c->mode, bytes, have, off, &o, &ends);
-	if (r == SOFT_DECODE_MORE && have < left) {
+	}
+	if (r == SOFT_DECODE_MORE) {
 		u64 next = linear + first;
 
-		have = (unsigned)left;
-		fetch(c, soft_mmu_exec(c, c->long64 ? next : (u32)next), 0, bytes + first, have - first);
-		if (cached && s->len <= have && same_bytes(bytes, s->bytes, s->len))
-			goto found;
-		r = soft_decode(c, c->mode, bytes, have, off, &o, &ends);
-	} else if (cached) {
+		if (have < left) {
+			have = (unsigned)left;
+			fetch(c, soft_mmu_exec(c, c->long64 ? next : (u32)next), 0, bytes + first,
+			      have - first);
+			if (cached && s->len <= have && same_bytes(bytes, s->bytes, s->len))
+				goto found;
+		}
+		if (c->vec_live)
+			soft_vec_park(c);
 		r = soft_decode(c, c->mode, bytes, have, off, &o, &ends);
 	}
 	if (r == SOFT_DECODE_MORE)

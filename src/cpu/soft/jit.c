@@ -101,6 +101,9 @@ static bool interpret(struct soft_cpu *c, const struct jit_site *s)
 	o = c->op = soft_block_ops(c, c->block) + s->op;
 	if (o->vclass)
 		soft_jit_x87_before(c, o);
+	/* From here on it is another block's, that has no such group in the end. */
+	if ((s->off & JIT_SITE_REST) && s->op && !c->lockstep)
+		return leave(c, o);
 	if (unlikely(c->lockstep != NULL))
 		soft_lockstep_call(c, o, false);
 	next = o->fn(c, o);
@@ -116,7 +119,7 @@ static bool interpret(struct soft_cpu *c, const struct jit_site *s)
 		return leave(c, next);
 	if (s->off & JIT_SITE_REST) {
 		rest(c, next);
-		return true;
+		return go_on(c);
 	}
 	if (unlikely(c->lockstep != NULL))
 		soft_lockstep_return(c, next);
@@ -353,17 +356,22 @@ void soft_jit_init(struct soft_cpu *c)
 	j->size = soft_share(c, 96 * MiB, 24 * MiB, 6 * MiB);
 	j->cold = j->cold_used = j->size / 2;
 	j->write = j->run = j->signal_stack = MAP_FAILED;
+	j->counters = MAP_FAILED;
+	j->counters_size = (unsigned)soft_share(c, 1 << 18, 1 << 17, 1 << 15);
 	j->insns = calloc(JIT_INSNS, sizeof(*j->insns));
 	j->faults = calloc(JIT_FAULTS, sizeof(*j->faults));
-	j->seen = calloc(JIT_SEEN, sizeof(*j->seen));
+	j->seen = calloc(2 * JIT_SEEN, sizeof(*j->seen));
 	j->linked = calloc(JIT_LINKED, sizeof(*j->linked));
 	j->linked_count = 1;
 	j->table_count = c->base.config.count > 16 ? 4 : JIT_TABLES;
 	for (unsigned i = 0; i < j->table_count; i++)
-		j->tables[i].size =
-		        i < JIT_USER_TABLE && c->base.config.count <= 16 ? JIT_SUPER_JUMPS : JIT_JUMPS;
+		j->tables[i].size = i < JIT_USER_TABLE          ? JIT_SUPER_JUMPS
+		                    : c->base.config.count <= 4 ? JIT_JUMPS
+		                                                : JIT_JUMPS / 2;
 	tables_size = tables_bytes(j);
 	j->jumps = soft_map(&c->base.config, tables_size, PROT_READ | PROT_WRITE, -1);
+	j->counters = soft_map(&c->base.config, j->counters_size * sizeof(*j->counters),
+	                       PROT_READ | PROT_WRITE, -1);
 	fd = memfd_create("translated-code", MFD_CLOEXEC);
 	if (fd >= 0 && ftruncate(fd, (off_t)j->size) == 0) {
 		j->write = mmap(NULL, j->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -376,7 +384,8 @@ void soft_jit_init(struct soft_cpu *c)
 	if (!soft_cells_init(c) || !j->insns || !j->faults || !j->seen || !j->linked ||
 	    j->write == MAP_FAILED || j->run == MAP_FAILED || j->signal_stack == MAP_FAILED ||
 	    (u64)(j->run + j->size) >> 31 || j->jumps == MAP_FAILED ||
-	    (u64)((u8 *)j->jumps + tables_size) >> 31) {
+	    (u64)((u8 *)j->jumps + tables_size) >> 31 || j->counters == MAP_FAILED ||
+	    (u64)(j->counters + j->counters_size) >> 31) {
 		soft_jit_release(c);
 		return;
 	}
@@ -407,6 +416,8 @@ void soft_jit_release(struct soft_cpu *c)
 	jit_pages_unwatch(j);
 	if (j->jumps != MAP_FAILED)
 		munmap(j->jumps, tables_bytes(j));
+	if (j->counters != MAP_FAILED)
+		munmap(j->counters, j->counters_size * sizeof(*j->counters));
 	if (j->write != MAP_FAILED)
 		munmap(j->write, j->size);
 	if (j->run != MAP_FAILED)
@@ -423,6 +434,16 @@ void soft_jit_release(struct soft_cpu *c)
 	c->jit = NULL;
 }
 
+void soft_jit_plain_again(struct soft_cpu *c, struct soft_block *b)
+{
+	s32 *counter = c->jit ? jit_counter(c->jit, b) : NULL;
+
+	if (counter)
+		*counter = c->jit->uses;
+	else
+		b->counter = 0;
+}
+
 void soft_jit_flush(struct soft_cpu *c)
 {
 	if (!c->jit)
@@ -431,6 +452,7 @@ void soft_jit_flush(struct soft_cpu *c)
 	c->jit->used = c->jit->unmapped = c->jit->fixed;
 	c->jit->cold_used = c->jit->cold;
 	c->jit->fault_count = 0;
+	c->jit->counter_count = 0;
 	soft_cells_reset(c);
 	c->jx.link = 0;
 	jit_pages_forget(c->jit);
@@ -452,10 +474,12 @@ void soft_jit_thread(struct soft_cpu *c, bool runs)
 
 /* ---- running ---- */
 
-/* The process counts each page of code for both of its mappings; the writable one can do without. */
+/* The process counts each page of code for both of its mappings; the writable one can do without. But jumps
+ * in old code are linked again and again, and each page that is missed then is a fault: so the more there is,
+ * the rarer. */
 static void give_back(struct soft_jit *j)
 {
-	if (j->used < j->unmapped + GIVE_BACK)
+	if (j->used < j->unmapped + max((size_t)GIVE_BACK, j->unmapped))
 		return;
 	(void)madvise(j->write, align_down(j->used, (size_t)PAGE_SIZE), MADV_DONTNEED);
 	(void)madvise(j->write + j->cold, align_down(j->cold_used - j->cold, (size_t)PAGE_SIZE),
@@ -479,12 +503,12 @@ bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 			jit_link_none(c, (const struct jit_site *)(u64)link);
 		return false;
 	}
-	if (c->lockstep && b->code[n] && b->uses > 0 && --b->uses == 0)
-		b->uses = -1;
-	if (b->uses < 0) {
+	if (c->lockstep && b->code[n] && jit_counter(c->jit, b))
+		--*jit_counter(c->jit, b);
+	if (jit_counter(c->jit, b) && *jit_counter(c->jit, b) < 0) {
 		for (unsigned mode = 0; mode < SOFT_TLB_MODES; mode++)
 			jit_pages_retire(c->jit, b, mode);
-		b->uses = 0;
+		b->counter = SOFT_NOT_PLAIN;
 	}
 	code = b->code[n];
 	if (!code) {
@@ -507,8 +531,10 @@ bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 		c->jx.low_shared = true;
 	jit_note_page(c, b, c->rip, (unsigned)n);
 	/* Under the lock-step check jumps hit, but come back. */
-	jit_note_jump(c, c->rip, c->lockstep ? c->jit->miss : code - JIT_FAR_SIZE, (unsigned)n,
-	              b->needs_flags);
+	/* What is linked now need not take room in the table. */
+	if (!link || c->lockstep || !jit_link(c, (const struct jit_site *)(u64)link, b, code, (unsigned)n))
+		jit_note_jump(c, c->rip, c->lockstep ? c->jit->miss : code - JIT_FAR_SIZE, (unsigned)n,
+		              b->needs_flags);
 	soft_cache_note_jump(c, c->rip);
 	if (unlikely(c->lockstep != NULL)) {
 		if (!soft_jit_may_return(c))
@@ -519,8 +545,6 @@ bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 		c->jx.link = 0;
 		return true;
 	}
-	if (link)
-		jit_link(c, (const struct jit_site *)(u64)link, b, code, (unsigned)n);
 	c->jit->enter(code);
 	if (c->jx.link) {
 		c->jit->link_rip = c->rip;

@@ -15,10 +15,11 @@
  * the registers go to c->regs and the interpreter does that one instruction, or the rest of the block if a
  * group needed the check: so faults, MMIO and stores to code are its business alone.
  *
- * A block's first code is plain: its checks look into the TLB, and it counts how often it is used (struct
- * soft_block.uses). Most code is used some thousand times, with data all over memory, and its cells would be
- * filled anew again and again. What is used more often than that is translated once more, with cells; what
- * was linked to the old code is linked to the new (jit_pages.c).
+ * A block's first code is plain: its checks look into the TLB, and it counts how often it is used (in
+ * counters side by side: those in blocks would take a line of the host's cache each). Most code is used some
+ * thousand times, with data all over memory, and its cells would be filled anew again and again. What is used
+ * more often than that is translated once more, with cells; what was linked to the old code is linked to the
+ * new (jit_pages.c).
  *
  * Loops. A block that jumps to its own start has code for further iterations that checks no memory
  * (jit_loop.h): what they need was looked up in the TLB in front of the loop.
@@ -49,6 +50,11 @@ void soft_jit_remapped(struct soft_cpu *c);
 /* The same of a page in the lower half, in the current address space: false if that is not enough, as other
  * tables may have code there. */
 bool soft_jit_remapped_user(struct soft_cpu *c);
+/* Does any jump lead to code of the page at this address, in the current address space? (Others' do not
+ * count.) */
+bool soft_jit_has_page(const struct soft_cpu *c, u64 linear);
+/* Calls soft_cache_note_jump() for each page that has. False: they are not known. */
+bool soft_jit_note_pages(struct soft_cpu *c);
 /* c->tlb_tag is another now. */
 void soft_jit_space(struct soft_cpu *c);
 /* CPU_EV_SYNC was raised (and is cleared): code of pages that changed dies. */
@@ -58,6 +64,8 @@ static inline bool soft_jit_may_return(const struct soft_cpu *c)
 {
 	return !(atomic_load_explicit(&c->base.events, memory_order_relaxed) & CPU_EV_SYNC);
 }
+/* b, which has no code now, is to have plain code first. */
+void soft_jit_plain_again(struct soft_cpu *c, struct soft_block *b);
 /* The calling thread is about to run c, or no longer: its signal stack. */
 void soft_jit_thread(struct soft_cpu *c, bool runs);
 
@@ -129,8 +137,9 @@ struct jit_table {
 	u16 slots[2048]; /* that are in use, if count is not more */
 };
 enum {
-	JIT_JUMPS = 32768,       /* of a user's table */
+	JIT_JUMPS = 65536,       /* of a user's table; half as many where there are many vCPUs */
 	JIT_SUPER_JUMPS = 32768, /* of a supervisor's: kernels are large */
+	JIT_OTHER = 128,         /* slot ^ JIT_OTHER: where else it may be; within a page of the host */
 	JIT_USER_TABLE = 2,      /* the first of users */
 	JIT_TABLES = 8,
 	JIT_HEADS = 1024,
@@ -169,7 +178,10 @@ struct soft_jit {
 	s32 threshold, uses;    /* executions until a block is translated, and until it is again */
 	u32 event, stop, chain, far, miss, interpret, written, single, fault; /* trampolines */
 	u32 interpret_site, refill;                                           /* trampolines of jit_cell.h */
-	struct jit_fault *faults;                                             /* ascending */
+	s32 *counters; /* of plain code's uses, to go: below 0 it is time for better code; the first is no
+	                  block's */
+	unsigned counter_count, counters_size;
+	struct jit_fault *faults; /* ascending */
 	unsigned fault_count;
 	void (*enter)(u64 code);
 	void *signal_stack;
@@ -182,10 +194,11 @@ struct soft_jit {
 	struct jit_table tables[JIT_TABLES];
 	unsigned table_count, table, oldest; /* table: the current user's */
 	u32 last_key, link_key;
-	u64 link_rip; /* where the last link was to go, link_key: under which key */
-	struct jit_seen *seen;
+	u64 link_rip;          /* where the last link was to go, link_key: under which key */
+	struct jit_seen *seen; /* and as many more, for when old ones are sorted out */
 	unsigned seen_count;
 	u64 aliased[JIT_ALIASED / 64];
+	bool seen_twice; /* seen does not have all addresses of aliased pages */
 
 	/* jit_pages.c */
 	struct soft_jit *next;
@@ -207,21 +220,31 @@ static inline void soft_jit_site(const struct soft_cpu *c, uintptr_t *start, uin
 	*entry = c->jit->fault;
 }
 
+/* NULL: no plain code. */
+static inline s32 *jit_counter(const struct soft_jit *j, const struct soft_block *b)
+{
+	return b->counter && b->counter != SOFT_NOT_PLAIN ? &j->counters[b->counter] : NULL;
+}
+
 /* ---- jit_jumps.c ---- */
 
+/* How many entries the table of such code has. */
+static inline u32 jit_jumps(const struct soft_jit *j, unsigned mode)
+{
+	return j->tables[mode == SOFT_TLB_USER ? JIT_USER_TABLE : mode - 1].size;
+}
 /* From a jump's entry in its table's first half to that in the second, in bytes. */
 static inline s32 jit_flagless(const struct soft_jit *j, unsigned mode)
 {
-	return (s32)(mode == SOFT_TLB_USER ? JIT_JUMPS : j->tables[mode - 1].size) *
-	       (s32)sizeof(struct jit_jump);
+	return (s32)(jit_jumps(j, mode) * sizeof(struct jit_jump));
 }
 u32 jit_key(const struct soft_cpu *c, unsigned mode);
 /* Block b is about to run at rip; may start new keys. */
 void jit_note_page(struct soft_cpu *c, const struct soft_block *b, u64 rip, unsigned mode);
 const struct jit_jump *jit_jump_at(const struct soft_cpu *c, u64 rip, unsigned mode);
 void jit_note_jump(struct soft_cpu *c, u64 rip, u32 far_entry, unsigned mode, bool needs_flags);
-/* Code was left at s for block b, which has code now. */
-void jit_link(struct soft_cpu *c, const struct jit_site *s, const struct soft_block *b, u32 code,
+/* Code was left at s for block b, which has code now. False: the jump goes by the table. */
+bool jit_link(struct soft_cpu *c, const struct jit_site *s, const struct soft_block *b, u32 code,
               unsigned mode);
 /* There is no code to link it with. */
 void jit_link_none(struct soft_cpu *c, const struct jit_site *s);

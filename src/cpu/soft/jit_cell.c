@@ -410,7 +410,7 @@ static bool cell_would(struct soft_cpu *c, const struct plain_check *p, u64 line
 
 static struct soft_cell_answer plain_miss(struct soft_cpu *c, u64 record, u64 linear)
 {
-	enum { OFTEN = 16 };
+	enum { OFTEN = 16, RATE = 8 };
 	const struct plain_check *p = (const struct plain_check *)record;
 	u64 off = linear & (PAGE_SIZE - 1);
 	bool global;
@@ -422,7 +422,10 @@ static struct soft_cell_answer plain_miss(struct soft_cpu *c, u64 record, u64 li
 	if (p->group && !cell_would(c, p, linear)) {
 		struct plain_check *w = (struct plain_check *)(c->jit->write + (record - (u64)c->jit->run));
 
-		if (++w->failures == OFTEN)
+		const struct jit_site *site = (const struct jit_site *)(u64)p->site;
+		const s32 *left = jit_counter(c->jit, (const struct soft_block *)(u64)site->block);
+
+		if (++w->failures % OFTEN == 0 && left && w->failures * RATE > c->jit->uses - *left)
 			ungroup(c, (struct jit_site *)(u64)p->site, ((struct jit_site *)(u64)p->site)->op,
 			        p->entry_mode);
 	}

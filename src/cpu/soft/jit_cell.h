@@ -79,8 +79,8 @@ enum { CELL_ALONE = 1, CELL_GROUPS = 2, CELL_FIRST = 64 };
 struct plain_check {
 	u32 site, out; /* as those of a cell */
 	u32 again;     /* where code goes on when the TLB has it: with the address in T0 */
-	u16 span;
-	u8 mode, entry_mode, failures;
+	u16 span, failures;
+	u8 mode, entry_mode;
 	bool write, group;
 };
 

@@ -8,8 +8,8 @@
  * flags: are they in c->af? Else only code that needs none is found. */
 static u8 *probe(struct tr *t, bool flags)
 {
-	static const u8 mix[] = {0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x0a, /* rorx $10, %r10, %r11 */
-	                         0x47, 0x8d, 0x1c, 0xd3};            /* lea (%r11,%r10,8), %r11d */
+	static const u8 mix[] = {0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x06, /* rorx $6, %r10, %r11 */
+	                         0x45, 0x01, 0xd3};                  /* add %r10d, %r11d */
 	static const u8 and_slot[] = {0x41, 0x81, 0xe3};             /* and $…, %r11d */
 	const struct soft_jit *j = t->c->jit;
 	bool user = t->mode == SOFT_TLB_USER;
@@ -18,7 +18,7 @@ static u8 *probe(struct tr *t, bool flags)
 	_Static_assert(sizeof(struct jit_jump) == 16, "slot, times 16");
 	e_bytes(&t->b, mix, sizeof(mix));
 	e_bytes(&t->b, and_slot, sizeof(and_slot));
-	e32(&t->b, ((user ? JIT_JUMPS : j->tables[t->mode - 1].size) - 1) * (u32)sizeof(struct jit_jump));
+	e32(&t->b, (jit_jumps(j, t->mode) - 1) * (u32)sizeof(struct jit_jump));
 	if (user)
 		e_abs(&t->b, true, OP_ADD, T1, &t->c->jx.table);
 	else
@@ -36,28 +36,49 @@ static void jump_probed(struct tr *t, bool flags)
 	      (flags ? 0 : jit_flagless(t->c->jit, t->mode)) + (s64)offsetof(struct jit_jump, code));
 }
 
+/* Behind a probe that missed: goes to `found` if it is the other place that has it. */
+static void probe_other(struct tr *t, bool flags, u32 found)
+{
+	e_group1(&t->b, true, 6, T1, JIT_OTHER * sizeof(struct jit_jump));
+	e_mem(&t->b, true, OP_CMP, T0, T1, NO_REG, 0, flags ? 0 : jit_flagless(t->c->jit, t->mode));
+	e_fix(&t->b, e_jcc(&t->b, CC_E), found);
+}
+
 /* The table entry for the jump that op is; returns whether flags are saved. */
 static bool look_up(struct tr *t, unsigned op, unsigned writer)
 {
 	u8 *miss = probe(t, !writer);
-	struct cold *k = tr_cold(t, writer ? COLD_REDO : COLD_INTERPRET, op, miss);
+	struct cold *k = tr_cold(t, writer ? COLD_REDO : COLD_PROBE, op, miss);
 
 	k->writer = (u8)writer;
 	k->disp = t->mode;
-	if (writer)
-		k->resume = here(&t->b);
+	k->resume = here(&t->b);
 	return !writer;
+}
+
+void tr_probe_other(struct tr *t, const struct cold *k)
+{
+	t->mode = (unsigned)k->disp;
+	probe_other(t, true, k->resume);
 }
 
 void tr_redo_probe(struct tr *t, const struct cold *k)
 {
+	u32 found;
+	u8 *miss;
+
 	t->mode = (unsigned)k->disp;
+	probe_other(t, false, k->resume);
 	e_store(&t->b, &t->c->jx.temp, T0);
 	tr_redo_flags(t, k->writer);
 	e_load(&t->b, T0, &t->c->jx.temp);
-	tr_cold(t, COLD_INTERPRET, k->op, probe(t, true));
+	miss = probe(t, true);
+	found = here(&t->b);
 	e_mem(&t->b, true, OP_LEA, T1, T1, NO_REG, 0, -jit_flagless(t->c->jit, t->mode));
 	e_jmp(&t->b, k->resume);
+	e_fix(&t->b, miss, here(&t->b));
+	probe_other(t, true, found);
+	tr_cold(t, COLD_INTERPRET, k->op, e_jmp_later(&t->b));
 }
 
 void tr_rip_to_t0(struct tr *t, s64 disp)
@@ -93,19 +114,23 @@ void tr_far_jump(struct tr *t, s64 disp, unsigned writer)
 
 u32 tr_far_probe(struct tr *t, const struct cold *k)
 {
-	u32 start = here(&t->b);
-	u8 *miss;
+	u32 start = here(&t->b), found;
+	u8 *miss, *over;
 
 	if (k->writer)
 		tr_redo_flags(t, k->writer);
 	tr_rip_to_t0(t, k->disp);
 	miss = probe(t, true);
+	found = here(&t->b);
 	jump_probed(t, true);
 	e_fix(&t->b, k->site, here(&t->b));
 	if (k->writer)
 		tr_redo_flags(t, k->writer);
 	tr_rip_to_t0(t, k->disp);
+	over = e_jmp_later(&t->b);
 	e_fix(&t->b, miss, here(&t->b));
+	probe_other(t, true, found);
+	e_fix(&t->b, over, here(&t->b));
 	return start;
 }
 

@@ -14,6 +14,8 @@
 #include "cpu/soft/jit.h"
 
 #define NO_KEY (~0u)
+/* Belongs into neither of the slots that zero belongs into. */
+#define JIT_NO_RIP PAGE_SIZE
 
 static void zero(void *p, size_t words)
 {
@@ -23,6 +25,7 @@ static void zero(void *p, size_t words)
 static void empty(struct soft_jit *j, unsigned n)
 {
 	struct jit_table *t = &j->tables[n];
+	static const struct jit_jump none = {.rip = JIT_NO_RIP};
 
 	if (t->count > ARRAY_SIZE(t->slots)) {
 		zero(t->jumps, 2 * t->size * sizeof(*t->jumps) / 8);
@@ -32,7 +35,8 @@ static void empty(struct soft_jit *j, unsigned n)
 		t->jumps[t->slots[--t->count]] = (struct jit_jump){0};
 		t->jumps[t->slots[t->count] + t->size] = (struct jit_jump){0};
 	}
-	t->jumps[0].rip = t->jumps[t->size].rip = 2; /* zero belongs to this slot, two does not */
+	/* Zero would be found in these. */
+	t->jumps[0] = t->jumps[JIT_OTHER] = t->jumps[t->size] = t->jumps[t->size + JIT_OTHER] = none;
 }
 
 /* Keys that were used are not used again; when there are no more, nothing is linked. */
@@ -61,6 +65,7 @@ void soft_jit_remapped(struct soft_cpu *c)
 	if (j->seen_count)
 		zero(j->seen, JIT_SEEN * sizeof(*j->seen) / 8);
 	j->seen_count = 0;
+	j->seen_twice = false;
 }
 
 bool soft_jit_remapped_user(struct soft_cpu *c)
@@ -105,10 +110,11 @@ u32 jit_key(const struct soft_cpu *c, unsigned mode)
 	return (u32)c->jx.key[mode != SOFT_TLB_USER];
 }
 
-/* As jit_flow.c's probe() has it: so that aligned addresses use all slots. */
+/* As jit_flow.c's probe() has it. What is near in code is near in the table, so that what is run together
+ * shares lines of the host's cache. */
 static unsigned slot_of(const struct jit_table *t, u64 rip)
 {
-	return (u32)((rip >> 10) + rip * 8) >> 4 & (t->size - 1);
+	return (u32)((rip >> 6) + rip) >> 4 & (t->size - 1);
 }
 
 static struct jit_table *table_of(const struct soft_cpu *c, unsigned mode)
@@ -119,24 +125,45 @@ static struct jit_table *table_of(const struct soft_cpu *c, unsigned mode)
 const struct jit_jump *jit_jump_at(const struct soft_cpu *c, u64 rip, unsigned mode)
 {
 	const struct jit_table *t = table_of(c, mode);
+	unsigned slot = slot_of(t, rip);
 
-	return &t->jumps[slot_of(t, rip)];
+	return &t->jumps[t->jumps[slot].rip == rip ? slot : slot ^ JIT_OTHER];
+}
+
+static void empty_slot(struct jit_jump *jumps, unsigned slot)
+{
+	jumps[slot] = (struct jit_jump){.rip = slot & ~JIT_OTHER ? 0 : JIT_NO_RIP};
+}
+
+static void note_slot(struct jit_table *t, unsigned slot)
+{
+	if (t->count < ARRAY_SIZE(t->slots))
+		t->slots[t->count++] = (u16)slot;
+	else
+		t->count = ARRAY_SIZE(t->slots) + 1;
 }
 
 void jit_note_jump(struct soft_cpu *c, u64 rip, u32 far_entry, unsigned mode, bool needs_flags)
 {
 	struct jit_table *t = table_of(c, mode);
+	struct jit_jump *flagless = t->jumps + t->size;
 	unsigned slot = slot_of(t, rip);
 
+	if (t->jumps[slot].rip != rip) {
+		if (t->jumps[slot ^ JIT_OTHER].rip == rip) {
+			slot ^= JIT_OTHER;
+		} else if (t->jumps[slot].code) { /* which goes on to be found in the other place */
+			t->jumps[slot ^ JIT_OTHER] = t->jumps[slot];
+			flagless[slot ^ JIT_OTHER] = flagless[slot];
+			note_slot(t, slot ^ JIT_OTHER);
+		}
+	}
 	t->jumps[slot] = (struct jit_jump){.rip = rip, .code = far_entry};
 	if (!needs_flags)
-		t->jumps[slot + t->size] = t->jumps[slot];
-	else if (t->jumps[slot + t->size].rip == rip)
-		t->jumps[slot + t->size].rip = slot ? 0 : 2;
-	if (t->count < ARRAY_SIZE(t->slots))
-		t->slots[t->count++] = (u16)slot;
+		flagless[slot] = t->jumps[slot];
 	else
-		t->count = ARRAY_SIZE(t->slots) + 1;
+		empty_slot(flagless, slot);
+	note_slot(t, slot);
 }
 
 /* ---- pages and their addresses ---- */
@@ -148,6 +175,68 @@ static bool is_aliased(const struct soft_jit *j, u64 gpa)
 	return j->aliased[bit / 64] >> (bit % 64) & 1;
 }
 
+static struct jit_seen *seen_at(const struct soft_jit *j, u32 page, u32 key)
+{
+	for (unsigned i = page * 0x9e3779b9u >> 7 ^ key;; i++) {
+		struct jit_seen *s = &j->seen[i % JIT_SEEN];
+
+		if (!s->key || (s->key == key && s->page == page))
+			return s;
+	}
+}
+
+/* Forgets pages under keys that nobody uses any more. */
+static void sort_out(struct soft_jit *j, u32 supervisor)
+{
+	struct jit_seen *all = j->seen + JIT_SEEN;
+
+	for (unsigned i = 0; i < JIT_SEEN; i++)
+		((volatile struct jit_seen *)all)[i] = j->seen[i];
+	zero(j->seen, JIT_SEEN * sizeof(*j->seen) / 8);
+	j->seen_count = 0;
+	for (unsigned i = 0; i < JIT_SEEN; i++) {
+		bool used = all[i].key && all[i].key == supervisor;
+
+		for (unsigned n = JIT_USER_TABLE; all[i].key && n < j->table_count; n++)
+			used |= j->tables[n].key == all[i].key;
+		if (!used)
+			continue;
+		*seen_at(j, all[i].page, all[i].key) = all[i];
+		j->seen_count++;
+	}
+}
+
+bool soft_jit_has_page(const struct soft_cpu *c, u64 linear)
+{
+	const struct soft_jit *j = c->jit;
+	u64 page = linear & ~(PAGE_SIZE - 1);
+
+	if (!j)
+		return false;
+	if (j->seen_twice || (c->jx.low_shared && !(linear >> 63)))
+		return true;
+	for (unsigned i = 0; i < JIT_SEEN; i++) {
+		const struct jit_seen *s = &j->seen[i];
+
+		if (s->linear == page && s->key &&
+		    (linear >> 63 || s->key == (u32)c->jx.key[0] || s->key == (u32)c->jx.key[1]))
+			return true;
+	}
+	return false;
+}
+
+bool soft_jit_note_pages(struct soft_cpu *c)
+{
+	const struct soft_jit *j = c->jit;
+
+	if (j && j->seen_twice)
+		return false;
+	for (unsigned i = 0; j && i < JIT_SEEN; i++)
+		if (j->seen[i].key)
+			soft_cache_note_jump(c, j->seen[i].linear);
+	return true;
+}
+
 void jit_note_page(struct soft_cpu *c, const struct soft_block *b, u64 rip, unsigned mode)
 {
 	struct soft_jit *j = c->jit;
@@ -155,20 +244,19 @@ void jit_note_page(struct soft_cpu *c, const struct soft_block *b, u64 rip, unsi
 	u64 linear = rip & ~(PAGE_SIZE - 1), bit = page % JIT_ALIASED;
 	struct jit_seen *s;
 
-	for (unsigned i = page * 0x9e3779b9u >> 7 ^ key;; i++) {
-		s = &j->seen[i % JIT_SEEN];
-		if (!s->key || (s->key == key && s->page == page))
-			break;
-	}
+	s = seen_at(j, page, key);
 	if (s->key && s->linear == linear)
 		return;
 	if (s->key && !is_aliased(j, b->gpa)) {
 		j->aliased[bit / 64] |= BIT(bit % 64);
 		soft_cache_remapped(c); /* which ends the links that there are */
 	} else if (!s->key && j->seen_count >= JIT_SEEN / 4 * 3) {
-		soft_cache_remapped(c);
+		sort_out(j, (u32)c->jx.key[1]);
+		if (j->seen_count >= JIT_SEEN / 2)
+			soft_cache_remapped(c);
 	} else {
 		j->seen_count += !s->key;
+		j->seen_twice |= s->key != 0;
 		*s = (struct jit_seen){.page = page, .key = key, .linear = linear};
 		return;
 	}
@@ -190,7 +278,7 @@ void jit_link_none(struct soft_cpu *c, const struct jit_site *s)
 		write32(c->jit, at, s->off - (at + 4));
 }
 
-void jit_link(struct soft_cpu *c, const struct jit_site *s, const struct soft_block *b, u32 code,
+bool jit_link(struct soft_cpu *c, const struct jit_site *s, const struct soft_block *b, u32 code,
               unsigned mode)
 {
 	struct soft_jit *j = c->jit;
@@ -198,23 +286,24 @@ void jit_link(struct soft_cpu *c, const struct jit_site *s, const struct soft_bl
 	u32 to = s->op & JIT_LINK_FAST ? code + JIT_CHECK_SIZE : code;
 
 	if ((s->op >> JIT_LINK_MODE & 3) != mode || !soft_block_current(from))
-		return;
+		return false;
 	if (!(s->op & JIT_LINK_FAR)) {
 		if (from->gpa != b->gpa || s->off != b->off)
-			return;
+			return false;
 	} else {
 		if (j->link_rip != c->rip || j->link_key != jit_key(c, mode) || j->link_key == NO_KEY ||
 		    is_aliased(j, from->gpa))
-			return;
+			return false;
 		if (s->op >> JIT_LINK_AGAIN == JIT_LINKS)
 			jit_link_none(c, s);
 		write32(j, (u32)(u64)&s->op, s->op + (1 << JIT_LINK_AGAIN));
 		if (s->op & JIT_LINK_FLAGLESS && b->needs_flags) {
 			jit_link_none(c, s);
-			return;
+			return false;
 		}
 		write32(j, s->resume - JIT_FAR_GUARD, j->link_key);
 	}
 	write32(j, s->resume, to - (s->resume + 4));
 	jit_pages_linked(j, code, s->resume);
+	return true;
 }

@@ -23,6 +23,7 @@ enum cold_kind {
 	COLD_JCC,
 	COLD_REDO,
 	COLD_LOOP,
+	COLD_PROBE,
 	COLD_EVENT,
 	COLD_USED,
 	COLD_STOP
@@ -175,6 +176,8 @@ void tr_jcc_taken(struct tr *t, const struct cold *k);
 /* The way out of a jump that found no code that needs no flags: those of k->writer are had, then any will do.
  */
 void tr_redo_probe(struct tr *t, const struct cold *k);
+/* … of one that found no code at the first place. */
+void tr_probe_other(struct tr *t, const struct cold *k);
 /* Page rip + disp to T0. */
 void tr_rip_to_t0(struct tr *t, s64 disp);
 void tr_jcc(struct tr *t, const struct op *o, const struct jit_insn *n);

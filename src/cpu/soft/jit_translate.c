@@ -231,7 +231,7 @@ static void prologue(struct tr *t)
 	e_bytes(&t->b, nop5, sizeof(nop5));
 	if (t->plain && !c->lockstep) {
 		e_bytes(&t->b, less, sizeof(less));
-		e32(&t->b, low(&t->block->uses));
+		e32(&t->b, low(jit_counter(c->jit, t->block)));
 		e8(&t->b, 1);
 		tr_cold(t, COLD_USED, 0, e_jcc(&t->b, CC_S));
 	}
@@ -283,6 +283,9 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 		if (k->kind != COLD_JCC && k->kind != COLD_REDO && k->kind != COLD_LOOP)
 			*s = (struct jit_site){.block = low(t->block)};
 		switch ((enum cold_kind)k->kind) {
+		case COLD_PROBE:
+			tr_probe_other(t, k);
+			__attribute__((fallthrough));
 		case COLD_INTERPRET:
 		case COLD_PLAIN:
 		case COLD_CELL:
@@ -499,7 +502,14 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	t.c = c;
 	t.block = b;
 	t.mode = t.entry_mode = mode;
-	t.plain = b->uses > 0;
+	if (!b->counter) {
+		b->counter = SOFT_NOT_PLAIN;
+		if (j->counter_count + 1 < j->counters_size) {
+			b->counter = ++j->counter_count;
+			soft_jit_plain_again(c, b);
+		}
+	}
+	t.plain = b->counter != SOFT_NOT_PLAIN;
 	t.check_after = ~0u;
 	t.colds = t.open = 0;
 	t.writer = t.pending = 0;

@@ -133,6 +133,8 @@ struct soft_itlb_entry {
 /* Blocks end after this many operations at the latest. */
 #define SOFT_BLOCK_OPS 64
 
+#define SOFT_NOT_PLAIN (~0u)
+
 struct soft_block {
 	u64 gpa;
 	_Atomic u32 *page; /* the page's word, and its value when the block was decoded: see generation */
@@ -140,8 +142,8 @@ struct soft_block {
 	u32 next;          /* hash chain: number of a block, 0: none */
 	u32 kept;          /* where its bytes are for good, see block.c; 0: behind its ops */
 	u32 generation;
-	s32 heat; /* executions until it is translated (jit.h); less than 1: code may be there */
-	s32 uses; /* of plain code until there is better code; 0: there is, less: it is time (jit.h) */
+	s32 heat;    /* executions until it is translated (jit.h); less than 1: code may be there */
+	u32 counter; /* of the uses of its plain code (jit.h); 0: there has been none; or SOFT_NOT_PLAIN */
 	u32 code[SOFT_TLB_MODES]; /* translations, 0: none */
 	u16 off;                  /* in the page */
 	u16 bytes;
