@@ -9,7 +9,7 @@
 static u8 *probe(struct tr *t, bool flags)
 {
 	static const u8 mix[] = {0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x06, /* rorx $6, %r10, %r11 */
-	                         0x45, 0x01, 0xd3};                  /* add %r10d, %r11d */
+	                         0x47, 0x8d, 0x1c, 0x53};            /* lea (%r11,%r10,2), %r11d */
 	static const u8 and_slot[] = {0x41, 0x81, 0xe3};             /* and $…, %r11d */
 	const struct soft_jit *j = t->c->jit;
 	bool user = t->mode == SOFT_TLB_USER;

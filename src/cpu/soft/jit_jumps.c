@@ -114,7 +114,7 @@ u32 jit_key(const struct soft_cpu *c, unsigned mode)
  * shares lines of the host's cache. */
 static unsigned slot_of(const struct jit_table *t, u64 rip)
 {
-	return (u32)((rip >> 6) + rip) >> 4 & (t->size - 1);
+	return (u32)((rip >> 6) + rip * 2) >> 4 & (t->size - 1);
 }
 
 static struct jit_table *table_of(const struct soft_cpu *c, unsigned mode)
