@@ -145,7 +145,7 @@ enum {
 	JIT_HEADS = 1024,
 	JIT_CHANGED = 16,
 	JIT_DEATHS = 8, /* then its code is taken to need flags, as that is cheaper to replace */
-	JIT_SEEN = 4096,
+	JIT_SEEN = 8192,
 	JIT_ALIASED = 4096
 };
 /* A page that has code was seen at this address under this key. */
