@@ -419,15 +419,15 @@ static struct soft_cell_answer plain_miss(struct soft_cpu *c, u64 record, u64 li
 	    likely(soft_jit_may_return(c)))
 		return (struct soft_cell_answer){p->again, linear};
 	c->jx.site = p->site;
-	if (p->group && !cell_would(c, p, linear)) {
+	if (p->group) {
 		struct plain_check *w = (struct plain_check *)(c->jit->write + (record - (u64)c->jit->run));
-
 		const struct jit_site *site = (const struct jit_site *)(u64)p->site;
 		const s32 *left = jit_counter(c->jit, (const struct soft_block *)(u64)site->block);
 
-		if (++w->failures % OFTEN == 0 && left && w->failures * RATE > c->jit->uses - *left)
-			ungroup(c, (struct jit_site *)(u64)p->site, ((struct jit_site *)(u64)p->site)->op,
-			        p->entry_mode);
+		/* Blocks that begin with it may be what others go on in because it fails there (jit.c). */
+		if (++w->failures % OFTEN == 0 && left && w->failures * RATE > c->jit->uses - *left &&
+		    (!site->op || !cell_would(c, p, linear)))
+			ungroup(c, site, site->op, p->entry_mode);
 	}
 	return (struct soft_cell_answer){p->out ? p->out : c->jit->interpret_site, linear};
 }
