@@ -9,6 +9,7 @@
 #include "region/host_health.h"
 #include "region/instance.h"
 #include "region/instance_volume.h"
+#include "region/root_volume.h"
 #include "region/schedule.h"
 #include "region/termination.h"
 
@@ -124,6 +125,10 @@ static void become(struct step *s, enum instance_state state, const char *reason
 		value_set_time(s->instance->doc, "UsageOperationUpdateTime", s->r->now_ms);
 	meter_end(s);
 	settle_end(s, gone);
+	if (gone)
+		root_volume_give_up(s->r, s->m->instance);
+	else
+		root_volume_exchange(s->r, s->instance);
 	instance_enter(s->r, s->instance, state, reason, code, message);
 	machine_set(s->r, s->m->instance, name, name, 0);
 }
@@ -350,6 +355,7 @@ static void one(struct step *s)
 	} else if (!strcmp(wanted, "rebooted")) {
 		if (ended(s)) {
 			settle(s);
+			root_volume_exchange(s->r, s->instance);
 			machine_set(s->r, s->m->instance, "running", "pending", 0);
 		} else if (late)
 			kill_now(s);
@@ -438,6 +444,7 @@ void agent_run(struct agent *a)
 		list[count++] = arena_strdup(&arena, query_column_text(q, 0));
 	}
 	block_file_run(&r, &a->jobs);
+	root_volume_run(&r);
 	a->settle = begun_ns >= a->next_beat_ns;
 	for (size_t i = 0; i < count; i++)
 		step_machine(a, &r, list[i]);

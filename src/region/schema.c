@@ -143,5 +143,10 @@ const char *const schema_steps[] = {
         " account TEXT NOT NULL, region TEXT NOT NULL, target TEXT NOT NULL, expires BIGINT NOT NULL,"
         " accepted BIGINT NOT NULL);"
         "CREATE INDEX address_transfer_by_account ON address_transfer (account, region, allocation);",
+
+        /* Root volumes that are being replaced (root_volume.h). */
+        "CREATE TABLE root_replacement (task TEXT PRIMARY KEY, account TEXT NOT NULL, region TEXT NOT NULL,"
+        " instance TEXT NOT NULL, volume TEXT NOT NULL, remove BIGINT NOT NULL);"
+        "CREATE UNIQUE INDEX root_replacement_by_instance ON root_replacement (instance);",
 };
 const unsigned schema_steps_count = sizeof(schema_steps) / sizeof(schema_steps[0]);

@@ -189,7 +189,8 @@ def check(action, member, key, shape):
             continue
         # One that not all have, if there is one; and two at once.
         value = min(values, key=lambda v: (sum(v in h for h in has.values()) == len(has), v))
-        for asked in ([value], values[:2], [value[:-1] + '?'], [value.replace('*', '\\*')[:3] + '*']):
+        # With wildcards too; of instances, of which there may be most, more of them.
+        for asked in ([value], [value[:-1] + '?'], values[:2], [value.replace('*', '\\*')[:3] + '*'])[:4 if action == 'DescribeInstances' else 2]:
             pattern = [re.compile(''.join('.*' if c == '*' else '.' if c == '?' else re.escape(c) for c in a), re.S) for a in asked]
             want = {i for i, h in has.items() if any(p.fullmatch(v) for p in pattern for v in h)}
             got = {i[key] for i in listed(action, member, **{parameter: [{'Name': name, 'Values': asked}]})}

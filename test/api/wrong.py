@@ -78,7 +78,7 @@ def world():
                                                                  AvailabilityZone='us-east-1a')['CapacityReservation']['CapacityReservationId'],
         'ServiceId': ec2.create_vpc_endpoint_service_configuration(
             NetworkLoadBalancerArns=[LOAD_BALANCER])['ServiceConfiguration']['ServiceId'],
-        'PoolId': ec2.create_public_ipv4_pool()['PoolId'], 'ConnectionNotificationId': None,
+        'PoolId': ec2.create_public_ipv4_pool()['PoolId'], 'ConnectionNotificationId': None, 'ReplaceRootVolumeTaskId': None,
         'FlowLogId': None, 'KeyPairId': ec2.create_key_pair(KeyName='k')['KeyPairId'], 'SubnetCidrReservationId': None,
         'NetworkInterfacePermissionId': None, 'AttachmentId': None, 'AssociationId': None}
     for name in ('Snapshot', 'Image'):
@@ -122,7 +122,8 @@ PREFIXES = {'AllocationId': 'eipalloc-', 'SubnetCidrReservationId': 'scr-', 'Net
             'DisassociateAddress': 'eipassoc-', 'DisassociateRouteTable': 'rtbassoc-', 'ReplaceRouteTableAssociation AssociationId': 'rtbassoc-',
             'ReplaceNetworkAclAssociation AssociationId': 'aclassoc-', 'DisassociateSubnetCidrBlock': 'subnet-cidr-assoc-',
             'DisassociateVpcCidrBlock': 'vpc-cidr-assoc-', 'DisassociateIamInstanceProfile': 'iip-assoc-',
-            'ReplaceIamInstanceProfileAssociation': 'iip-assoc-', 'DescribeIamInstanceProfileAssociations': 'iip-assoc-', 'ConnectionNotificationId': 'vpce-nfn-'}
+            'ReplaceIamInstanceProfileAssociation': 'iip-assoc-', 'DescribeIamInstanceProfileAssociations': 'iip-assoc-', 'ConnectionNotificationId': 'vpce-nfn-',
+            'ReplaceRootVolumeTaskId': 'replacevol-'}
 # These answer with what could not be done, one by one; and this one with success, as EC2 does.
 ONE_BY_ONE, IDEMPOTENT = ('DeleteFlowLogs', 'DeleteVpcEndpoints', 'DeleteVpcEndpointServiceConfigurations',
                           'DeleteVpcEndpointConnectionNotifications'), ('DeleteKeyPair KeyPairId unknown',)
