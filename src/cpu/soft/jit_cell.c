@@ -392,7 +392,7 @@ static const struct soft_tlb_entry *find(struct soft_cpu *c, const struct soft_c
 		return NULL;
 	*from = page;
 	*to = page + PAGE_SIZE;
-	if (may_run && (crosses || i->runs || changes))
+	if (may_run && (crosses || changes))
 		soft_mmu_run(c, linear, i->write, i->mode, e, global, from, to);
 	return linear + i->span <= *to ? e : NULL;
 }
@@ -480,7 +480,6 @@ struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 	if (i->loop && to - from == PAGE_SIZE)
 		k->cells[i->back].limit = max(k->cells[i->back].limit, (u64)SOME_LOOK_UPS);
 	validate(k, n, from, (unsigned)((to - from) / PAGE_SIZE), global);
-	i->runs |= to - from > PAGE_SIZE;
 	cell->page = e->page - (page - from) / PAGE_SIZE;
 	if (i->write)
 		note_written(k, n);

@@ -19,10 +19,10 @@
  * cell that keeps changing between pages far apart gives up: its check becomes a look into the TLB, in code
  * of its own.
  *
- * Runs. A cell that has changed its page before, or whose access crosses into another page, covers what lies
- * in host memory as it does in linear addresses (soft_mmu_run()): of large pages, and of small ones that
- * happen to lie so. All is in one region of 2 MiB, and INVLPG drops all runs of its region. Cells of stores
- * with several vCPUs have no runs, as each page has its word.
+ * Runs. A cell that changes its page, or whose access crosses into another page, covers what lies in host
+ * memory as it does in linear addresses (soft_mmu_run()): of large pages, and of small ones that happen to
+ * lie so. All is in one region of 2 MiB, and INVLPG drops all runs of its region. Cells of stores with
+ * several vCPUs have no runs, as each page has its word.
  *
  * Stores and code. With one vCPU a write entry (TLB's write tag, cell) exists only for pages that are not
  * marked as code (physmem.h): mmu_fill() and cell_refill() look at the mark, which only this thread
@@ -64,7 +64,6 @@ struct soft_cell_info {
 	bool alone; /* fails as often as it wants */
 	bool tlb;   /* the check looks into the TLB */
 	bool again; /* the address can be computed anew by the bytes from start to patch */
-	bool runs;  /* has covered a run */
 	bool loop;  /* of a loop's preparation, see jit_loop.c */
 	s8 step;    /* of the last change of its page, if to a neighbour */
 	u16 first;  /* group: its first op, which is marked when it is given up */
