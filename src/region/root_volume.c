@@ -289,6 +289,13 @@ static struct resource *make_volume(struct request *r, const struct resource *ol
 	return volume;
 }
 
+static int check_ids(struct request *r)
+{
+	const char *snapshot = value_string(r->in, "SnapshotId"), *image = value_string(r->in, "ImageId");
+
+	return (snapshot && !snapshot_get(r, snapshot)) || (image && !image_get(r, image, NULL)) ? -1 : 0;
+}
+
 static int check_instance(struct request *r, const struct resource *instance)
 {
 	struct replacement other;
@@ -329,7 +336,7 @@ ACTION(ec2, CreateReplaceRootVolumeTask)
 	const char *id = mapping ? value_path(mapping, "Ebs.VolumeId") : NULL;
 	struct beginning begin;
 
-	if (!instance || check_instance(r, instance) < 0)
+	if (!instance || check_ids(r) < 0 || check_instance(r, instance) < 0)
 		return -1;
 	old = id ? resource_find(r, &volume_kind, id) : NULL;
 	if (!old)
