@@ -272,6 +272,35 @@ def others(snapshot):
           ['UnsupportedOperation', [], 'success'])
 
 
+def reserved():
+    def bought(**more):
+        return [(x['ReservedInstancesId'], x['State'], x['InstanceCount']) for x in ec2.describe_reserved_instances(**more)['ReservedInstances']]
+    asked = {'InstanceType': 't3.micro', 'OfferingClass': 'standard', 'OfferingType': 'No Upfront'}
+    year, years = ec2.describe_reserved_instances_offerings(**asked)['ReservedInstancesOfferings']
+    here, = ec2.describe_reserved_instances_offerings(AvailabilityZone='us-east-1b', MaxDuration=40000000, **asked)['ReservedInstancesOfferings']
+    equal('offerings', (years['Duration'] == 3 * year['Duration'], year['Scope'], here['Scope'], here['FixedPrice'],
+                        [o['ReservedInstancesOfferingId'] for o in ec2.describe_reserved_instances_offerings(
+                            ReservedInstancesOfferingIds=[years['ReservedInstancesOfferingId']])['ReservedInstancesOfferings']]),
+          (True, 'Region', 'Availability Zone', 0, [years['ReservedInstancesOfferingId']]))
+    pages = list(ec2.get_paginator('describe_reserved_instances_offerings').paginate(
+        Filters=[{'Name': 'instance-type', 'Values': ['m5.*']}], PaginationConfig={'PageSize': 25}))
+    all_of = [o['ReservedInstancesOfferingId'] for p in pages for o in p['ReservedInstancesOfferings']]
+    equal('offering-pages', (len(all_of) == len(set(all_of)), len(all_of) % 12, len(pages) > 2), (True, 0, True))
+    now = ec2.purchase_reserved_instances_offering(ReservedInstancesOfferingId=here['ReservedInstancesOfferingId'], InstanceCount=2)['ReservedInstancesId']
+    later = ec2.purchase_reserved_instances_offering(ReservedInstancesOfferingId=year['ReservedInstancesOfferingId'], InstanceCount=1,
+                                                     PurchaseTime='2099-01-01T00:00:00Z')['ReservedInstancesId']
+    equal('bought', (bought(), bought(ReservedInstancesIds=[later]), bought(Filters=[{'Name': 'scope', 'Values': ['Availability Zone']}])),
+          ([(now, 'active', 2), (later, 'queued', 1)], [(later, 'queued', 1)], [(now, 'active', 2)]))
+    gone = ec2.delete_queued_reserved_instances(ReservedInstancesIds=[now, later])
+    equal('unqueued', ([x['ReservedInstancesId'] for x in gone['SuccessfulQueuedPurchaseDeletions']],
+                       [x['Error']['Code'] for x in gone['FailedQueuedPurchaseDeletions']], bought()),
+          ([later], ['reserved-instances-not-in-queued-state'], [(now, 'active', 2)]))
+    equal('reserved-wrong', [code_of(ec2.describe_reserved_instances, ReservedInstancesIds=[later]), code_of(
+        ec2.purchase_reserved_instances_offering, ReservedInstancesOfferingId='x', InstanceCount=1), code_of(
+        ec2.purchase_reserved_instances_offering, ReservedInstancesOfferingId=year['ReservedInstancesOfferingId'], InstanceCount=0)],
+          ['InvalidReservedInstancesId', 'InvalidReservedInstancesOfferingId', 'InvalidParameterValue'])
+
+
 region = Region('--simulate-hosts', '3', '--throttle', 'off', name='sharing')
 try:
     SHARED = region.restart_with_image()
@@ -283,6 +312,7 @@ try:
     addresses()
     services()
     others(of)
+    reserved()
     notifications()
 finally:
     region.stop()
