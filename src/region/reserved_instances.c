@@ -113,7 +113,8 @@ static bool wanted_offering(struct request *r, const struct offering *o)
 ACTION(ec2, DescribeReservedInstancesOfferings)
 {
 	struct value *list = value_open(r->out, "ReservedInstancesOfferings");
-	const char *zone = value_string(r->in, "AvailabilityZone");
+	const char *zone = value_string(r->in, "AvailabilityZone"),
+	           *type = value_string(r->in, "InstanceType");
 	struct filter *filter;
 	struct offering o;
 	unsigned most;
@@ -121,6 +122,9 @@ ACTION(ec2, DescribeReservedInstancesOfferings)
 
 	if (zone && !region_has_zone(r->region, zone))
 		return request_fail(r, "InvalidParameterValue", "Invalid availability zone: [%.64s]", zone);
+	if (type && !instance_type_find(type))
+		return request_fail(r, "InvalidParameterValue", "Invalid value '%.64s' for InstanceType.",
+		                    type);
 	if (filter_read(r, &offering_kind, &filter) < 0 || describe_page(r, &most, &after) < 0)
 		return -1;
 	for (unsigned i = (unsigned)min(after, (s64)1 << 30); offering_at(r, i, zone, &o); i++) {
