@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 s64 cloud_now_ms(void)
@@ -215,8 +216,9 @@ void cloud_close(struct cloud *c)
 
 int cloud_lock(const char *data, struct error *e)
 {
+	const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
 	char path[4200];
-	int fd;
+	int fd, result = -1;
 
 	if (make_folder(data, e) < 0)
 		return -1;
@@ -224,7 +226,10 @@ int cloud_lock(const char *data, struct error *e)
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return error_set(e, errno, "open %s", path);
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+	/* Who only asks whether there is a server holds it for an instant. */
+	for (unsigned i = 0; i < 10 && (result = flock(fd, LOCK_EX | LOCK_NB)) < 0; i++)
+		nanosleep(&pause, NULL);
+	if (result == 0) {
 		/* For cloud_server(); who cannot be told of is not stopped by `insula down`, no more. */
 		if (ftruncate(fd, 0) == 0)
 			dprintf(fd, "%d\n", (int)getpid());
