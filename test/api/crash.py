@@ -272,7 +272,7 @@ def wrong_files(region, world, workers):
 
 def settle(region, ec2, workers):
     """What is still wrong when nothing changes any more, or after long."""
-    bad, end = ['never settled'], time.monotonic() + 40
+    bad, end = ['never settled'], time.monotonic() + 120
     while bad and time.monotonic() < end:
         world, settled = look(ec2)
         bad = wrong_files(region, world, workers) if settled else ['not settled: ' + str(world)]
