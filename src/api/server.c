@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 enum { BATCH = 256 };
@@ -64,11 +65,12 @@ static const char *method_name(enum evhttp_cmd_type type)
 	}
 }
 
-/* -1: more headers than are taken. */
-static int read_request(struct waiting *w, struct http_request *out)
+/* NULL, or why it is not taken. */
+static const char *read_request(struct waiting *w, struct http_request *out)
 {
 	const char *uri = evhttp_request_get_uri(w->request), *question = strchr(uri, '?');
 	struct evbuffer *body = evhttp_request_get_input_buffer(w->request);
+	const char *length = NULL;
 	struct evkeyval *header;
 	char *peer;
 	ev_uint16_t port;
@@ -80,14 +82,19 @@ static int read_request(struct waiting *w, struct http_request *out)
 	for (header = evhttp_request_get_input_headers(w->request)->tqh_first; header;
 	     header = header->next.tqe_next) {
 		if (out->header_count == HTTP_HEADERS_MAX)
-			return -1;
+			return "The request has too many headers";
+		/* The library took the first; whoever passed this on may have taken another. */
+		if (!strcasecmp(header->key, "content-length") && length && strcmp(length, header->value))
+			return "The request has more than one length";
+		if (!strcasecmp(header->key, "content-length"))
+			length = header->value;
 		out->headers[out->header_count++] = (struct http_header){header->key, header->value};
 	}
 	out->body_length = evbuffer_get_length(body);
 	out->body = out->body_length ? (const char *)evbuffer_pullup(body, -1) : "";
 	evhttp_connection_get_peer(evhttp_request_get_connection(w->request), &peer, &port);
 	out->peer = peer;
-	return 0;
+	return NULL;
 }
 
 static void send_answer(struct waiting *w)
@@ -116,8 +123,12 @@ static void run_batch(evutil_socket_t fd, short what, void *ctx)
 	for (unsigned i = 0; i < s->count; i++) {
 		struct waiting *w = &s->waiting[i];
 
-		if (read_request(w, &request) < 0) {
-			front_malformed(&w->answer, "The request has too many headers");
+		const char *why = read_request(w, &request);
+
+		if (why) {
+			front_malformed(&w->answer, why);
+			evhttp_add_header(evhttp_request_get_output_headers(w->request), "Connection",
+			                  "close");
 		} else {
 			front_handle(s->front, &request, &w->answer);
 		}
