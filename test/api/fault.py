@@ -348,11 +348,14 @@ def damaged_while_served(region, whole):
         with open(region.data + '/region.db', 'r+b') as file:
             file.seek((page - 1) * 4096)
             file.write(b'damage! ' * 512)
-        region.start()
-        ec2 = region.client()
-        results.ok('check-damaged', wait_for(lambda: 'insula_database_check{state="damaged"} 1' in get_metrics(region)), 'not said')
-        results.equal('check-damaged-refuses', code_of(ec2.describe_vpcs), 'ServiceUnavailable')
-        region.kill()
+        try:
+            region.start()
+        except SystemExit as why:  # it was found before the region was ready
+            results.ok('check-damaged', 'damaged' in str(why), why)
+        else:
+            results.ok('check-damaged', wait_for(lambda: 'insula_database_check{state="damaged"} 1' in get_metrics(region)), 'not said')
+            results.equal('check-damaged-refuses', code_of(region.client().describe_vpcs), 'ServiceUnavailable')
+            region.kill()
         said = serve(region, '--check-database', '0')
         results.ok('check-damaged-again', said[0] == 1 and 'damaged' in said[1], said)
         with open(region.data + '/region.db', 'r+b') as file:

@@ -46,7 +46,8 @@ class Region:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline()
         if 'serving at' not in line:
-            sys.exit(f'insula serve did not start: {line}')
+            self.process.wait()
+            sys.exit('insula serve did not start: ' + line + open(self.data + '/serve.out', errors='replace').read()[-1000:])
         self.url = line.split()[-1]  # on a port that is free now: another one than before
 
     def kill(self):
