@@ -1,58 +1,7 @@
 /* Which addresses of a block are taken. */
+#include "region_fixture.h"
+
 #include "region/address_space.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-struct place {
-	char folder[64];
-	struct cloud cloud;
-	struct arena arena;
-	struct fault fault;
-	struct request request;
-};
-
-static int begin(void **state)
-{
-	struct place *p = calloc(1, sizeof(*p));
-	struct cloud_options options = {.data = p->folder};
-	struct error e;
-
-	strcpy(p->folder, "/tmp/insula-unit-XXXXXX");
-	if (!mkdtemp(p->folder) || cloud_open(&p->cloud, &options, &e) < 0)
-		return -1;
-	arena_init(&p->arena);
-	p->request = (struct request){.cloud = &p->cloud,
-	                              .arena = &p->arena,
-	                              .model = &model_ec2,
-	                              .fault = &p->fault,
-	                              .account = "123456789012",
-	                              .region = "us-east-1"};
-	database_begin(p->cloud.db);
-	*state = p;
-	return 0;
-}
-
-static int end(void **state)
-{
-	struct place *p = *state;
-	char command[128];
-	struct error e;
-	int result = database_commit(p->cloud.db, &e);
-
-	cloud_close(&p->cloud);
-	arena_release(&p->arena);
-	snprintf(command, sizeof(command), "rm -rf '%s'", p->folder);
-	if (system(command) != 0)
-		result = -1;
-	free(p);
-	return result;
-}
 
 static struct ip at(const char *text)
 {
@@ -72,8 +21,8 @@ static struct cidr block(const char *text)
 
 static void in_turn(void **state)
 {
-	struct place *p = *state;
-	struct request *r = &p->request;
+	struct fixture *p = *state;
+	struct request *r = &p->r;
 	struct ip first = at("10.0.0.4"), last = at("10.0.0.14"), a;
 
 	for (unsigned i = 0; i < 11; i++) {
@@ -101,8 +50,8 @@ static void in_turn(void **state)
 
 static void by_name(void **state)
 {
-	struct place *p = *state;
-	struct request *r = &p->request;
+	struct fixture *p = *state;
+	struct request *r = &p->r;
 
 	assert_true(address_take(r, "s", at("10.0.0.7"), "eni-1"));
 	assert_false(address_take(r, "s", at("10.0.0.7"), "eni-2"));
@@ -114,8 +63,8 @@ static void by_name(void **state)
 
 static void blocks(void **state)
 {
-	struct place *p = *state;
-	struct request *r = &p->request;
+	struct fixture *p = *state;
+	struct request *r = &p->r;
 
 	assert_true(address_take(r, "s", at("10.0.0.31"), "eni-1"));
 	assert_true(address_any_taken(r, "s", block("10.0.0.16/28")));
@@ -133,8 +82,8 @@ static void blocks(void **state)
 /* 32.1.13.184 and 2001:db8:: begin with the same digits. */
 static void families(void **state)
 {
-	struct place *p = *state;
-	struct request *r = &p->request;
+	struct fixture *p = *state;
+	struct request *r = &p->r;
 	struct ip a;
 
 	assert_true(address_take(r, "s", at("2001:db8::1"), "six"));
@@ -150,8 +99,8 @@ static void families(void **state)
 
 static void at_random(void **state)
 {
-	struct place *p = *state;
-	struct request *r = &p->request;
+	struct fixture *p = *state;
+	struct request *r = &p->r;
 	struct cidr c = block("2001:db8:0:7::/64");
 	struct ip a, b;
 
@@ -164,11 +113,11 @@ static void at_random(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test_setup_teardown(in_turn, begin, end),
-	        cmocka_unit_test_setup_teardown(by_name, begin, end),
-	        cmocka_unit_test_setup_teardown(blocks, begin, end),
-	        cmocka_unit_test_setup_teardown(families, begin, end),
-	        cmocka_unit_test_setup_teardown(at_random, begin, end),
+	        cmocka_unit_test_setup_teardown(in_turn, fixture_setup, fixture_teardown),
+	        cmocka_unit_test_setup_teardown(by_name, fixture_setup, fixture_teardown),
+	        cmocka_unit_test_setup_teardown(blocks, fixture_setup, fixture_teardown),
+	        cmocka_unit_test_setup_teardown(families, fixture_setup, fixture_teardown),
+	        cmocka_unit_test_setup_teardown(at_random, fixture_setup, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,19 +1,10 @@
 /* CPU credits: what is earned, spent, owed and charged; what of it survives. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "region_fixture.h"
 
 #include "region/cpu_credit.h"
 #include "region/instance.h"
 #include "region/instance_type.h"
 #include "region/link.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 enum { HOUR = 3600000, DAY = 24 * HOUR, PERIOD = 100000, FULL = 250000 };
 
@@ -103,48 +94,13 @@ static void test_quota(void **state)
 
 /* ---- rows ---- */
 
-struct fixture {
-	char data[64];
-	struct cloud cloud;
-	struct arena arena;
-	struct fault fault;
-	struct request r;
-};
-
 static int setup(void **state)
 {
-	struct fixture *f = calloc(1, sizeof(*f));
-	struct error e;
+	struct fixture *f;
 
-	strcpy(f->data, "/tmp/insula-credit-XXXXXX");
-	assert_non_null(mkdtemp(f->data));
-	assert_int_equal(cloud_open(&f->cloud, &(struct cloud_options){.data = f->data}, &e), 0);
-	arena_init(&f->arena);
-	f->r = (struct request){.cloud = &f->cloud,
-	                        .arena = &f->arena,
-	                        .model = &model_ec2,
-	                        .fault = &f->fault,
-	                        .account = f->cloud.account,
-	                        .region = "us-east-1",
-	                        .now_ms = 10LL * DAY,
-	                        .id = "test"};
-	database_begin(f->cloud.db);
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-	char path[128];
-
-	database_rollback(f->cloud.db);
-	cloud_close(&f->cloud);
-	arena_release(&f->arena);
-	snprintf(path, sizeof(path), "%s/region.db", f->data);
-	unlink(path);
-	rmdir(f->data);
-	free(f);
+	fixture_setup(state);
+	f = *state;
+	f->r.now_ms = 10LL * DAY;
 	return 0;
 }
 
@@ -277,10 +233,10 @@ int main(void)
 	        cmocka_unit_test(test_standard_never_owes),
 	        cmocka_unit_test(test_unlimited),
 	        cmocka_unit_test(test_quota),
-	        cmocka_unit_test_setup_teardown(test_life, setup, teardown),
-	        cmocka_unit_test_setup_teardown(test_stopped, setup, teardown),
-	        cmocka_unit_test_setup_teardown(test_launches_are_limited, setup, teardown),
-	        cmocka_unit_test_setup_teardown(test_others, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_life, setup, fixture_teardown),
+	        cmocka_unit_test_setup_teardown(test_stopped, setup, fixture_teardown),
+	        cmocka_unit_test_setup_teardown(test_launches_are_limited, setup, fixture_teardown),
+	        cmocka_unit_test_setup_teardown(test_others, setup, fixture_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

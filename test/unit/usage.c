@@ -1,65 +1,22 @@
 /* Metering: runs, clocks, reports. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "region_fixture.h"
 
 #include "region/instance.h"
 #include "region/usage.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
 /* 2026-01-31T23:59:00Z */
 #define LATE 1769903940000LL
 
-struct fixture {
-	char data[64];
-	struct cloud cloud;
-	struct arena arena;
-	struct fault fault;
-	struct request r;
-	struct resource *instance;
-};
+static struct resource *instance;
 
 static int setup(void **state)
 {
-	struct fixture *f = calloc(1, sizeof(*f));
-	struct error e;
+	struct fixture *f;
 
-	strcpy(f->data, "/tmp/insula-usage-XXXXXX");
-	assert_non_null(mkdtemp(f->data));
-	assert_int_equal(cloud_open(&f->cloud, &(struct cloud_options){.data = f->data}, &e), 0);
-	arena_init(&f->arena);
-	f->r = (struct request){.cloud = &f->cloud,
-	                        .arena = &f->arena,
-	                        .model = &model_ec2,
-	                        .fault = &f->fault,
-	                        .account = f->cloud.account,
-	                        .region = "us-east-1",
-	                        .id = "test"};
-	database_begin(f->cloud.db);
-	f->instance = resource_new(&f->r, &instance_kind);
-	value_set_string(f->instance->doc, "InstanceType", "t3.nano");
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-	char path[128];
-
-	database_rollback(f->cloud.db);
-	cloud_close(&f->cloud);
-	arena_release(&f->arena);
-	snprintf(path, sizeof(path), "%s/region.db", f->data);
-	unlink(path);
-	rmdir(f->data);
-	free(f);
+	fixture_setup(state);
+	f = *state;
+	instance = resource_new(&f->r, &instance_kind);
+	value_set_string(instance->doc, "InstanceType", "t3.nano");
 	return 0;
 }
 
@@ -67,8 +24,8 @@ static void run(struct fixture *f, s64 wall_ms, s64 up_ms, s64 end_wall_ms, s64 
 {
 	const struct usage_mark begin = {wall_ms, up_ms, "boot"}, end = {end_wall_ms, end_up_ms, "boot"};
 
-	usage_begin(&f->r, f->instance, &begin);
-	usage_end(&f->r, f->instance->id, &end);
+	usage_begin(&f->r, instance, &begin);
+	usage_end(&f->r, instance->id, &end);
 }
 
 static const char *report(struct fixture *f, enum usage_by by, s64 from_s, s64 to_s)
@@ -126,7 +83,7 @@ static void test_resize(void **state)
 
 	f->r.now_ms = LATE + 3600000;
 	run(f, LATE, 0, LATE + 100000, 100000);
-	value_set_string(f->instance->doc, "InstanceType", "m5.xlarge"); /* 4 vCPUs, 16 GiB */
+	value_set_string(instance->doc, "InstanceType", "m5.xlarge"); /* 4 vCPUs, 16 GiB */
 	run(f, LATE + 200000, 200000, LATE + 1100000, 1100000);
 	text = report(f, USAGE_BY_TYPE, 0, 0);
 	has(text, "\"Key\":\"m5.xlarge\",\"Running\":false,\"Starts\":1,\"Seconds\":900,\"VcpuHours\":1.0000,"
@@ -145,10 +102,10 @@ static void test_again(void **state)
 	                        end = {LATE + 90000, 90000, "boot"};
 
 	f->r.now_ms = LATE + 3600000;
-	usage_begin(&f->r, f->instance, &first);
-	usage_begin(&f->r, f->instance, &second); /* it runs already */
-	usage_end(&f->r, f->instance->id, &end);
-	usage_end(&f->r, f->instance->id, &second); /* it has ended already */
+	usage_begin(&f->r, instance, &first);
+	usage_begin(&f->r, instance, &second); /* it runs already */
+	usage_end(&f->r, instance->id, &end);
+	usage_end(&f->r, instance->id, &second); /* it has ended already */
 	has(report(f, USAGE_BY_INSTANCE, 0, 0), "\"Starts\":1,\"Seconds\":90,");
 }
 
@@ -188,8 +145,8 @@ static void test_pages(void **state)
 
 	f->r.now_ms = LATE + 3600000;
 	for (unsigned i = 0; i < USAGE_PAGE + 1; i++) {
-		f->instance = resource_new(&f->r, &instance_kind);
-		value_set_string(f->instance->doc, "InstanceType", "t3.nano");
+		instance = resource_new(&f->r, &instance_kind);
+		value_set_string(instance->doc, "InstanceType", "t3.nano");
 		run(f, LATE, 0, LATE + 1000, 1000);
 	}
 	text = report(f, USAGE_BY_INSTANCE, 0, 0);
@@ -216,7 +173,7 @@ static void test_forget(void **state)
 
 	f->r.now_ms = LATE;
 	run(f, LATE - 1000000, 0, LATE - 900000, 100000);
-	usage_begin(&f->r, f->instance, &now);
+	usage_begin(&f->r, instance, &now);
 	usage_forget(&f->cloud, LATE - 800000);
 	has(report(f, USAGE_BY_TYPE, 0, 0), "\"Running\":true,\"Starts\":1,");
 }
@@ -239,14 +196,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_least),
 	        cmocka_unit_test(test_elapsed),
-	        cmocka_unit_test_setup_teardown(test_clock_step, setup, teardown),
-	        cmocka_unit_test_setup_teardown(test_resize, setup, teardown),
-	        cmocka_unit_test_setup_teardown(test_again, setup, teardown),
-	        cmocka_unit_test_setup_teardown(test_days, setup, teardown),
-	        cmocka_unit_test_setup_teardown(test_least_is_within, setup, teardown),
-	        cmocka_unit_test_setup_teardown(test_pages, setup, teardown),
-	        cmocka_unit_test_setup_teardown(test_forget, setup, teardown),
-	        cmocka_unit_test_setup_teardown(test_beat, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_clock_step, setup, fixture_teardown),
+	        cmocka_unit_test_setup_teardown(test_resize, setup, fixture_teardown),
+	        cmocka_unit_test_setup_teardown(test_again, setup, fixture_teardown),
+	        cmocka_unit_test_setup_teardown(test_days, setup, fixture_teardown),
+	        cmocka_unit_test_setup_teardown(test_least_is_within, setup, fixture_teardown),
+	        cmocka_unit_test_setup_teardown(test_pages, setup, fixture_teardown),
+	        cmocka_unit_test_setup_teardown(test_forget, setup, fixture_teardown),
+	        cmocka_unit_test_setup_teardown(test_beat, setup, fixture_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
