@@ -8,7 +8,7 @@
 #pragma once
 
 #include "region/action.h"
-#include "region/cidr.h"
+#include "base/cidr.h"
 
 /* Takes this one. False: it is taken. */
 bool address_take(struct request *r, const char *space, struct ip a, const char *holder);

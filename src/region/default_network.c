@@ -1,5 +1,5 @@
 #include "region/default_network.h"
-#include "region/cidr.h"
+#include "base/cidr.h"
 #include "region/internet_gateway.h"
 #include "region/route_table.h"
 #include "region/subnet.h"

@@ -1,5 +1,5 @@
 #include "region/dhcp_options.h"
-#include "region/cidr.h"
+#include "base/cidr.h"
 #include "region/describe.h"
 #include "region/link.h"
 #include "region/tag.h"

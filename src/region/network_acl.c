@@ -1,5 +1,5 @@
 #include "region/network_acl.h"
-#include "region/cidr.h"
+#include "base/cidr.h"
 #include "region/describe.h"
 #include "region/link.h"
 #include "region/tag.h"

@@ -1,6 +1,6 @@
 #include "region/prefix_list.h"
 #include "base/buffer.h"
-#include "region/cidr.h"
+#include "base/cidr.h"
 #include "region/describe.h"
 #include "region/filter.h"
 #include "region/link.h"

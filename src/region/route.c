@@ -1,5 +1,5 @@
 /* Routes: items of route tables, with their targets checked. */
-#include "region/cidr.h"
+#include "base/cidr.h"
 #include "region/egress_only_internet_gateway.h"
 #include "region/internet_gateway.h"
 #include "region/link.h"

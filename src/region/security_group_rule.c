@@ -1,5 +1,5 @@
 #include "region/security_group_rule.h"
-#include "region/cidr.h"
+#include "base/cidr.h"
 #include "region/describe.h"
 #include "region/link.h"
 #include "region/prefix_list.h"

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "region/cidr.h"
+#include "base/cidr.h"
 #include "region/resource.h"
 
 extern const struct resource_kind subnet_kind;

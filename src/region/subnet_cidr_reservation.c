@@ -1,5 +1,5 @@
 #include "region/subnet_cidr_reservation.h"
-#include "region/cidr.h"
+#include "base/cidr.h"
 #include "region/describe.h"
 #include "region/filter.h"
 #include "region/subnet.h"

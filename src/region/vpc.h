@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "region/cidr.h"
+#include "base/cidr.h"
 #include "region/resource.h"
 
 extern const struct resource_kind vpc_kind;

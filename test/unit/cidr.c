@@ -1,5 +1,5 @@
 /* Addresses and blocks. */
-#include "region/cidr.h"
+#include "base/cidr.h"
 
 #include <stdarg.h>
 #include <stddef.h>

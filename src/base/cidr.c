@@ -1,4 +1,4 @@
-#include "region/cidr.h"
+#include "base/cidr.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
