@@ -2,13 +2,12 @@
 #include "base/error.h"
 #include "base/types.h"
 #include "cli/client.h"
-#include "cli/place.h"
+#include "cli/options.h"
 #include "cli/verbs.h"
 #include "host/cgroup.h"
 #include "host/firmware.h"
 #include "region/cloud.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -97,31 +96,16 @@ static void region(json_t *list, const char *data)
 
 int doctor_main(int argc, char **argv)
 {
-	static const struct option longs[] = {{"data", required_argument, 0, 'd'},
-	                                      {"json", no_argument, 0, 'j'},
-	                                      {"help", no_argument, 0, 'h'},
-	                                      {0}};
-	char place[4096];
-	const char *data = place_default(place, sizeof(place));
+	const char *data = NULL;
+	bool json = false, limits;
+	const struct verb_option options[] = {{"data", &data, NULL}, {"json", NULL, &json}, {0}};
+	int status = options_read(argc, argv, options, usage, 0, 0);
 	struct error e = {0};
-	json_t *list = NULL;
-	bool limits;
-	int option;
+	json_t *list;
 
-	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
-		if (option == 'd')
-			data = optarg;
-		else if (option == 'j')
-			list = list ? list : json_array();
-		else if (option == 'h')
-			return fputs(usage, stdout) < 0;
-		else
-			return 2;
-	}
-	if (optind < argc) {
-		fputs(usage, stderr);
-		return 2;
-	}
+	if (status >= 0)
+		return status;
+	list = json ? json_array() : NULL;
 	say(list, access("/dev/kvm", R_OK | W_OK) == 0,
 	    "/dev/kvm can be opened (machines run on the soft engine all the same)",
 	    "machines run on the soft engine, which needs nothing");
@@ -142,8 +126,7 @@ int doctor_main(int argc, char **argv)
 	room(list, data);
 	region(list, data);
 	if (list) {
-		json_dumpf(list, stdout, JSON_INDENT(2));
-		putchar('\n');
+		client_print(list);
 		json_decref(list);
 	}
 	return fflush(stdout) ? 1 : 0;

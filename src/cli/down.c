@@ -2,14 +2,13 @@
  * to be stopped. */
 #include "base/types.h"
 #include "cli/client.h"
-#include "cli/place.h"
+#include "cli/options.h"
 #include "cli/verbs.h"
 #include "host/hosted.h"
 #include "region/cloud.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <getopt.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -172,45 +171,31 @@ static void report(const char *data, int pid, const json_t *machines)
 
 int down_main(int argc, char **argv)
 {
-	static const struct option longs[] = {
-	        {"data", required_argument, 0, 'd'}, {"all", no_argument, 0, 'a'},
-	        {"force", no_argument, 0, 'f'},      {"json", no_argument, 0, 'j'},
-	        {"help", no_argument, 0, 'h'},       {0}};
-	char place[4096];
-	const char *data = place_default(place, sizeof(place));
+	const char *data = NULL;
 	bool all = false, force = false, json = false;
+	const struct verb_option options[] = {{"data", &data, NULL},
+	                                      {"all", NULL, &all},
+	                                      {"force", NULL, &force},
+	                                      {"json", NULL, &json},
+	                                      {0}};
+	int pid, status = options_read(argc, argv, options, usage, 0, 0);
 	json_t *machines;
 	struct error e;
-	int option, pid;
 
-	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
-		if (option == 'd')
-			data = optarg;
-		else if (option == 'a')
-			all = true;
-		else if (option == 'f')
-			force = true;
-		else if (option == 'j')
-			json = true;
-		else if (option == 'h')
-			return fputs(usage, stdout) < 0;
-		else
-			return 2;
-	}
-	if (optind < argc || (force && !all)) {
+	if (status >= 0)
+		return status;
+	if (force && !all) {
 		fputs(usage, stderr);
 		return 2;
 	}
 	pid = cloud_server(data);
 	if ((pid && all && stop_all(data, force, &e) < 0) || (pid && end(pid, &e) < 0)) {
-		fprintf(stderr, "insula down: %s\n", e.text);
-		return 1;
+		return verb_failed("down", &e);
 	}
 	machines = running(data);
 	if (json) {
 		machines = json_pack("{s:b, s:o}", "WasUp", pid != 0, "Running", machines);
-		json_dumpf(machines, stdout, JSON_INDENT(2));
-		putchar('\n');
+		client_print(machines);
 	} else {
 		report(data, pid, machines);
 	}

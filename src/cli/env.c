@@ -1,5 +1,6 @@
 /* insula env: shell exports that point AWS's tools at the region. insula key: access keys. */
-#include "cli/place.h"
+#include "cli/client.h"
+#include "cli/options.h"
 #include "cli/policy.h"
 #include "cli/verbs.h"
 #include "region/cloud.h"
@@ -21,44 +22,37 @@ static int open_cloud(struct cloud *c, const char *data, const char *verb)
 	return 1;
 }
 
+static const char env_usage[] = "usage: eval \"$(insula env [--data DIR])\"\n"
+                                "       insula env --json [--data DIR]\n";
+
 int env_main(int argc, char **argv)
 {
-	static const struct option longs[] = {{"data", required_argument, 0, 'd'},
-	                                      {"json", no_argument, 0, 'j'},
-	                                      {"help", no_argument, 0, 'h'},
-	                                      {0}};
-	char place[4096], url[256];
-	const char *data = place_default(place, sizeof(place)), *endpoint;
+	const char *data = NULL, *endpoint;
+	bool json = false;
+	const struct verb_option options[] = {{"data", &data, NULL}, {"json", NULL, &json}, {0}};
+	int status = options_read(argc, argv, options, env_usage, 0, 0);
 	struct access_key key;
 	struct cloud c;
-	bool json = false;
-	int option;
+	char url[256];
+	json_t *v;
 
-	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
-		if (option == 'd')
-			data = optarg;
-		else if (option == 'j')
-			json = true;
-		else if (option == 'h')
-			return puts("usage: eval \"$(insula env [--data DIR])\"\n"
-			            "       insula env --json [--data DIR]") < 0;
-		else
-			return 2;
-	}
+	if (status >= 0)
+		return status;
 	if (open_cloud(&c, data, "env"))
 		return 1;
 	endpoint = cloud_setting(&c, "endpoint");
 	snprintf(url, sizeof(url), "%s", endpoint ? endpoint : "http://127.0.0.1:8773");
-	if (!access_key_first(&c, &key)) {
-		fprintf(stderr, "insula env: there is no access key (see 'insula key create')\n");
-		cloud_close(&c);
+	status = !access_key_first(&c, &key);
+	cloud_close(&c);
+	if (status) {
+		fputs("insula env: there is no access key (see 'insula key create')\n", stderr);
 		return 1;
 	}
 	if (json) {
-		printf("{\n  \"AWS_ACCESS_KEY_ID\": \"%s\",\n  \"AWS_SECRET_ACCESS_KEY\": \"%s\",\n"
-		       "  \"AWS_DEFAULT_REGION\": \"%s\",\n  \"AWS_ENDPOINT_URL\": \"%s\"\n}\n",
-		       key.id, key.secret, REGION_DEFAULT, url);
-		cloud_close(&c);
+		v = json_pack("{s:s, s:s, s:s, s:s}", "AWS_ACCESS_KEY_ID", key.id, "AWS_SECRET_ACCESS_KEY",
+		              key.secret, "AWS_DEFAULT_REGION", REGION_DEFAULT, "AWS_ENDPOINT_URL", url);
+		client_print(v);
+		json_decref(v);
 		return fflush(stdout) ? 1 : 0;
 	}
 	printf("export AWS_ACCESS_KEY_ID=%s\nexport AWS_SECRET_ACCESS_KEY=%s\nexport AWS_DEFAULT_REGION=%s\n"
@@ -66,7 +60,6 @@ int env_main(int argc, char **argv)
 	       key.id, key.secret, REGION_DEFAULT, url);
 	/* awscli of Debian 12 does not know AWS_ENDPOINT_URL: the alias passes it on. */
 	printf("alias aws='aws --endpoint-url %s'\n", url);
-	cloud_close(&c);
 	return fflush(stdout) ? 1 : 0;
 }
 
@@ -76,33 +69,21 @@ static const char key_usage[] =
 
 int key_main(int argc, char **argv)
 {
-	static const struct option longs[] = {
-	        {"data", required_argument, 0, 'd'},   {"id", required_argument, 0, 'i'},
-	        {"secret", required_argument, 0, 's'}, {"policy", required_argument, 0, 'p'},
-	        {"help", no_argument, 0, 'h'},         {0}};
-	char place[4096];
-	const char *data = place_default(place, sizeof(place)), *id = NULL, *secret = NULL, *policy = NULL;
+	const char *data = NULL, *id = NULL, *secret = NULL, *policy = NULL;
+	const struct verb_option options[] = {{"data", &data, NULL},
+	                                      {"id", &id, NULL},
+	                                      {"secret", &secret, NULL},
+	                                      {"policy", &policy, NULL},
+	                                      {0}};
+	int status = options_read(argc, argv, options, key_usage, 1, 1);
 	struct buffer lines = {0};
 	struct access_key key;
 	struct cloud c;
 	struct error e;
-	int option, status = 0;
 
-	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
-		if (option == 'd')
-			data = optarg;
-		else if (option == 'i')
-			id = optarg;
-		else if (option == 's')
-			secret = optarg;
-		else if (option == 'p')
-			policy = optarg;
-		else if (option == 'h')
-			return fputs(key_usage, stdout) < 0;
-		else
-			return 2;
-	}
-	if (optind + 1 != argc || strcmp(argv[optind], "create") || !id != !secret) {
+	if (status >= 0)
+		return status;
+	if (strcmp(argv[optind], "create") || !id != !secret) {
 		fputs(key_usage, stderr);
 		return 2;
 	}
@@ -115,6 +96,7 @@ int key_main(int argc, char **argv)
 		buffer_release(&lines);
 		return 1;
 	}
+	status = 0;
 	database_begin(c.db);
 	if (access_key_create(&c, id, secret, buffer_str(&lines), &key, &e) < 0) {
 		database_rollback(c.db);

@@ -1,7 +1,7 @@
 /* insula hosts: what instances run on. */
 #include "base/types.h"
 #include "cli/client.h"
-#include "cli/place.h"
+#include "cli/options.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
 
@@ -63,47 +63,31 @@ static void print(const json_t *hosts)
 
 int hosts_main(int argc, char **argv)
 {
-	static const struct option longs[] = {{"data", required_argument, 0, 'd'},
-	                                      {"json", no_argument, 0, 'j'},
-	                                      {"help", no_argument, 0, 'h'},
-	                                      {0}};
-	char place[4096];
-	const char *data = place_default(place, sizeof(place)), *order;
+	const char *data = NULL, *order;
+	bool json = false;
+	const struct verb_option options[] = {{"data", &data, NULL}, {"json", NULL, &json}, {0}};
+	int status = options_read(argc, argv, options, usage, 0, 2);
 	struct client c;
 	struct error e;
 	json_t *answer;
-	bool json = false;
-	int option;
 
-	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
-		if (option == 'd')
-			data = optarg;
-		else if (option == 'j')
-			json = true;
-		else if (option == 'h')
-			return fputs(usage, stdout) < 0;
-		else
-			return 2;
-	}
+	if (status >= 0)
+		return status;
 	order = optind < argc ? argv[optind] : NULL;
 	if (order && (argc - optind != 2 || (strcmp(order, "silence") && strcmp(order, "wake")))) {
 		fputs(usage, stderr);
 		return 2;
 	}
-	if (client_open(&c, data, &e) < 0) {
-		fprintf(stderr, "insula hosts: %s\n", e.text);
-		return 1;
-	}
+	if (client_open(&c, data, &e) < 0)
+		return verb_failed("hosts", &e);
 	if (order)
 		answer = client_operate(&c, &e, *order == 's' ? "SilenceHost" : "WakeHost",
 		                        (const char *[]){"HostId", argv[optind + 1], NULL});
 	else
 		answer = fetch(&c, &e);
 	client_close(&c);
-	if (!answer) {
-		fprintf(stderr, "insula hosts: %s\n", e.text);
-		return 1;
-	}
+	if (!answer)
+		return verb_failed("hosts", &e);
 	if (!order && json) {
 		client_print(answer);
 	} else if (!order) {

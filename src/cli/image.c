@@ -1,6 +1,6 @@
 /* insula image: what instances are started from. */
 #include "cli/client.h"
-#include "cli/place.h"
+#include "cli/options.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
 #include "host/disk_image.h"
@@ -317,52 +317,29 @@ static int list(const char *data, bool json, struct error *e)
 
 int image_main(int argc, char **argv)
 {
-	static const struct option longs[] = {
-	        {"data", required_argument, 0, 'd'},    {"name", required_argument, 0, 'n'},
-	        {"kernel", required_argument, 0, 'k'},  {"initrd", required_argument, 0, 'i'},
-	        {"cmdline", required_argument, 0, 'c'}, {"json", no_argument, 0, 'j'},
-	        {"help", no_argument, 0, 'h'},          {0}};
-	char place[PATH_MAX], absolute[PATH_MAX];
-	struct image_options o = {.data = place_default(place, sizeof(place))};
+	struct image_options o = {0};
+	const struct verb_option options[] = {{"data", &o.data, NULL},
+	                                      {"name", &o.name, NULL},
+	                                      {"kernel", &o.kernel, NULL},
+	                                      {"initrd", &o.initrd, NULL},
+	                                      {"cmdline", &o.cmdline, NULL},
+	                                      {"json", NULL, &o.json},
+	                                      {0}};
+	int status = options_read(argc, argv, options, usage, 1, 2);
 	const char *verb, *what, *name;
 	struct image_source source = {"", "", "", ""};
+	char absolute[PATH_MAX];
 	struct arena arena;
 	struct cloud c;
 	struct error e;
-	int option, status;
 	bool builds;
 
-	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
-		switch (option) {
-		case 'd':
-			o.data = optarg;
-			break;
-		case 'n':
-			o.name = optarg;
-			break;
-		case 'k':
-			o.kernel = optarg;
-			break;
-		case 'i':
-			o.initrd = optarg;
-			break;
-		case 'c':
-			o.cmdline = optarg;
-			break;
-		case 'j':
-			o.json = true;
-			break;
-		case 'h':
-			return fputs(usage, stdout) < 0;
-		default:
-			return 2;
-		}
-	}
+	if (status >= 0)
+		return status;
 	if (argc - optind == 1 && !strcmp(argv[optind], "ls")) {
 		if (list(o.data, o.json, &e) == 0)
 			return fflush(stdout) ? 1 : 0;
-		fprintf(stderr, "insula image: %s\n", e.text);
-		return 1;
+		return verb_failed("image", &e);
 	}
 	verb = argc - optind == 2 ? argv[optind] : "";
 	what = argc - optind == 2 ? argv[optind + 1] : "";

@@ -1,10 +1,9 @@
 /* insula usage: what ran for how long, as it would be billed. */
 #include "base/types.h"
 #include "cli/client.h"
-#include "cli/place.h"
+#include "cli/options.h"
 #include "cli/verbs.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,53 +71,24 @@ static json_t *fetch(struct client *c, struct error *e, const char *by, const ch
 
 int usage_main(int argc, char **argv)
 {
-	static const struct option longs[] = {{"data", required_argument, 0, 'd'},
-	                                      {"from", required_argument, 0, 'f'},
-	                                      {"to", required_argument, 0, 't'},
-	                                      {"by", required_argument, 0, 'b'},
-	                                      {"json", no_argument, 0, 'j'},
-	                                      {"help", no_argument, 0, 'h'},
-	                                      {0}};
-	const char *from = NULL, *to = NULL, *by = "instance";
-	char place[4096];
-	const char *data = place_default(place, sizeof(place));
+	const char *data = NULL, *from = NULL, *to = NULL, *by = "instance";
+	bool json = false;
+	const struct verb_option options[] = {{"data", &data, NULL}, {"from", &from, NULL}, {"to", &to, NULL},
+	                                      {"by", &by, NULL},     {"json", NULL, &json}, {0}};
+	int status = options_read(argc, argv, options, usage, 0, 0);
+	json_t *answer, *line;
 	struct client c;
 	struct error e;
-	json_t *answer, *line;
-	bool json = false;
 	size_t i;
-	int option;
 
-	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
-		if (option == 'd')
-			data = optarg;
-		else if (option == 'f')
-			from = optarg;
-		else if (option == 't')
-			to = optarg;
-		else if (option == 'b')
-			by = optarg;
-		else if (option == 'j')
-			json = true;
-		else if (option == 'h')
-			return fputs(usage, stdout) < 0;
-		else
-			return 2;
-	}
-	if (optind < argc) {
-		fputs(usage, stderr);
-		return 2;
-	}
-	if (client_open(&c, data, &e) < 0) {
-		fprintf(stderr, "insula usage: %s\n", e.text);
-		return 1;
-	}
+	if (status >= 0)
+		return status;
+	if (client_open(&c, data, &e) < 0)
+		return verb_failed("usage", &e);
 	answer = fetch(&c, &e, by, from, to);
 	client_close(&c);
-	if (!answer) {
-		fprintf(stderr, "insula usage: %s\n", e.text);
-		return 1;
-	}
+	if (!answer)
+		return verb_failed("usage", &e);
 	if (json) {
 		client_print(answer);
 	} else {

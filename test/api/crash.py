@@ -8,13 +8,12 @@ import argparse
 import os
 import random
 import tempfile
-import threading
 import time
 import uuid
-from collections import Counter
 
 from botocore.exceptions import ClientError
 
+from load import Load
 from region import Region, Results
 
 ZONE = 'us-east-1a'
@@ -194,32 +193,6 @@ class Worker:
             self.ec2 = self.load.region.client()
             self.run_again()
         return bad
-
-
-class Load:
-    def __init__(self, region, image, seed):
-        self.region, self.image, self.seed = region, image, seed
-        self.count, self.over, self.surprises, self.refused, self.lock = 0, False, [], Counter(), threading.Lock()
-        self.enough = threading.Event()
-
-    def answered(self):
-        with self.lock:
-            self.count += 1
-            if self.count >= self.until:
-                self.enough.set()
-
-    def kill_after(self, workers, requests, pause):
-        self.until, self.over = self.count + requests, False
-        self.enough.clear()
-        threads = [threading.Thread(target=w.work) for w in workers]
-        for thread in threads:
-            thread.start()
-        self.enough.wait(120)
-        time.sleep(pause)
-        self.region.kill()
-        self.over = True
-        for thread in threads:
-            thread.join()
 
 
 def look(ec2):

@@ -16,6 +16,7 @@ import uuid
 
 from botocore.exceptions import ClientError
 
+from load import Load
 from region import Region, Results, code_of
 
 results = Results()
@@ -59,18 +60,16 @@ def broken(region):
 
 # ---- kill -9 of the region under load ----
 
-class Worker(threading.Thread):
+class Worker:
     """Sends requests about instances, groups and volumes of its own, and remembers what was acknowledged. `maybe` are the
     states that a resource may have because the answer did not come."""
 
     def __init__(self, load, number):
-        super().__init__()
         self.load, self.random = load, random.Random(load.seed * 100 + number)
         self.states, self.tags, self.groups, self.maybe, self.unanswered = {}, {}, set(), {}, None
 
-    def run(self):
+    def work(self):
         self.ec2 = self.load.region.client()
-        self.maybe, self.unanswered = {}, None
         try:
             while not self.load.over:
                 self.one()
@@ -150,36 +149,9 @@ class Worker(threading.Thread):
         return bad
 
 
-class Load:
-    def __init__(self, region, image, seed):
-        self.region, self.image, self.seed = region, image, seed
-        self.count, self.over, self.surprises, self.lock = 0, False, [], threading.Lock()
-        self.enough = threading.Event()
-
-    def answered(self):
-        with self.lock:
-            self.count += 1
-            if self.count >= self.until:
-                self.enough.set()
-
-    def kill_after(self, workers, requests, pause):
-        """Runs the workers until so many requests were answered and a moment has gone by; then kill -9."""
-        self.until = self.count + requests
-        self.enough.clear()
-        self.over = False
-        for worker in workers:
-            worker.start()
-        self.enough.wait(120)
-        time.sleep(pause)
-        self.region.kill()
-        self.over = True
-        for worker in workers:
-            worker.join()
-
-
 def crash():
     region = Region('--simulate-hosts', '30', '--throttle', 'off', name='crash')
-    dice, kept, bad = random.Random(options.seed), [], []
+    dice, bad = random.Random(options.seed), []
     try:
         load = Load(region, region.restart_with_image(), options.seed)
         workers = [Worker(load, n) for n in range(4)]
@@ -191,13 +163,6 @@ def crash():
             bad += broken(region)
             if bad:
                 break
-            again = []
-            for n, worker in enumerate(workers):
-                fresh = Worker(load, len(kept) + n)
-                fresh.states, fresh.tags, fresh.groups = worker.states, worker.tags, worker.groups
-                again.append(fresh)
-            kept += workers
-            workers = again
         results.equal('crash-state', bad, [])
         results.equal('crash-no-surprise', load.surprises, [])
         results.ok('crash-load', load.count >= options.requests // 4 * options.rounds, load.count)
