@@ -101,6 +101,23 @@ static int write_words(const char *dir, const char *name, const struct words *w,
 	return result;
 }
 
+/* One word in a file of its own; NULL: no such file. */
+static int write_word(const char *dir, const char *name, const char *text, struct error *e)
+{
+	char path[4200];
+	struct words w = {0};
+	int result;
+
+	if (!text) {
+		snprintf(path, sizeof(path), "%s/%s", dir, name);
+		return unlink(path) == 0 || errno == ENOENT ? 0 : error_set(e, errno, "remove %s", path);
+	}
+	result = word(&w, "%s", text) < 0 ? error_set(e, ENOMEM, "write %s/%s", dir, name)
+	                                  : write_words(dir, name, &w, e);
+	free(w.bytes);
+	return result;
+}
+
 int hosted_write(const char *dir, const struct hosted_spec *spec, struct error *e)
 {
 	struct words w = {0};
@@ -108,6 +125,8 @@ int hosted_write(const char *dir, const struct hosted_spec *spec, struct error *
 
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
 		return error_set(e, errno, "create %s", dir);
+	if (write_word(dir, "netns", spec->netns, e) < 0)
+		return -1;
 	result |= word(&w, "/proc/self/exe") | word(&w, "vmm");
 	result |= word(&w, "--cpus") | word(&w, "%u", spec->cpus);
 	result |= word(&w, "--memory") | word(&w, "%uM", spec->memory_mib);
@@ -127,6 +146,8 @@ int hosted_write(const char *dir, const struct hosted_spec *spec, struct error *
 		result |= word(&w, "--net") | word(&w, "%s", spec->taps[i]);
 	if (spec->accel)
 		result |= word(&w, "--accel") | word(&w, "%s", spec->accel);
+	if (spec->smbios)
+		result |= word(&w, "--smbios") | word(&w, "%s", spec->smbios);
 	if (spec->engine)
 		result |= word(&w, "--soft-engine") | word(&w, "%s", spec->engine);
 	result |= word(&w, "--serial") | word(&w, "stdio") | word(&w, "--api") | word(&w, "vmm.sock");
@@ -137,12 +158,7 @@ int hosted_write(const char *dir, const struct hosted_spec *spec, struct error *
 
 int hosted_set_cgroup(const char *dir, const char *path, struct error *e)
 {
-	struct words w = {0};
-	int result = word(&w, "%s", path) < 0 ? error_set(e, ENOMEM, "write %s/cgroup", dir)
-	                                      : write_words(dir, "cgroup", &w, e);
-
-	free(w.bytes);
-	return result;
+	return write_word(dir, "cgroup", path, e);
 }
 
 /* ---- state ---- */
@@ -214,6 +230,17 @@ void hosted_guest(const char *dir, struct hosted_guest *guest)
 
 /* ---- life ---- */
 
+/* A machine whose network is not there does not start, and this says why; the keeper looks again. */
+static int check_netns(int at, struct error *e)
+{
+	char name[KEEPER_NETNS], path[KEEPER_NETNS + sizeof(KEEPER_NETNS_DIR)];
+
+	if (read_small(at, "netns", name, sizeof(name)) < 0)
+		return 0;
+	snprintf(path, sizeof(path), KEEPER_NETNS_DIR "%s", name);
+	return access(path, R_OK) == 0 ? 0 : error_set(e, errno, "network namespace %s", name);
+}
+
 int hosted_start(const char *dir, struct error *e)
 {
 	struct hosted_state state;
@@ -228,7 +255,7 @@ int hosted_start(const char *dir, struct error *e)
 	at = open_dir(dir, e);
 	if (at < 0)
 		return -1;
-	lock = take_lock(at, dir, e);
+	lock = check_netns(at, e) < 0 ? -1 : take_lock(at, dir, e);
 	if (lock >= 0) {
 		unlinkat(at, "keeper", 0);
 		unlinkat(at, "ended", 0);
@@ -300,30 +327,106 @@ int hosted_console(const char *dir, struct error *e)
 	return connect_to(dir, "console.sock", e);
 }
 
-int hosted_press_power(const char *dir, struct error *e)
+/*
+ * A request at the control socket. Returns the status, and what is in the answer's body as text; -1: there is
+ * no answer.
+ */
+static int vmm_request(const char *dir, const char *method, const char *path, const char *body, char *answer,
+                       size_t size, struct error *e)
 {
-	static const char request[] =
-	        "PUT /actions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-	        "Content-Length: 33\r\nConnection: close\r\n\r\n"
-	        "{\"action_type\":\"SendCtrlAltDel\"}\n";
 	struct timeval limit = {.tv_sec = 5};
-	int fd = connect_to(dir, "vmm.sock", e), status = 0;
-	char text[512];
+	int fd = connect_to(dir, "vmm.sock", e), status = -1;
+	char text[4096], *end;
+	size_t got = 0;
 	ssize_t n;
 
 	if (fd < 0)
 		return -1;
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	n = send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL);
-	n = n < 0 ? -1 : recv(fd, text, sizeof(text) - 1, 0);
+	n = snprintf(text, sizeof(text),
+	             "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+	             "Content-Length: %zu\r\nConnection: close\r\n\r\n%s",
+	             method, path, strlen(body), body);
+	if (n > 0 && (size_t)n < sizeof(text) && send(fd, text, (size_t)n, MSG_NOSIGNAL) == n)
+		while (got < sizeof(text) - 1 && (n = recv(fd, text + got, sizeof(text) - 1 - got, 0)) > 0)
+			got += (size_t)n;
 	close(fd);
-	if (n > 0) {
-		text[n] = 0;
-		sscanf(text, "HTTP/1.%*d %d", &status);
+	text[got] = 0;
+	if (sscanf(text, "HTTP/1.%*d %d", &status) != 1)
+		return error_set(e, 0, "%s: its VMM does not answer", dir);
+	end = strstr(text, "\r\n\r\n");
+	snprintf(answer, size, "%s", end ? end + 4 : "");
+	return status;
+}
+
+/* What a refusal says: {"fault_message":"…"}. */
+static int refused(const char *what, int status, const char *answer, struct error *e)
+{
+	const char *text = strstr(answer, "\"fault_message\":\"");
+	int length;
+
+	if (status < 0)
+		return -1;
+	text = text ? text + strlen("\"fault_message\":\"") : "";
+	length = (int)strcspn(text, "\"");
+	return error_set(e, 0, "%s: %.*s (status %d)", what, length, text, status);
+}
+
+int hosted_press_power(const char *dir, struct error *e)
+{
+	char answer[1024];
+	int status = vmm_request(dir, "PUT", "/actions", "{\"action_type\":\"SendCtrlAltDel\"}", answer,
+	                         sizeof(answer), e);
+
+	return status / 100 == 2 ? 0 : refused("the power button was not pressed", status, answer, e);
+}
+
+int hosted_attach_tap(const char *dir, const char *net, const char *id, struct error *e)
+{
+	char answer[1024], path[128], body[1024], *more, *copy = strdup(net), *tap = NULL, *mac = NULL;
+	char *rate[2] = {NULL, NULL};
+	int n, status;
+
+	if (!copy)
+		return error_set(e, ENOMEM, "attach %s", id);
+	for (char *item = strtok_r(copy, ",", &more); item; item = strtok_r(NULL, ",", &more)) {
+		if (!strncmp(item, "tap=", 4))
+			tap = item + 4;
+		else if (!strncmp(item, "mac=", 4))
+			mac = item + 4;
+		else if (!strncmp(item, "rx-rate=", 8))
+			rate[0] = item + 8;
+		else if (!strncmp(item, "tx-rate=", 8))
+			rate[1] = item + 8;
 	}
-	return status / 100 == 2
-	               ? 0
-	               : error_set(e, 0, "%s: the power button was not pressed (status %d)", dir, status);
+	n = snprintf(body, sizeof(body), "{\"iface_id\":\"%s\",\"host_dev_name\":\"%s\"", id, tap ? tap : "");
+	if (mac)
+		n += snprintf(body + n, sizeof(body) - (size_t)n, ",\"guest_mac\":\"%s\"", mac);
+	/* As `--net …,rx-rate=` has it: a second's bytes come back in a second. */
+	for (unsigned i = 0; i < 2; i++)
+		if (rate[i])
+			n += snprintf(
+			        body + n, sizeof(body) - (size_t)n,
+			        ",\"%s_rate_limiter\":{\"bandwidth\":{\"size\":%s,\"refill_time\":1000}}",
+			        i ? "tx" : "rx", rate[i]);
+	snprintf(body + n, sizeof(body) - (size_t)n, "}");
+	free(copy);
+	snprintf(path, sizeof(path), "/network-interfaces/%s", id);
+	status = vmm_request(dir, "PUT", path, body, answer, sizeof(answer), e);
+	return status / 100 == 2 ? 0 : refused("the interface was not attached", status, answer, e);
+}
+
+int hosted_detach_tap(const char *dir, const char *id, bool force, struct error *e)
+{
+	char answer[1024], path[128];
+	int status;
+
+	snprintf(path, sizeof(path), "/network-interfaces/%s", id);
+	status = vmm_request(dir, "DELETE", path, force ? "{\"force\":true}" : "{}", answer, sizeof(answer),
+	                     e);
+	if (status == 204)
+		return 0;
+	return status == 202 ? 1 : refused("the interface was not detached", status, answer, e);
 }
 
 int hosted_kill(const char *dir, struct error *e)

@@ -41,8 +41,11 @@ struct hosted_spec {
 	const char *accel, *engine;                       /* --accel, --soft-engine; NULL: the default */
 	const struct hosted_disk *disks;
 	unsigned disk_count;
-	const char *const *taps; /* "tap=NAME,mac=MAC" */
+	const char *const *taps; /* "tap=NAME,mac=MAC", as --net takes it */
 	unsigned tap_count;
+	const char *netns; /* the network namespace that taps are in, by its name in /run/netns; NULL: that of
+	                    * the caller */
+	const char *smbios; /* as --smbios takes it; NULL: nobody's */
 };
 
 /* Makes the folder, and writes down what to run. */
@@ -58,6 +61,16 @@ s64 hosted_cpu_us(const struct hosted_state *state);
 void hosted_guest(const char *dir, struct hosted_guest *guest);
 /* Presses the power button. */
 int hosted_press_power(const char *dir, struct error *e);
+/*
+ * Plugs an interface in, or pulls it out, while the machine runs. `net` is as --net takes it
+ * ("tap=NAME,mac=MAC,…"), `id` names it from then on; one that was there from the start is named by its tap.
+ * Attaching what is attached already is an error. The machine forgets all this when it ends: hosted_write()
+ * says what the next run has.
+ */
+int hosted_attach_tap(const char *dir, const char *net, const char *id, struct error *e);
+/* 0: it is gone, or was not there; 1: the guest was asked for it: call again; -1: the guest does not give it
+ * back, or the machine is not there. By force, it is gone at once. */
+int hosted_detach_tap(const char *dir, const char *id, bool force, struct error *e);
 /* Ends it now; returns without waiting. */
 int hosted_kill(const char *dir, struct error *e);
 /* Connects to the serial line. */

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -332,6 +333,30 @@ static int read_command(struct keeper *k, char **buf, char **argv, struct error 
 	return count ? 0 : error_set(e, 0, "command: empty");
 }
 
+/* A machine in another network than its own is worse than none. This process stays there, too: it has no use
+ * for any. */
+static int enter_netns(struct keeper *k, struct error *e)
+{
+	char name[KEEPER_NETNS], path[KEEPER_NETNS + sizeof(KEEPER_NETNS_DIR)];
+	int fd = openat(k->dir, "netns", O_RDONLY | O_CLOEXEC), rc = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : error_set(e, errno, "open netns");
+	n = read(fd, name, sizeof(name) - 1);
+	close(fd);
+	name[n > 0 ? n : 0] = 0;
+	if (!*name || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
+		return error_set(e, 0, "netns: not the name of a namespace");
+	snprintf(path, sizeof(path), KEEPER_NETNS_DIR "%s", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
+		rc = error_set(e, errno, "network namespace %s", name);
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
 /* A machine without its limits is better than none. */
 static void join_cgroup(struct keeper *k)
 {
@@ -372,7 +397,7 @@ static int keep(struct keeper *k, const char *path, struct error *e)
 	unlinkat(k->dir, "guest", 0);
 	unlinkat(k->dir, "vmm.sock", 0);
 	join_cgroup(k);
-	if (start(k, argv, e) < 0)
+	if (enter_netns(k, e) < 0 || start(k, argv, e) < 0)
 		return -1;
 	snprintf(text, sizeof(text), "%d %llu %d\n", getpid(),
 	         (unsigned long long)process_start_time(getpid()), k->vmm);

@@ -12,6 +12,7 @@
  *   console.log   output of this boot and earlier ones; older: console.log.1 … .3
  *   vmm.log       what the VMM says on standard error
  *   cgroup        optional: the control group to run in (cgroup.h)
+ *   netns         optional: name of the network namespace that the VMM is to be in
  *   guest         what the serial line says of the guest (guest_watch.h): "up", "failed" or "starting", and
  *                 since when: milliseconds of CLOCK_REALTIME
  *   ended         how the last run ended: "exit N" or "signal N"; when: milliseconds of CLOCK_REALTIME and
@@ -19,7 +20,11 @@
  */
 #pragma once
 
+/* Where `ip netns` keeps namespaces by name. */
+#define KEEPER_NETNS_DIR "/run/netns/"
+
 enum {
+	KEEPER_NETNS = 256,        /* bytes of a name, with its end */
 	KEEPER_LOG_SIZE = 4 << 20, /* bytes of console.log before it is put aside */
 	KEEPER_LOGS = 3,
 	KEEPER_CLIENTS = 16,

@@ -507,7 +507,7 @@ static int board_init(struct board *b, struct error *e)
 {
 	const struct board_config *c = &b->config;
 	struct smbios_config smbios = {
-	        .product = c->smbios_product, .uuid = c->smbios_uuid, .memory = c->memory, .cpus = c->cpus};
+	        .product = c->smbios_product, .uuid = c->smbios_uuid, .asset = c->smbios_asset, .memory = c->memory, .cpus = c->cpus};
 
 	if (c->cpus < 1 || c->cpus > BOARD_MAX_CPUS)
 		return error_set(e, 0, "%u CPUs: 1 to %u are possible", c->cpus, BOARD_MAX_CPUS);

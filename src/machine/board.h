@@ -40,7 +40,8 @@ struct board_config {
 	unsigned cpus;              /* 1 … BOARD_MAX_CPUS */
 	bool debug_exit;            /* the test device: 0xf4 exit, and what docs/ARCHITECTURE.md lists */
 	const char *smbios_product; /* SMBIOS product_name; NULL: "insula" */
-	const char *smbios_uuid;    /* "ec2…" UUID text; NULL: one is made up */
+	const char *smbios_uuid;    /* UUID text; NULL: one is made up (smbios.h) */
+	const char *smbios_asset;   /* board_asset_tag; NULL: none */
 	/* Called on any thread, at most once per event; must only note it and wake the VMM. */
 	void (*event)(void *ctx, enum board_event event, int code);
 	void *event_ctx;

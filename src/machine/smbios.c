@@ -79,14 +79,15 @@ static void bios(struct smbios *s)
 	structure(s, TYPE_BIOS, f, sizeof(f), strings);
 }
 
-static void board(struct smbios *s, const char *product, const char *serial)
+/* serial and asset may be NULL. */
+static void board(struct smbios *s, const char *product, const char *serial, const char *asset)
 {
 	const char *const strings[] = {VENDOR, product, serial, NULL};
 	u8 f[0x1b] = {0};
 
-	f[4] = 1; /* manufacturer */
-	f[5] = 2; /* product */
-	f[7] = 3; /* serial number */
+	f[4] = 1;              /* manufacturer */
+	f[5] = 2;              /* product */
+	f[7] = serial ? 3 : 0; /* serial number */
 	memcpy(f + 8, s->uuid, 16);
 	/* The first three fields are little-endian (7.2.1). */
 	for (unsigned i = 0; i < 4; i++)
@@ -98,13 +99,14 @@ static void board(struct smbios *s, const char *product, const char *serial)
 	f[0x18] = 6; /* woken by the power switch */
 	structure(s, TYPE_SYSTEM, f, sizeof(f), strings);
 
-	static const char *const vendor[] = {VENDOR, NULL};
+	const char *const vendor[] = {VENDOR, NULL}, *const tagged[] = {VENDOR, asset, NULL};
 	u8 b[0x0f] = {0};
 	b[4] = 1;
+	b[8] = asset ? 2 : 0;
 	b[9] = 1; /* hosting board */
 	put(b + 0xb, HANDLE(TYPE_CHASSIS), 2);
 	b[0xd] = 0xa; /* motherboard */
-	structure(s, TYPE_BOARD, b, sizeof(b), vendor);
+	structure(s, TYPE_BOARD, b, sizeof(b), tagged);
 
 	u8 c[0x15] = {0};
 	c[4] = 1;
@@ -218,7 +220,7 @@ int smbios_build(struct smbios *s, const struct smbios_config *c, struct error *
 	         u[14], u[15]);
 
 	bios(s);
-	board(s, c->product ? c->product : "insula", text);
+	board(s, c->product ? c->product : "insula", c->uuid ? text : NULL, c->asset);
 	processor(s, c->cpus);
 	memory(s, c->memory);
 	structure(s, TYPE_BOOT, f, sizeof(f), NULL); /* status 0: no errors */

@@ -1,6 +1,8 @@
 /*
  * SMBIOS 3.0 (DMTF DSP0134): what `dmidecode` and /sys/class/dmi show. Vendor and system manufacturer are
- * "Amazon EC2", and the UUID begins with ec2: that is how cloud-init recognises EC2.
+ * "Amazon EC2", and the UUID begins with ec2. cloud-init takes a machine for one of EC2, and waits for its
+ * metadata service, if the serial number is that UUID too: so it is for a UUID that was given; one that is
+ * made up goes without serial number. The asset tag of the baseboard is where EC2 has the instance's id.
  */
 #pragma once
 
@@ -12,6 +14,7 @@
 struct smbios_config {
 	const char *product; /* NULL: "insula" */
 	const char *uuid;    /* text; NULL: one is made up */
+	const char *asset;   /* NULL: none */
 	u64 memory;          /* bytes */
 	unsigned cpus;
 };

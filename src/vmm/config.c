@@ -22,6 +22,9 @@ void vmm_config_release(struct vmm_config *c)
 	free(c->firmware);
 	free(c->serial);
 	free(c->api_socket);
+	free(c->smbios_uuid);
+	free(c->smbios_product);
+	free(c->smbios_asset);
 	for (unsigned i = 0; i < c->disk_count; i++)
 		vmm_disk_release(&c->disk[i]);
 	for (unsigned i = 0; i < c->net_count; i++)

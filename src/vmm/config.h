@@ -42,6 +42,8 @@ struct vmm_config {
 	enum vmm_accel accel;
 	char *serial;     /* as chardev.h takes it */
 	char *api_socket; /* NULL: none */
+	/* What SMBIOS tells of the machine; NULL: its default (board.h). */
+	char *smbios_uuid, *smbios_product, *smbios_asset;
 	bool debug_exit, no_reboot, verbose, soft_check, soft_interpret;
 };
 

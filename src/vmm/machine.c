@@ -327,6 +327,9 @@ struct machine *machine_new(const struct vmm_config *config, struct chardev *con
 	        .memory = config->memory,
 	        .cpus = config->cpus,
 	        .debug_exit = config->debug_exit,
+	        .smbios_product = config->smbios_product,
+	        .smbios_uuid = config->smbios_uuid,
+	        .smbios_asset = config->smbios_asset,
 	        .event = board_event,
 	        .event_ctx = m,
 	};

@@ -1,5 +1,6 @@
 #include "vmm/options.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@ static const char help[] =
         "  --cpus N           1 (the default) to 64\n"
         "  --disk path=FILE[,readonly][,id=ID][,type=nvme|virtio]\n"
         "  --net tap=IFNAME[,mac=MAC]\n"
+        "  --smbios [uuid=UUID][,product=NAME][,asset=TAG]\n"
         "  --accel auto|kvm|soft\n"
         "  --serial stdio|none|file:PATH|unix:PATH\n"
         "  --api SOCKET       control socket; without a kernel, wait there for one\n"
@@ -274,6 +276,51 @@ static int add_net(struct vmm_config *c, const char *text, struct error *e)
 	return r;
 }
 
+/* 64 characters are what SMBIOS takes everywhere; no more, for the tables have a place of a fixed size. */
+static int smbios_string(char **to, const char *value, struct error *e)
+{
+	size_t len = strlen(value);
+
+	if (!len || len > 64)
+		return error_set(e, 0, "1 to 64 characters are possible");
+	for (const char *p = value; *p; p++)
+		if (*p < ' ' || *p > '~')
+			return error_set(e, 0, "printable characters only");
+	return replace(to, value, e);
+}
+
+static int smbios_uuid(void *config, const char *value, struct error *e)
+{
+	static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+	size_t i = 0;
+
+	while (form[i] && (form[i] == '-' ? value[i] == '-' : isxdigit((u8)value[i])))
+		i++;
+	if (form[i] || value[i])
+		return error_set(e, 0, "not a UUID such as %s", "ec2a1b2c-0000-4000-8000-0123456789ab");
+	return replace(&((struct vmm_config *)config)->smbios_uuid, value, e);
+}
+
+static int smbios_product(void *config, const char *value, struct error *e)
+{
+	return smbios_string(&((struct vmm_config *)config)->smbios_product, value, e);
+}
+
+static int smbios_asset(void *config, const char *value, struct error *e)
+{
+	return smbios_string(&((struct vmm_config *)config)->smbios_asset, value, e);
+}
+
+static int set_smbios(struct vmm_config *c, const char *text, struct error *e)
+{
+	static const struct key keys[] = {{"uuid", false, smbios_uuid},
+	                                  {"product", false, smbios_product},
+	                                  {"asset", false, smbios_asset},
+	                                  {0}};
+
+	return list_parse(c, text, keys, e);
+}
+
 static const struct option options[] = {
         {"--kernel", set_kernel, 0},
         {"--initrd", set_initrd, 0},
@@ -283,6 +330,7 @@ static const struct option options[] = {
         {"--cpus", set_cpus, 0},
         {"--disk", add_disk, 0},
         {"--net", add_net, 0},
+        {"--smbios", set_smbios, 0},
         {"--accel", set_accel, 0},
         {"--serial", set_serial, 0},
         {"--api", set_api, 0},

@@ -39,6 +39,7 @@ static void names_and_uuid(void **state)
 	                            0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff};
 	struct smbios_config c = {.product = "t3.micro",
 	                          .uuid = "ec112233-4455-6677-8899-aabbccddeeff",
+	                          .asset = "i-0123456789abcdef0",
 	                          .memory = 512 * MiB,
 	                          .cpus = 2};
 	struct smbios s;
@@ -49,6 +50,10 @@ static void names_and_uuid(void **state)
 	assert_string_equal(string(system, system[4]), "Amazon EC2");
 	assert_string_equal(string(system, system[5]), "t3.micro");
 	assert_memory_equal(system + 8, uuid, 16);
+	/* What cloud-init's ds-identify looks at: the serial number is the UUID. */
+	assert_string_equal(string(system, system[7]), c.uuid);
+	const u8 *baseboard = find(&s, 2);
+	assert_string_equal(string(baseboard, baseboard[8]), "i-0123456789abcdef0");
 	const u8 *bios = find(&s, 0);
 	assert_string_equal(string(bios, bios[4]), "Amazon EC2");
 	smbios_release(&s);
@@ -68,6 +73,7 @@ static void chain_ends_with_127(void **state)
 	assert_ptr_equal(end + 6, s.data + s.size);
 	assert_int_equal(s.uuid[0], 0xec);
 	assert_int_equal(s.uuid[1] >> 4, 2);
+	assert_int_equal(find(&s, 1)[7], 0); /* a machine of nobody's cloud */
 	const u8 *dimm = find(&s, 17);
 	assert_int_equal(dimm[0xc] | dimm[0xd] << 8, 6144);
 	smbios_release(&s);
