@@ -17,7 +17,7 @@ static const char script[] =
         "\t\twords=$(\"$1\" \"$verb\" --help 2>/dev/null | grep -oE -- '--[a-z][a-z-]*' | sort -u)\n"
         "\telse\n"
         "\t\tcase $verb in\n"
-        "\t\tshow|log|console|start|stop|reboot|rm)\n"
+        "\t\tshow|log|console|ssh|start|stop|reboot|rm)\n"
         "\t\t\twords=$(\"$1\" ls 2>/dev/null | awk 'NR > 1 { print $1; if ($2 !~ /^(pending|running|stop)/) "
         "print $2 }') ;;\n"
         "\t\timage) words='build import ls micro debian-12' ;;\n"

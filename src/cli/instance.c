@@ -4,6 +4,7 @@
 #include "cli/find.h"
 #include "cli/options.h"
 #include "cli/show.h"
+#include "cli/ssh.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
 #include "model/scalar.h"
@@ -110,6 +111,10 @@ int run_main(int argc, char **argv)
 		client_close(&c);
 		return verb_failed("run", &e);
 	}
+	if (!key && ssh_key_ensure(&c, data, &e) == 0)
+		key = SSH_KEY_NAME;
+	else if (!key)
+		fprintf(stderr, "insula run: without a key, as %s\n", e.text);
 	pairs[n++] = "ImageId";
 	pairs[n++] = image;
 	pairs[n++] = "InstanceType";
@@ -151,7 +156,8 @@ int run_main(int argc, char **argv)
 
 int ls_main(int argc, char **argv)
 {
-	static const char *const headings[] = {"ID", "NAME", "STATE", "TYPE", "ZONE", "ADDRESS", "IMAGE"};
+	static const char *const headings[] = {"ID",   "NAME",    "STATE",  "TYPE",
+	                                       "ZONE", "ADDRESS", "PUBLIC", "IMAGE"};
 	json_t *answer, *reservation, *instance, *list;
 	const char *data = NULL;
 	bool json = false;
@@ -181,15 +187,13 @@ int ls_main(int argc, char **argv)
 		table.coloured = 2;
 		json_array_foreach(list, k, instance)
 		{
-			const char *address = client_text(instance, "PublicIpAddress");
-
 			table_cell(&table, "%s", client_text(instance, "InstanceId"));
 			table_cell(&table, "%s", find_tag(instance, "Name"));
 			table_cell(&table, "%s", client_text(instance, "State.Name"));
 			table_cell(&table, "%s", client_text(instance, "InstanceType"));
 			table_cell(&table, "%s", client_text(instance, "Placement.AvailabilityZone"));
-			table_cell(&table, "%s",
-			           *address ? address : client_text(instance, "PrivateIpAddress"));
+			table_cell(&table, "%s", client_text(instance, "PrivateIpAddress"));
+			table_cell(&table, "%s", client_text(instance, "PublicIpAddress"));
 			table_cell(&table, "%s", client_text(instance, "ImageId"));
 		}
 		table_end(&table);

@@ -28,6 +28,8 @@ static const struct verb verbs[] = {
         {"show", "what there is to know of an instance", show_main},
         {"log", "what an instance said on its console", log_main},
         {"console", "an instance's console, both ways", console_main},
+        {"ssh", "a shell in an instance", ssh_main},
+        {"net", "draw VPCs", net_main},
         {"start", "start a stopped instance", start_main},
         {"stop", "shut an instance down", stop_main},
         {"reboot", "reboot an instance", reboot_main},

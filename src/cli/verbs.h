@@ -12,6 +12,8 @@ int run_main(int argc, char **argv);
 int ls_main(int argc, char **argv);
 int show_main(int argc, char **argv);
 int log_main(int argc, char **argv);
+int ssh_main(int argc, char **argv);
+int net_main(int argc, char **argv);
 int console_main(int argc, char **argv);
 int start_main(int argc, char **argv);
 int stop_main(int argc, char **argv);
