@@ -147,8 +147,10 @@ static json_t *nets_json(const struct vmm_config *config)
 		vmm_net_mac(n, mac);
 		snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
 		         mac[4], mac[5]);
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "iface_id", n->id ? n->id : n->tap,
-		                                      "host_dev_name", n->tap, "guest_mac", text));
+		const char *name = n->tap ? n->tap : n->stream;
+
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "iface_id", n->id ? n->id : name,
+		                                      "host_dev_name", name, "guest_mac", text));
 	}
 	return list;
 }

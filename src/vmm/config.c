@@ -43,6 +43,7 @@ void vmm_disk_release(struct vmm_disk *d)
 void vmm_net_release(struct vmm_net *n)
 {
 	free(n->tap);
+	free(n->stream);
 	free(n->id);
 	memset(n, 0, sizeof(*n));
 }
@@ -122,7 +123,7 @@ void vmm_net_mac(const struct vmm_net *n, u8 mac[6])
 		memcpy(mac, n->mac, 6);
 		return;
 	}
-	for (const char *p = n->tap; *p; p++)
+	for (const char *p = n->tap ? n->tap : n->stream; *p; p++)
 		hash = (hash ^ (u8)*p) * 0x100000001b3;
 	mac[0] = 0x02; /* locally administered, unicast */
 	for (int i = 1; i < 6; i++)

@@ -25,8 +25,9 @@ struct vmm_disk {
 };
 
 struct vmm_net {
-	char *tap; /* interface on the host */
-	char *id;  /* its name in the API, or NULL */
+	char *tap;    /* interface on the host */
+	char *stream; /* or a UNIX socket (net_stream.h); one of them is NULL */
+	char *id;     /* its name in the API, or NULL */
 	bool has_mac;
 	u8 mac[6];
 };

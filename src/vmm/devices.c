@@ -55,7 +55,11 @@ static int disk_add(struct devices *d, unsigned n, const struct vmm_config *conf
 static int net_add(struct devices *d, unsigned n, const struct vmm_config *config, struct board *board,
                    struct error *e)
 {
-	struct virtio_net_config net = {.tap = config->net[n].tap, .tap_fd = -1, .has_mac = true};
+	const struct vmm_net *from = &config->net[n];
+	struct virtio_net_config net = {.tap = from->tap ? from->tap : from->stream,
+	                                .tap_fd = -1,
+	                                .stream = from->stream,
+	                                .has_mac = true};
 
 	vmm_net_mac(&config->net[n], net.mac);
 	d->net[n] = virtio_net_new(&net, board_pci(board), board_memory(board), board_loop(board), e);

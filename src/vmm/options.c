@@ -18,7 +18,7 @@ static const char help[] =
         "  --memory SIZE      such as 512M (the default), 2G\n"
         "  --cpus N           1 (the default) to 64\n"
         "  --disk path=FILE[,readonly][,id=ID][,type=nvme|virtio]\n"
-        "  --net tap=IFNAME[,mac=MAC]\n"
+        "  --net tap=IFNAME|stream=SOCKET[,mac=MAC]\n"
         "  --smbios [uuid=UUID][,product=NAME][,asset=TAG]\n"
         "  --accel auto|kvm|soft\n"
         "  --serial stdio|none|file:PATH|unix:PATH\n"
@@ -251,6 +251,11 @@ static int net_tap(void *net, const char *value, struct error *e)
 	return vmm_check_tap(value, e) ? -1 : replace(&((struct vmm_net *)net)->tap, value, e);
 }
 
+static int net_stream(void *net, const char *value, struct error *e)
+{
+	return replace(&((struct vmm_net *)net)->stream, value, e);
+}
+
 static int net_mac(void *net, const char *value, struct error *e)
 {
 	struct vmm_net *n = net;
@@ -261,12 +266,13 @@ static int net_mac(void *net, const char *value, struct error *e)
 
 static int add_net(struct vmm_config *c, const char *text, struct error *e)
 {
-	static const struct key keys[] = {{"tap", false, net_tap}, {"mac", false, net_mac}, {0}};
+	static const struct key keys[] = {
+	        {"tap", false, net_tap}, {"stream", false, net_stream}, {"mac", false, net_mac}, {0}};
 	struct vmm_net n = {0};
 	int r = list_parse(&n, text, keys, e);
 
-	if (!r && !n.tap)
-		r = error_set(e, 0, "tap=IFNAME is missing");
+	if (!r && !n.tap == !n.stream)
+		r = error_set(e, 0, "tap=IFNAME or stream=SOCKET is missing, or both are there");
 	if (!r && c->net_count == VMM_MAX_NETS)
 		r = error_set(e, 0, "more than %u networks", VMM_MAX_NETS);
 	if (r)

@@ -11,6 +11,7 @@
  * ours.  A frame that did not fit is kept there and delivered when the driver has added buffers; meanwhile
  * the tap is not read.
  */
+#include "device/virtio/net_stream.h"
 #include "device/virtio/pci.h"
 #include "device/virtio/tap.h"
 #include "device/virtio/virtio.h"
@@ -69,6 +70,7 @@ struct virtio_net {
 	struct virtio_device dev;
 	struct loop *loop;
 	struct loop_fd tap;
+	struct net_stream *stream; /* what is behind `tap` if that is none */
 	char name[32];
 	u8 mac[6];    /* at power-on */
 	u64 offloads; /* F_GUEST_… in force */
@@ -337,6 +339,8 @@ static void net_apply_offloads(struct virtio_net *n)
 {
 	unsigned f = 0;
 
+	if (n->stream)
+		return;
 	if (n->offloads & F_GUEST_CSUM) {
 		f |= TUN_F_CSUM;
 		f |= n->offloads & F_GUEST_TSO4 ? TUN_F_TSO4 : 0;
@@ -468,7 +472,9 @@ static const struct virtio_ops net_ops = {
 static void net_describe(struct virtio_net *n, const struct virtio_net_config *config)
 {
 	u64 h = disk_hash(config->tap, 0x6d6163);
-	struct net_config c = {.status = 1, .max_pairs = 1, .mtu = (u16)min(tap_mtu(config->tap), 65535u)};
+	struct net_config c = {.status = 1,
+	                       .max_pairs = 1,
+	                       .mtu = config->stream ? 0 : (u16)min(tap_mtu(config->tap), 65535u)};
 
 	memcpy(c.mac, config->has_mac ? config->mac : (const u8 *)&h, 6);
 	if (!config->has_mac)
@@ -476,9 +482,10 @@ static void net_describe(struct virtio_net *n, const struct virtio_net_config *c
 	memcpy(n->mac, c.mac, 6);
 	memcpy(n->dev.config, &c, sizeof(c));
 	n->dev.config_size = sizeof(c);
-	n->dev.offered = F_CSUM | F_GUEST_CSUM | F_CTRL_GUEST_OFFLOADS | F_MAC | F_GUEST_TSO4 | F_GUEST_TSO6 |
-	                 F_GUEST_ECN | F_HOST_TSO4 | F_HOST_TSO6 | F_HOST_ECN | F_MRG_RXBUF | F_STATUS |
-	                 F_CTRL_VQ | F_CTRL_RX | F_CTRL_MAC_ADDR;
+	n->dev.offered = F_MAC | F_MRG_RXBUF | F_STATUS | F_CTRL_VQ | F_CTRL_RX | F_CTRL_MAC_ADDR;
+	if (!config->stream)
+		n->dev.offered |= F_CSUM | F_GUEST_CSUM | F_CTRL_GUEST_OFFLOADS | F_GUEST_TSO4 |
+		                  F_GUEST_TSO6 | F_GUEST_ECN | F_HOST_TSO4 | F_HOST_TSO6 | F_HOST_ECN;
 	if (c.mtu >= 68)
 		n->dev.offered |= F_MTU;
 	n->dev.pci.name = "virtio-net";
@@ -506,7 +513,9 @@ struct virtio_net *virtio_net_new(const struct virtio_net_config *config, struct
 	n->dev.loop = loop;
 	strncpy(n->name, config->tap, sizeof(n->name) - 1);
 	n->tap = (struct loop_fd){.fd = config->tap_fd, .fn = net_tap_event, .ctx = n};
-	if (n->tap.fd < 0)
+	if (config->stream)
+		n->stream = net_stream_new(config->stream, loop, &n->tap.fd, e);
+	else if (n->tap.fd < 0)
 		n->tap.fd = tap_open(config->tap, e);
 	else if (tap_adopt(n->tap.fd, config->tap, e) < 0)
 		goto fail;
@@ -523,6 +532,7 @@ struct virtio_net *virtio_net_new(const struct virtio_net_config *config, struct
 fail_named:
 	error_prefix(e, "tap '%s'", config->tap);
 fail:
+	net_stream_free(n->stream);
 	if (n->tap.fd >= 0)
 		close(n->tap.fd);
 	free(n->spare);
@@ -537,6 +547,7 @@ void virtio_net_free(struct virtio_net *n)
 	virtio_remove(&n->dev);
 	loop_remove(n->loop, &n->tap);
 	close(n->tap.fd);
+	net_stream_free(n->stream);
 	free(n->spare);
 	free(n);
 }

@@ -24,8 +24,10 @@ struct virtio_blk *virtio_blk_new(const struct virtio_blk_config *config, struct
 void virtio_blk_free(struct virtio_blk *b);
 
 struct virtio_net_config {
-	const char *tap; /* an interface that exists; with tap_fd >= 0 only a name for messages */
-	int tap_fd;      /* an open tap with IFF_VNET_HDR handed to us (owned from here on), or -1 */
+	const char *tap;    /* an interface that exists; with tap_fd >= 0 only a name for messages */
+	int tap_fd;         /* an open tap with IFF_VNET_HDR handed to us (owned from here on), or -1 */
+	const char *stream; /* a UNIX socket instead of a tap (net_stream.h), or NULL; tap is a name for
+	                       messages */
 	bool has_mac;
 	u8 mac[6]; /* without has_mac: made up from the interface's name */
 	unsigned slot;
