@@ -2,7 +2,8 @@
  * insula ssh: a shell in an instance, by OpenSSH's client.
  *
  * As root it goes through the namespace of the instance's VPC to the private address, so it needs no public
- * one, and no group has to allow it, as for the serial line; others take the public address, as anybody does.
+ * one, and no group has to allow it, as for the serial line; others take the public address, as anybody does,
+ * or the port that an ordinary user's region forwards.
  */
 #include "cli/ssh.h"
 #include "base/buffer.h"
@@ -10,6 +11,7 @@
 #include "cli/find.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
+#include "host/user_network.h"
 #include "model/scalar.h"
 
 #include <errno.h>
@@ -102,6 +104,7 @@ int ssh_key_ensure(struct client *c, const char *data, struct error *e)
 
 struct way {
 	char user[64], address[64], key[4200], from[64], namespace[128];
+	unsigned port; /* 0: the usual one */
 };
 
 static void find_key(struct way *w, const char *data, const char *name)
@@ -144,10 +147,11 @@ static int gateway(struct way *w, struct client *c, const char *subnet, struct e
 	return 0;
 }
 
-static int find_way(struct way *w, struct client *c, const json_t *instance, bool public, struct error *e)
+static int find_way(struct way *w, struct client *c, const char *data, const json_t *instance, bool public,
+                    struct error *e)
 {
 	const char *vpc = client_text(instance, "VpcId"), *id = client_text(instance, "InstanceId");
-	char path[128];
+	char path[128], dir[4300];
 
 	snprintf(path, sizeof(path), "/run/netns/%s", vpc);
 	if (strcmp(client_text(instance, "State.Name"), "running"))
@@ -158,7 +162,10 @@ static int find_way(struct way *w, struct client *c, const json_t *instance, boo
 		snprintf(w->address, sizeof(w->address), "%s", client_text(instance, "PrivateIpAddress"));
 		return gateway(w, c, client_text(instance, "SubnetId"), e);
 	}
-	snprintf(w->address, sizeof(w->address), "%s", client_text(instance, "PublicIpAddress"));
+	snprintf(dir, sizeof(dir), "%s/instances/%s", data, id);
+	w->port = user_network_ssh_port(dir);
+	snprintf(w->address, sizeof(w->address), "%s",
+	         w->port ? "127.0.0.1" : client_text(instance, "PublicIpAddress"));
 	if (!*w->address)
 		return error_set(e, 0, "%s: has no public address, and only root can do without", id);
 	return 0;
@@ -167,7 +174,7 @@ static int find_way(struct way *w, struct client *c, const json_t *instance, boo
 /* Becomes ssh. */
 static int go(const struct way *w, const char *data, const char *id, char **command, struct error *e)
 {
-	char known[4300], alias[96], target[160];
+	char known[4300], alias[96], target[160], port[16];
 	const char *argv[32] = {"ssh",
 	                        "-o",
 	                        "StrictHostKeyChecking=accept-new",
@@ -191,6 +198,11 @@ static int go(const struct way *w, const char *data, const char *id, char **comm
 	if (*w->from) {
 		argv[n++] = "-b";
 		argv[n++] = w->from;
+	}
+	if (w->port) {
+		snprintf(port, sizeof(port), "%u", w->port);
+		argv[n++] = "-p";
+		argv[n++] = port;
 	}
 	argv[n++] = target;
 	for (; *command && n + 1 < ARRAY_SIZE(argv); command++)
@@ -231,7 +243,7 @@ int ssh_main(int argc, char **argv)
 	if (client_open(&c, data, &e) < 0)
 		return verb_failed("ssh", &e);
 	instance = find_instance(&c, name, &e);
-	status = instance ? find_way(&w, &c, instance, public, &e) : -1;
+	status = instance ? find_way(&w, &c, data, instance, public, &e) : -1;
 	if (status == 0) {
 		find_user(&w, &c, client_text(instance, "ImageId"));
 		if (at)

@@ -118,6 +118,27 @@ static int write_word(const char *dir, const char *name, const char *text, struc
 	return result;
 }
 
+/* DIR/passt, or none. */
+static int write_user_network(const char *dir, const struct user_network *n, struct error *e)
+{
+	struct words w = {0};
+	int result = 0;
+
+	if (!n)
+		return write_word(dir, "passt", NULL, e);
+	result |= word(&w, "passt") | word(&w, "--foreground") | word(&w, "--one-off") | word(&w, "--quiet");
+	/* The host's own loopback is nobody's router. */
+	result |= word(&w, "--socket") | word(&w, "net.sock") | word(&w, "--no-map-gw");
+	result |= word(&w, "--address") | word(&w, "%s", n->address);
+	result |= word(&w, "--netmask") | word(&w, "%u", n->prefix);
+	result |= word(&w, "--gateway") | word(&w, "%s", n->gateway);
+	if (n->ssh_port)
+		result |= word(&w, "--tcp-ports") | word(&w, "127.0.0.1/%u:22", n->ssh_port);
+	result = result ? error_set(e, ENOMEM, "write %s/passt", dir) : write_words(dir, "passt", &w, e);
+	free(w.bytes);
+	return result;
+}
+
 int hosted_write(const char *dir, const struct hosted_spec *spec, struct error *e)
 {
 	struct words w = {0};
@@ -125,7 +146,7 @@ int hosted_write(const char *dir, const struct hosted_spec *spec, struct error *
 
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
 		return error_set(e, errno, "create %s", dir);
-	if (write_word(dir, "netns", spec->netns, e) < 0)
+	if (write_word(dir, "netns", spec->netns, e) < 0 || write_user_network(dir, spec->user, e) < 0)
 		return -1;
 	result |= word(&w, "/proc/self/exe") | word(&w, "vmm");
 	result |= word(&w, "--cpus") | word(&w, "%u", spec->cpus);
@@ -144,6 +165,8 @@ int hosted_write(const char *dir, const struct hosted_spec *spec, struct error *
 		               spec->disks[i].readonly ? ",readonly" : "");
 	for (unsigned i = 0; i < spec->tap_count; i++)
 		result |= word(&w, "--net") | word(&w, "%s", spec->taps[i]);
+	if (spec->user)
+		result |= word(&w, "--net") | word(&w, "stream=net.sock,mac=%s", spec->user->mac);
 	if (spec->accel)
 		result |= word(&w, "--accel") | word(&w, "%s", spec->accel);
 	if (spec->smbios)

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/types.h"
 #include "host/guest_watch.h"
+#include "host/user_network.h"
 
 enum hosted_status { HOSTED_NONE, HOSTED_STARTING, HOSTED_RUNNING, HOSTED_ENDED, HOSTED_LOST };
 
@@ -45,7 +46,8 @@ struct hosted_spec {
 	unsigned tap_count;
 	const char *netns; /* the network namespace that taps are in, by its name in /run/netns; NULL: that of
 	                    * the caller */
-	const char *smbios; /* as --smbios takes it; NULL: nobody's */
+	const struct user_network *user; /* a network of its own without taps, or NULL */
+	const char *smbios;              /* as --smbios takes it; NULL: nobody's */
 };
 
 /* Makes the folder, and writes down what to run. */

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "host/process.h"
+#include "host/user_network.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +36,7 @@ struct client {
 struct keeper {
 	struct loop loop;
 	int dir;
-	pid_t vmm;
+	pid_t vmm, passt; /* passt: 0: none */
 	struct loop_fd line, listener, signals;
 	int log;
 	off_t log_size;
@@ -222,6 +223,8 @@ static void signal_event(void *ctx, u32 events)
 			kill(k->vmm, SIGKILL);
 			continue;
 		}
+		if (k->passt && waitpid(k->passt, NULL, WNOHANG) == k->passt)
+			k->passt = 0; /* the guest has lost its network */
 		pid = wait4(k->vmm, &k->status, WNOHANG, &k->use);
 		if (pid != k->vmm)
 			continue;
@@ -397,7 +400,8 @@ static int keep(struct keeper *k, const char *path, struct error *e)
 	unlinkat(k->dir, "guest", 0);
 	unlinkat(k->dir, "vmm.sock", 0);
 	join_cgroup(k);
-	if (enter_netns(k, e) < 0 || start(k, argv, e) < 0)
+	k->passt = user_network_start(k->dir, e);
+	if (k->passt < 0 || enter_netns(k, e) < 0 || start(k, argv, e) < 0)
 		return -1;
 	snprintf(text, sizeof(text), "%d %llu %d\n", getpid(),
 	         (unsigned long long)process_start_time(getpid()), k->vmm);
@@ -410,6 +414,8 @@ static int keep(struct keeper *k, const char *path, struct error *e)
 	for (c = k->clients; c < k->clients + KEEPER_CLIENTS; c++)
 		if (c->fd.fd >= 0)
 			drop(c);
+	if (k->passt)
+		kill(k->passt, SIGTERM);
 	unlinkat(k->dir, "console.sock", 0);
 	unlinkat(k->dir, "vmm.sock", 0);
 	snprintf(text, sizeof(text), "%s %d %llu %llu %lld\n", WIFSIGNALED(k->status) ? "signal" : "exit",

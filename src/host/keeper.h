@@ -11,6 +11,7 @@
  *   console.sock  serial line, for any number of clients; all see the output, all may type
  *   console.log   output of this boot and earlier ones; older: console.log.1 … .3
  *   vmm.log       what the VMM says on standard error
+ *   passt         optional: the network of an ordinary user (user_network.h)
  *   cgroup        optional: the control group to run in (cgroup.h)
  *   netns         optional: name of the network namespace that the VMM is to be in
  *   guest         what the serial line says of the guest (guest_watch.h): "up", "failed" or "starting", and

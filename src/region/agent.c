@@ -8,6 +8,7 @@
 #include "region/cpu_credit.h"
 #include "region/host_health.h"
 #include "region/instance.h"
+#include "region/instance_user_network.h"
 #include "region/instance_volume.h"
 #include "region/root_volume.h"
 #include "region/schedule.h"
@@ -19,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 const char *agent_folder(const struct cloud *c, char *buf, size_t size, const char *instance)
 {
@@ -181,6 +183,7 @@ static int write_machine(struct step *s, struct error *e)
 	                           .accel = s->agent->accel,
 	                           .engine = s->agent->engine,
 	                           .disks = disks};
+	struct user_network user;
 	char parent[4200];
 
 	if (!spec.kernel && !ids[0])
@@ -192,6 +195,8 @@ static int write_machine(struct step *s, struct error *e)
 		disks[spec.disk_count] = (struct hosted_disk){
 		        .path = arena_printf(s->r->arena, "../../volumes/%s", ids[spec.disk_count]),
 		        .id = arena_printf(s->r->arena, "vol%s", ids[spec.disk_count] + strlen("vol-"))};
+	if (geteuid() != 0 && user_network_possible() && instance_user_network(s->r, s->instance, &user))
+		spec.user = &user;
 	snprintf(parent, sizeof(parent), "%s/instances", s->agent->cloud->data);
 	if (mkdir(parent, 0700) < 0 && errno != EEXIST)
 		return error_set(e, errno, "create %s", parent);
