@@ -4,6 +4,7 @@
 #include "cpu/soft/jit_emit.h"
 #include "cpu/soft/jit_insn.h"
 #include "cpu/soft/jit_map.h"
+#include "cpu/soft/jit_seam.h"
 #include "cpu/soft/lockstep.h"
 #include "cpu/soft/mmu.h"
 #include "cpu/soft/vec.h"
@@ -214,6 +215,46 @@ static void call_out(struct soft_cpu *c, struct jit_buf *b, const u64 *function)
 	back_to_c(c, b);
 }
 
+/* T0: what a check of the stack has in it, T1: its record. If the TLB has the page, the cell gets it. */
+static void stack_missed(struct soft_cpu *c, struct jit_buf *b, unsigned mode)
+{
+	static const u8 index[] = {0xc4, 0xc3, 0xfb, 0xf0, 0xc2, 0x07, /* rorx $7, %r10, %rax */
+	                           0x25};                              /* and $…, %eax */
+	struct soft_cell *cell = soft_cell(c, CELL_STACK + mode);
+	struct soft_tlb_entry *tlb = c->tlbs[mode];
+	u8 *miss;
+
+	c->jit->stack_missed[mode] = here(b);
+	e_abs(b, true, OP_ADD, T0, &cell->tag);
+	e_store(b, &c->regs[REG_RAX], REG_RAX);
+	e_store(b, &c->regs[REG_RCX], REG_RCX);
+	e_bytes(b, index, sizeof(index));
+	e32(b, (SOFT_TLB_ENTRIES - 1) * sizeof(*tlb));
+	e_mov(b, REG_RCX, T0);
+	e_abs(b, true, OP_ADD, REG_RCX, &c->tlb_key);
+	e_mem(b, true, OP_SUB, REG_RCX, REG_RAX, NO_REG, 0, low(&tlb->tag_write));
+	e_mem(b, true, OP_CMP, REG_RCX, T1, NO_REG, 0, offsetof(struct plain_check, fits));
+	miss = e_jcc(b, CC_A);
+	e_rr(b, true, 0x29, REG_RCX, T0); /* sub %rcx, %r10 */
+	e_store(b, &cell->tag, T0);
+	e_mem(b, true, OP_LOAD, REG_RCX, REG_RAX, NO_REG, 0, low(&tlb->addend));
+	e_store(b, &cell->addend, REG_RCX);
+	e_mem(b, true, OP_LOAD, REG_RCX, REG_RAX, NO_REG, 0, low(&tlb->page));
+	e_store(b, &cell->page, REG_RCX);
+	for (unsigned i = 0; i < SOFT_STACK_SPANS; i++) {
+		e_abs(b, true, 0xc7, 0, &c->jx.stack_limit[mode][i]); /* movq $…, … */
+		e32(b, (u32)PAGE_SIZE + 1 - soft_stack_spans[i]);
+	}
+	e_load(b, REG_RAX, &c->regs[REG_RAX]);
+	e_load(b, REG_RCX, &c->regs[REG_RCX]);
+	e_mem(b, false, OP_LOAD, T1, T1, NO_REG, 0, offsetof(struct plain_check, seam));
+	e_jmp_reg(b, T1);
+	e_fix(b, miss, here(b));
+	e_load(b, REG_RAX, &c->regs[REG_RAX]);
+	e_load(b, REG_RCX, &c->regs[REG_RCX]);
+	e_jmp(b, c->jit->refill);
+}
+
 static void trampolines(struct soft_cpu *c)
 {
 	static const u8 entry[] = {0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, /* push %rbx … */
@@ -289,6 +330,9 @@ static void trampolines(struct soft_cpu *c)
 	e_load(&b, REG_RSP, &c->regs[REG_RSP]);
 	e_jmp_reg(&b, T1);
 
+	for (unsigned i = 0; i < SOFT_TLB_MODES; i++)
+		stack_missed(c, &b, i);
+
 	/* T0: site, T1: page word */
 	j->written = here(&b);
 	store_registers(c, &b);
@@ -315,6 +359,8 @@ static void trampolines(struct soft_cpu *c)
 	e_mov(&b, REG_RDX, T1);
 	call_out(c, &b, &c->jx.fault);
 
+	if (b.full)
+		__builtin_trap();
 	j->fixed = j->used = align_up((size_t)(b.p - j->write), (size_t)64);
 }
 
@@ -395,6 +441,7 @@ void soft_jit_init(struct soft_cpu *c)
 	c->jx.single = (u64)single;
 	c->jx.fault = (u64)fault;
 	trampolines(c);
+	j->seams = seams_new();
 	j->map = jit_map_new();
 	jit_map_name(j->map, (u64)j->run, (u64)j->run + j->fixed, "trampolines");
 	jit_map_name(j->map, (u64)&c->rip, (u64)(&c->rip + 1), "rip");
@@ -424,6 +471,7 @@ void soft_jit_release(struct soft_cpu *c)
 		munmap(j->run, j->size);
 	if (j->signal_stack != MAP_FAILED)
 		munmap(j->signal_stack, SIGNAL_STACK);
+	seams_free(j->seams);
 	jit_map_free(j->map);
 	soft_cells_release(c);
 	free(j->insns);

@@ -170,6 +170,7 @@ struct jit_fault {
 enum { JIT_FAULTS = 1 << 16 };
 
 struct jit_insn;
+struct seams;
 struct soft_jit {
 	u8 *write, *run;          /* the same bytes */
 	size_t used, size, fixed; /* fixed: trampolines, at the start; used == size: full */
@@ -177,7 +178,7 @@ struct soft_jit {
 	size_t cold, cold_used; /* from cold on: what is off the main line, apart, as it would fill caches */
 	s32 threshold, uses;    /* executions until a block is translated, and until it is again */
 	u32 event, stop, chain, far, miss, interpret, written, single, fault; /* trampolines */
-	u32 interpret_site, refill;                                           /* trampolines of jit_cell.h */
+	u32 interpret_site, refill, stack_missed[SOFT_TLB_MODES];             /* trampolines of jit_cell.h */
 	s32 *counters; /* of plain code's uses, to go: below 0 it is time for better code; the first is no
 	                  block's */
 	unsigned counter_count, counters_size;
@@ -185,6 +186,7 @@ struct soft_jit {
 	unsigned fault_count;
 	void (*enter)(u64 code);
 	void *signal_stack;
+	struct seams *seams;    /* jit_seam.h; NULL: none */
 	struct jit_map *map;    /* NULL: not wanted */
 	struct jit_insn *insns; /* of the block being translated */
 	u8 page[PAGE_SIZE];     /* a copy of its page */

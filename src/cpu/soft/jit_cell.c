@@ -1,6 +1,7 @@
 #include "cpu/soft/jit_cell.h"
 #include "cpu/soft/jit_emit.h"
 #include "cpu/soft/jit_map.h"
+#include "cpu/soft/jit_seam.h"
 #include "cpu/soft/mmu.h"
 #include "cpu/soft/vec.h"
 
@@ -28,6 +29,8 @@ struct list {
 	u32 heads[HEADS];
 	u32 runs[RUN_HEADS]; /* of those that cover several pages, by region of 2 MiB */
 };
+
+const u16 soft_stack_spans[SOFT_STACK_SPANS] = {8, 24, 56, 120, 512};
 
 struct soft_cells {
 	struct soft_cell *cells; /* below 2 GiB */
@@ -185,11 +188,21 @@ static void clear(struct soft_cells *k, bool global)
 		((volatile u32 *)l->runs)[i] = 0;
 }
 
+static void drop_stack(struct soft_cpu *c, unsigned mode)
+{
+	c->cells->cells[CELL_STACK + mode].tag = NO_TAG;
+	for (unsigned i = 0; i < SOFT_STACK_SPANS; i++)
+		c->jx.stack_limit[mode][i] = 0;
+}
+
 void soft_cells_drop_space(struct soft_cpu *c)
 {
 	c->jx.flushes++;
-	if (c->cells)
-		clear(c->cells, false);
+	if (!c->cells)
+		return;
+	clear(c->cells, false);
+	for (unsigned i = 0; i < SOFT_TLB_MODES; i++)
+		drop_stack(c, i);
 }
 
 void soft_cells_drop_all(struct soft_cpu *c)
@@ -210,6 +223,9 @@ void soft_cells_drop_page(struct soft_cpu *c, u64 linear)
 	c->jx.flushes++;
 	if (!k)
 		return;
+	for (unsigned i = 0; i < SOFT_TLB_MODES; i++)
+		if (k->cells[CELL_STACK + i].tag == page)
+			drop_stack(c, i);
 	for (unsigned global = 0; global < 2; global++) {
 		struct list *l = &k->lists[global];
 		u32 next;
@@ -247,6 +263,9 @@ void soft_cells_drop_writes(struct soft_cpu *c, const _Atomic u32 *page)
 	u32 bit = filter_of(page);
 
 	c->jx.flushes++; /* plain code has no cells, but what it found */
+	for (unsigned i = 0; k && i < SOFT_TLB_MODES; i++)
+		if (k->cells[CELL_STACK + i].page == page)
+			drop_stack(c, i);
 	if (!k || !(k->written[bit / 64] >> (bit % 64) & 1))
 		return;
 	for (u32 i = 0; i < FILTER / 64; i++)
@@ -408,9 +427,38 @@ static bool cell_would(struct soft_cpu *c, const struct plain_check *p, u64 line
 	return find(c, &i, true, linear, &from, &to, &global) != NULL;
 }
 
+/* The group of a plain check goes from one page into the next: its cell gets a seam's address. */
+static bool crosses_seam(struct soft_cpu *c, const struct plain_check *p, u64 linear)
+{
+	u64 page = linear & ~(PAGE_SIZE - 1);
+	const struct soft_tlb_entry *e;
+	bool global;
+	u8 *first, *second;
+
+	/* Stores with several vCPUs look at one page's word alone. */
+	if (p->write && !c->base.config.board->mem->single_vcpu)
+		return false;
+	e = soft_mmu_walked(c, page, p->write, true, p->mode, &global);
+	if (!e)
+		return false;
+	first = soft_tlb_host(e, page);
+	e = soft_mmu_walked(c, page + PAGE_SIZE, p->write, true, p->mode, &global);
+	if (!e)
+		return false;
+	second = soft_tlb_host(e, page + PAGE_SIZE);
+	if (second != first + PAGE_SIZE)
+		first = seam_of(c->jit->seams, first, second);
+	if (!first || !soft_jit_may_return(c))
+		return false;
+	if (p->cell >= CELL_STACK)
+		drop_stack(c, p->mode);
+	soft_cell(c, p->cell)->addend = (u64)first - page;
+	return true;
+}
+
 static struct soft_cell_answer plain_miss(struct soft_cpu *c, u64 record, u64 linear)
 {
-	enum { OFTEN = 16, RATE = 8 };
+	enum { OFTEN = 16, RATE = 8, SEAM = 4 };
 	const struct plain_check *p = (const struct plain_check *)record;
 	u64 off = linear & (PAGE_SIZE - 1);
 	bool global;
@@ -419,6 +467,9 @@ static struct soft_cell_answer plain_miss(struct soft_cpu *c, u64 record, u64 li
 	    likely(soft_jit_may_return(c)))
 		return (struct soft_cell_answer){p->again, linear};
 	c->jx.site = p->site;
+	if (p->group && off + p->span > PAGE_SIZE && (p->failures >= SEAM || c->jit->threshold == 1) &&
+	    crosses_seam(c, p, linear))
+		return (struct soft_cell_answer){p->seam, linear};
 	if (p->group) {
 		struct plain_check *w = (struct plain_check *)(c->jit->write + (record - (u64)c->jit->run));
 		const struct jit_site *site = (const struct jit_site *)(u64)p->site;

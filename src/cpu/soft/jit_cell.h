@@ -74,14 +74,26 @@ struct soft_cell_info {
 /* Plain code (jit.h) has no cells of its own: its checks look into the TLB, and what they find for a group,
  * or for the page of a store, is kept in these for as long as the block is being run. On a miss C is told of
  * a record in the code. */
-enum { CELL_ALONE = 1, CELL_GROUPS = 2, CELL_FIRST = 64 };
+enum { CELL_ALONE = 1, CELL_GROUPS = 2, CELL_STACK = 52, CELL_FIRST = 64 };
 struct plain_check {
+	u64 fits;      /* of the stack: PAGE_SIZE - span */
 	u32 site, out; /* as those of a cell */
 	u32 again;     /* where code goes on when the TLB has it: with the address in T0 */
+	u32 seam;      /* group: where it goes on when cell `cell` has what is to be added */
+	u32 cell;
 	u16 span, failures;
 	u8 mode, entry_mode;
 	bool write, group;
 };
+
+/*
+ * The stack, half of all accesses, has cells CELL_STACK + mode, which all plain code shares: of each block
+ * one group off what RSP is at its start. They cover one page that may be written to. What the last accesses
+ * of a page are depends on how many bytes a group has, and an invalid cell must hit for none: so there are
+ * limits for some sizes, and a group takes that of the next larger one. What misses looks into the TLB, in
+ * code that fills the cell (jit.c); so these are on no list, and whatever drops a translation looks at them.
+ */
+extern const u16 soft_stack_spans[SOFT_STACK_SPANS];
 
 struct soft_cells;
 

@@ -388,12 +388,30 @@ static void find_early(struct finder *f, const struct jit_insn *insns)
 	}
 }
 
+/* The largest off what RSP is at the start. */
+static void find_stack(struct jit_groups *g)
+{
+	unsigned most = 0;
+
+	for (unsigned i = 0; g->plain && i < g->count; i++) {
+		const struct jit_group *k = &g->group[i];
+
+		if (k->base != REG_RSP + 1 || k->index || k->alone || k->count <= most)
+			continue;
+		most = k->count;
+		g->stack = (u8)i;
+	}
+	if (most)
+		g->group[g->stack].write = true;
+}
+
 void jit_groups_find(struct jit_groups *g, const struct soft_block *b, const struct jit_insn *insns,
                      unsigned count, unsigned split, struct jit_trace *trace)
 {
 	struct finder f = {.g = g, .b = b, .next = 1, .trace = trace};
 
 	g->count = 0;
+	g->stack = JIT_NO_GROUP;
 	begin(&f);
 	for (unsigned i = 0; i <= count; i++) {
 		g->member[i].group[JIT_OPERAND] = g->member[i].group[JIT_STACK] = JIT_NO_GROUP;
@@ -409,10 +427,11 @@ void jit_groups_find(struct jit_groups *g, const struct soft_block *b, const str
 	if (trace)
 		return;
 	find_early(&f, insns);
+	find_stack(g);
 	/* One alone needs no group. */
 	for (unsigned i = 0; i < count; i++)
 		for (unsigned k = 0; k < 2; k++)
-			if (g->member[i].group[k] != JIT_NO_GROUP &&
+			if (g->member[i].group[k] != JIT_NO_GROUP && g->member[i].group[k] != g->stack &&
 			    g->group[g->member[i].group[k]].count == 1 &&
 			    !g->group[g->member[i].group[k]].early)
 				g->member[i].group[k] = JIT_NO_GROUP;

@@ -44,6 +44,7 @@ struct jit_groups {
 	struct jit_group group[JIT_GROUPS];
 	unsigned count;
 	bool plain; /* set by whoever calls: no early checks */
+	u8 stack;   /* plain: the group that goes by the stack's cell, even if it is one access alone */
 	/* Of each op: its memory operand's, its stack access's; and the place in it, relative to the value.
 	 */
 	struct {

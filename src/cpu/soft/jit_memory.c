@@ -121,6 +121,7 @@ static void miss(struct tr *t, unsigned op, u32 n, u8 *from)
 	k->disp = n;
 	k->addend_again = i->form == CELL_CONSTANT ? t->addend : 0;
 	k->check = (struct plain_check){.again = i->patch,
+	                                .cell = n,
 	                                .span = i->span,
 	                                .mode = i->mode,
 	                                .entry_mode = i->entry_mode,
@@ -143,6 +144,7 @@ static void check(struct tr *t, unsigned op, u32 n, const u8 *start)
 
 		i->tlb = true;
 		miss(t, op, n, soft_cell_emit_tlb(t->c, &t->b, cell, i, t->b.full ? NULL : start, end));
+		t->cold[t->colds - 1].behind = here(&t->b);
 		return;
 	}
 	if (moved)
@@ -214,6 +216,34 @@ static struct place single(struct tr *t, unsigned op, const struct op *o, unsign
 	return (struct place){T0, T1, 0, n};
 }
 
+/* The check of the block's group on the stack, that begins at `low`. */
+static void check_stack(struct tr *t, unsigned op, struct jit_group *g, const struct op *low)
+{
+	u32 n = CELL_STACK + t->mode, span = (u32)(g->high - g->low), again, size = 0;
+	struct soft_cell *cell = soft_cell(t->c, n);
+	struct cold *k;
+
+	while (soft_stack_spans[size] < span)
+		size++;
+	g->cell = n;
+	tr_address(t, low);
+	again = here(&t->b);
+	e_abs(&t->b, true, OP_SUB, T0, &cell->tag);
+	e_abs(&t->b, true, OP_CMP, T0, &t->c->jx.stack_limit[t->mode][size]);
+	k = tr_cold(t, COLD_PLAIN, op, e_jcc(&t->b, CC_AE));
+	k->disp = n;
+	k->check = (struct plain_check){.again = again,
+	                                .seam = here(&t->b),
+	                                .cell = n,
+	                                .fits = PAGE_SIZE - span,
+	                                .span = (u16)span,
+	                                .mode = (u8)t->mode,
+	                                .entry_mode = (u8)t->entry_mode,
+	                                .write = true,
+	                                .group = true};
+	e_load(&t->b, T1, &cell->addend);
+}
+
 /* A member of a group. */
 static struct place member(struct tr *t, unsigned op, unsigned which, const struct op *o, u8 align, u8 before)
 {
@@ -237,6 +267,11 @@ static struct place member(struct tr *t, unsigned op, unsigned which, const stru
 		const u8 *start = t->b.p;
 
 		low.disp += to_low;
+		if (direct && t->groups.member[op].group[which] == t->groups.stack) {
+			check_stack(t, op, g, &low);
+			t->addend = p.cell = g->cell;
+			return p;
+		}
 		g->cell = cell_new(t, direct ? CELL_BASE : CELL_ADDRESS, (unsigned)(g->high - g->low),
 		                   g->write);
 		if (t->plain) {

@@ -42,6 +42,7 @@ struct cold {
 	s64 disp;                 /* chain, far, jcc, stop: where to; cell: its number */
 	u32 addend, addend_again; /* cells whose addend must be in T1 behind it, and for another try */
 	struct plain_check check; /* plain */
+	u32 behind;               /* plain: the address behind the check */
 };
 enum { COLDS = 4 * JIT_INSNS };
 

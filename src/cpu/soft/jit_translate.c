@@ -245,10 +245,13 @@ static void plain_missed(struct tr *t, struct cold *k, u32 site)
 	struct plain_check *record;
 	u8 *number;
 
-	soft_cell_emit_missed(t->c, &t->b, k->check.mode, k->check.write);
+	bool stack = k->check.cell >= CELL_STACK;
+
+	if (!stack)
+		soft_cell_emit_missed(t->c, &t->b, k->check.mode, k->check.write);
 	e_imm32(&t->b, T1, 0);
 	number = t->b.p - 4;
-	e_jmp(&t->b, j->refill);
+	e_jmp(&t->b, stack ? j->stack_missed[k->check.mode] : j->refill);
 	for (unsigned n = -here(&t->b) % _Alignof(struct plain_check); n; n--)
 		e8(&t->b, 0);
 	record = (struct plain_check *)t->b.p;
@@ -260,6 +263,11 @@ static void plain_missed(struct tr *t, struct cold *k, u32 site)
 		tr_redo_flags(t, k->writer);
 		e_imm32(&t->b, T1, site);
 		e_jmp(&t->b, j->interpret);
+	}
+	if (k->check.group && !stack) {
+		k->check.seam = here(&t->b);
+		tr_load_addend(t, (u32)k->disp);
+		e_jmp(&t->b, k->behind);
 	}
 	if (t->b.p >= t->b.end)
 		return;

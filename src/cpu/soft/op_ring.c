@@ -5,6 +5,8 @@
 #include <sys/mman.h>
 
 enum { SEGMENT = 128 << 10, FIRST = 20, MAX_BYTES = SOFT_BLOCK_OPS * 15 };
+/* More than a boot loses; then up to so many segments cost less than decoding does. */
+enum { LOST_MANY = 40000, USUAL = 192 };
 
 /* What is in a segment, one behind the other. */
 struct record {
@@ -21,6 +23,7 @@ struct op_ring {
 	unsigned count, max;   /* of segments: in use, mapped */
 	unsigned now;          /* the one being filled */
 	unsigned added, again; /* since the first one's last turn */
+	unsigned lost;         /* how many were decoded again in all */
 	u32 filled[];          /* bytes of each */
 };
 
@@ -101,7 +104,9 @@ static void sweep(struct op_ring *r)
 static void advance(struct op_ring *r)
 {
 	if (++r->now == r->count) {
-		if (r->again > r->added / 8 * 7)
+		r->lost += r->again;
+		if (r->again > r->added / 8 * 7 ||
+		    (r->lost > LOST_MANY && r->count < USUAL && r->again > r->added / 8))
 			r->count = min(r->max, r->count + r->count / 2);
 		if (r->now == r->count)
 			r->now = 0;

@@ -101,7 +101,7 @@ static inline unsigned op_kind(const struct op *o, unsigned n)
 	return o->kinds >> (2 * n) & 3;
 }
 
-#define SOFT_TLB_BITS    10
+#define SOFT_TLB_BITS    11
 #define SOFT_TLB_ENTRIES (1u << SOFT_TLB_BITS)
 
 /* Tag: linear page address + (address-space tag << PAGE_SHIFT). Tags are 1 to SOFT_TLB_ENTRIES - 1, and an
@@ -119,6 +119,7 @@ static inline u64 soft_tlb_none(unsigned index)
 	return (u64)index << 12;
 }
 
+enum { SOFT_STACK_SPANS = 5 };
 /* Data TLBs by privilege; SOFT_TLB_SLOW never hits (alignment checks, data breakpoints). */
 enum soft_tlb_mode { SOFT_TLB_USER, SOFT_TLB_SUPER_SMAP, SOFT_TLB_SUPER, SOFT_TLB_MODES };
 
@@ -249,8 +250,10 @@ struct soft_cpu {
 		u64 target_rip, target_code, temp, temp2, aside[2];
 		u64 interpret, written, single, fault, refill; /* functions */
 		u64 site;
-		u8 vec;          /* vec_deny, and VEC_PARKED unless vec_live */
-		u32 flushes;     /* of translations; counts */
+		u64 stack_limit[SOFT_TLB_MODES]
+		               [SOFT_STACK_SPANS]; /* of cells, by what is accessed: jit_cell.h */
+		u8 vec;                            /* vec_deny, and VEC_PARKED unless vec_live */
+		u32 flushes;                       /* of translations; counts */
 		bool low_shared; /* tables but the current user's may have code of the lower half */
 		bool own_pages;  /* the supervisor's tables may have supervisor code of this address space
 		                    alone */
