@@ -2,6 +2,7 @@
 #include "base/types.h"
 #include "cli/verbs.h"
 #include "host/keeper.h"
+#include "net/vpc.h"
 #include "vmm/vmm.h"
 
 #include <getopt.h>
@@ -43,6 +44,7 @@ static const struct verb verbs[] = {
         {"key", "make access keys", key_main},
         {"image", "make machine images", image_main},
         {"keep", "run one machine of a region (serve starts it)", keeper_main},
+        {"vpc", "serve one VPC of a region (serve starts it)", vpc_main},
         {"vmm", "run one virtual machine", machine_main},
         {"completion", "completion for bash", completion_main},
         {"version", "print the version", version_main},

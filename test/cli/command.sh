@@ -22,7 +22,7 @@ options() {
 
 # Each verb that help shows is in the manual, but for what people do not call.
 manual() {
-	for verb in $("$insula" help | awk '/^  / { print $1 }' | grep -vx keep); do
+	for verb in $("$insula" help | awk '/^  / { print $1 }' | grep -vxE 'keep|vpc'); do
 		grep -qE "^\\.It Ic (.* )?$verb\\b" "$here/../../docs/insula.1" || tap_fail "$verb is not in insula(1)" || return 1
 	done
 }
@@ -42,7 +42,7 @@ meant() {
 
 # Every verb of people says what there is when an option is wrong, and what it does when asked.
 wrong_options() {
-	for verb in $("$insula" help | awk '/^  / { print $1 }' | grep -vxE 'keep|vmm|help|version|completion|up'); do
+	for verb in $("$insula" help | awk '/^  / { print $1 }' | grep -vxE 'keep|vpc|vmm|help|version|completion|up'); do
 		"$insula" "$verb" --frobnicate 2>"$work/err"
 		[ $? -eq 2 ] && grep -q "insula $verb --help" "$work/err" || tap_fail "$verb: $(cat "$work/err")" || return 1
 		"$insula" help "$verb" | grep -q "usage:.*insula $verb" || tap_fail "$verb has no help" || return 1

@@ -10,7 +10,7 @@ seconds=${1:-10}
 [ $# -eq 0 ] || shift
 CC=${FUZZ_CC:-clang-14}
 BUILD=${FUZZ_BUILD:-build-fuzz}
-rooms='api region host model vmm device machine soft cpu base'
+rooms='api region net host model vmm device machine soft cpu base'
 
 command -v "$CC" >/dev/null || {
 	echo "fuzz: $CC is not there (package clang)" >&2
@@ -48,7 +48,7 @@ for target; do
 	# shellcheck disable=SC2086
 	"$CC" -std=gnu17 -D_GNU_SOURCE "-DINSULA_VERSION=\"$version\"" -Isrc -g -O1 -Wall -Wextra -Wshadow \
 		-Wno-unused-parameter -fsanitize=fuzzer,address,undefined "test/fuzz/$target.c" -o "$BUILD/bin/$target" \
-		-Wl,--start-group $link -Wl,--end-group -lZydis -luring -ljansson -lz -llzma -llz4 -lzstd -lcrypto -lssl -lsqlite3 -levent_core -levent_extra \
+		-Wl,--start-group $link -Wl,--end-group -lZydis -luring -ljansson -lz -llzma -llz4 -lzstd -lcrypto -lssl -lseccomp -lsqlite3 -levent_core -levent_extra \
 		-levent_openssl -lm -lpthread
 	mkdir -p "$BUILD/corpus/$target"
 	dictionary=
