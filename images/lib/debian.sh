@@ -53,6 +53,10 @@ debian_settle() {
 	rm -rf "$1"/var/log/* "$1"/tmp/* "$1"/run/* "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*.bin
 	rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap \
 		"$1"/etc/apt/sources.list.d/*
+	rm -rf "$1"/var/lib/cloud/*
+	# Its package would have made this link, but had the build's own name servers before it.
+	[ ! -e "$1/lib/systemd/systemd-resolved" ] ||
+		ln -s ../run/systemd/resolve/stub-resolv.conf "$1/etc/resolv.conf"
 	apt_stock_sources >"$1/etc/apt/sources.list"
 	: >"$1/etc/machine-id"
 	find "$1" -name __pycache__ -type d -prune -exec rm -rf {} +
