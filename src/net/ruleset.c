@@ -1,0 +1,382 @@
+#include "net/ruleset.h"
+#include "base/buffer.h"
+#include "net/command.h"
+#include "net/netlink.h"
+
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- putting together ---- */
+
+static void *grown(struct arena *a, void *items, unsigned count, unsigned *room)
+{
+	void **more;
+
+	if (count < *room)
+		return items;
+	more = arena_alloc(a, (*room = *room * 2 + 8) * sizeof(*more));
+	if (count)
+		memcpy(more, items, count * sizeof(*more));
+	return more;
+}
+
+struct unit *ruleset_unit(struct ruleset *r, enum unit_kind kind, const char *table, const char *name,
+                          const char *declaration)
+{
+	struct unit *u = arena_alloc(r->arena, sizeof(*u));
+
+	*u = (struct unit){kind, table, arena_strdup(r->arena, name), declaration, NULL, 0, 0};
+	r->units = grown(r->arena, r->units, r->count, &r->room);
+	return r->units[r->count++] = u;
+}
+
+static void add_line(struct ruleset *r, struct unit *u, const char *line)
+{
+	u->lines = grown(r->arena, u->lines, u->count, &u->room);
+	u->lines[u->count++] = line;
+}
+
+void unit_line(struct ruleset *r, struct unit *u, const char *format, ...)
+{
+	char text[1024];
+	va_list args;
+	int length;
+
+	va_start(args, format);
+	length = vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (length < (int)sizeof(text)) {
+		add_line(r, u, arena_strdup(r->arena, text));
+		return;
+	}
+	char *line = arena_alloc(r->arena, (size_t)length + 1);
+
+	va_start(args, format);
+	vsnprintf(line, (size_t)length + 1, format, args);
+	va_end(args);
+	add_line(r, u, line);
+}
+
+struct unit *ruleset_find(const struct ruleset *r, const char *table, const char *name)
+{
+	for (unsigned i = 0; i < r->count; i++)
+		if (!strcmp(r->units[i]->name, name) && !strcmp(r->units[i]->table, table))
+			return r->units[i];
+	return NULL;
+}
+
+/* ---- texts ---- */
+
+char *ruleset_write(const struct ruleset *r, struct arena *a)
+{
+	struct buffer b = {0};
+	char *text;
+
+	for (unsigned i = 0; i < r->count; i++) {
+		const struct unit *u = r->units[i];
+
+		buffer_printf(&b, "%c\t%s\t%s\t%s\n", u->kind, u->table, u->name, u->declaration);
+		for (unsigned k = 0; k < u->count; k++) {
+			buffer_char(&b, '\t');
+			buffer_text(&b, u->lines[k]);
+			buffer_char(&b, '\n');
+		}
+	}
+	text = arena_text(a, buffer_str(&b), b.length);
+	buffer_release(&b);
+	return text;
+}
+
+void ruleset_read(struct ruleset *r, const char *text)
+{
+	struct unit *u = NULL;
+	const char *end;
+
+	for (; (end = strchr(text, '\n')); text = end + 1) {
+		char *line = arena_text(r->arena, text, (size_t)(end - text)), *table, *name, *declaration;
+
+		if (*line == '\t') {
+			if (u)
+				add_line(r, u, line + 1);
+			continue;
+		}
+		if (!strchr("csm", *line) || !(table = strchr(line, '\t')) ||
+		    !(name = strchr(table + 1, '\t')) || !(declaration = strchr(name + 1, '\t')))
+			continue;
+		*table++ = *name++ = *declaration++ = 0;
+		u = ruleset_unit(r, (enum unit_kind) * line, table, name, declaration);
+	}
+}
+
+/* ---- differences ---- */
+
+static int compare_units(const void *a, const void *b)
+{
+	const struct unit *x = *(struct unit *const *)a, *y = *(struct unit *const *)b;
+	int order = strcmp(x->table, y->table);
+
+	return order ? order : strcmp(x->name, y->name);
+}
+
+static int compare_lines(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* A copy whose units, and elements, are in the order of their names. */
+static struct ruleset sorted(const struct ruleset *r, struct arena *a)
+{
+	struct ruleset s = {a, NULL, r ? r->count : 0, 0};
+
+	if (!s.count)
+		return s;
+	s.units = arena_alloc(a, s.count * sizeof(*s.units));
+	for (unsigned i = 0; i < s.count; i++) {
+		struct unit *u = s.units[i] = arena_alloc(a, sizeof(*u));
+
+		*u = *r->units[i];
+		if (u->kind == UNIT_CHAIN || !u->count)
+			continue;
+		u->lines = arena_alloc(a, u->count * sizeof(*u->lines));
+		memcpy(u->lines, r->units[i]->lines, u->count * sizeof(*u->lines));
+		qsort(u->lines, u->count, sizeof(*u->lines), compare_lines);
+	}
+	qsort(s.units, s.count, sizeof(*s.units), compare_units);
+	return s;
+}
+
+static const char *word(const struct unit *u)
+{
+	return u->kind == UNIT_CHAIN ? "chain" : u->kind == UNIT_SET ? "set" : "map";
+}
+
+static bool same_lines(const struct unit *a, const struct unit *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (unsigned i = 0; i < a->count; i++)
+		if (strcmp(a->lines[i], b->lines[i]))
+			return false;
+	return true;
+}
+
+/* Elements of u that other (may be NULL) does not have; only their keys, to delete them. */
+static void elements(struct buffer *b, const char *verb, const struct unit *u, const struct unit *other,
+                     bool keys)
+{
+	unsigned found = 0, k = 0;
+
+	for (unsigned i = 0; i < u->count; i++) {
+		const char *line = u->lines[i], *colon = keys ? strstr(line, " : ") : NULL;
+
+		if (i && !strcmp(line, u->lines[i - 1]))
+			continue;
+		while (other && k < other->count && strcmp(other->lines[k], line) < 0)
+			k++;
+		if (other && k < other->count && !strcmp(other->lines[k], line))
+			continue;
+		if (!found++)
+			buffer_printf(b, "%s element %s %s { ", verb, u->table, u->name);
+		else
+			buffer_text(b, ", ");
+		buffer_append(b, line, colon ? (size_t)(colon - line) : strlen(line));
+	}
+	if (found)
+		buffer_text(b, " }\n");
+}
+
+static void rules(struct buffer *b, const struct unit *u)
+{
+	for (unsigned i = 0; i < u->count; i++)
+		buffer_printf(b, "add rule %s %s %s\n", u->table, u->name, u->lines[i]);
+}
+
+/* The parts of a transaction, in the order in which the kernel takes them: what is referred to is there
+ * first, and goes last. */
+struct script {
+	struct buffer declare, flush, remove, fill, drop;
+};
+
+static void unit_gone(struct script *s, const struct unit *u)
+{
+	if (u->kind == UNIT_CHAIN)
+		buffer_printf(&s->flush, "flush chain %s %s\n", u->table, u->name);
+	else
+		elements(&s->remove, "delete", u, NULL, true);
+	buffer_printf(&s->drop, "delete %s %s %s\n", word(u), u->table, u->name);
+}
+
+static void unit_new(struct script *s, const struct unit *u)
+{
+	buffer_printf(&s->declare, "add %s %s %s %s\n", word(u), u->table, u->name, u->declaration);
+	if (u->kind == UNIT_CHAIN)
+		rules(&s->fill, u);
+	else
+		elements(&s->fill, "add", u, NULL, false);
+}
+
+static void unit_changed(struct script *s, const struct unit *before, const struct unit *after)
+{
+	if (same_lines(before, after))
+		return;
+	if (after->kind == UNIT_CHAIN) {
+		buffer_printf(&s->flush, "flush chain %s %s\n", after->table, after->name);
+		rules(&s->fill, after);
+	} else {
+		elements(&s->remove, "delete", before, after, true);
+		elements(&s->fill, "add", after, before, false);
+	}
+}
+
+/* Can the units be changed as they are? A declaration cannot. */
+static bool is_compatible(const struct ruleset *before, const struct ruleset *after)
+{
+	for (unsigned i = 0, k = 0; i < before->count && k < after->count;) {
+		int order = compare_units(&before->units[i], &after->units[k]);
+
+		if (!order && (before->units[i]->kind != after->units[k]->kind ||
+		               strcmp(before->units[i]->declaration, after->units[k]->declaration)))
+			return false;
+		i += order <= 0;
+		k += order >= 0;
+	}
+	return true;
+}
+
+static void differences(struct script *s, const struct ruleset *before, const struct ruleset *after)
+{
+	unsigned i = 0, k = 0;
+
+	while (i < before->count || k < after->count) {
+		int order = i == before->count  ? 1
+		            : k == after->count ? -1
+		                                : compare_units(&before->units[i], &after->units[k]);
+
+		if (order < 0)
+			unit_gone(s, before->units[i]);
+		else if (order > 0)
+			unit_new(s, after->units[k]);
+		else
+			unit_changed(s, before->units[i], after->units[k]);
+		i += order <= 0;
+		k += order >= 0;
+	}
+}
+
+/* Names, of a sorted ruleset, in the order of their tables. */
+static void tables(struct buffer *b, const struct ruleset *r, const char *format)
+{
+	for (unsigned i = 0; i < r->count; i++) {
+		if (i && !strcmp(r->units[i]->table, r->units[i - 1]->table))
+			continue;
+		for (const char *f = format; *f; f++)
+			if (*f == '%')
+				buffer_text(b, r->units[i]->table);
+			else
+				buffer_char(b, *f);
+	}
+}
+
+static u64 hash(const char *text)
+{
+	u64 h = 0xcbf29ce484222325;
+
+	for (; *text; text++)
+		h = (h ^ (u8)*text) * 0x100000001b3;
+	return h;
+}
+
+/* The empty chain that says which texts were loaded, in the first table. */
+static const char *stamp_name(const struct ruleset *r, struct arena *a)
+{
+	return arena_printf(a, "state_%016llx", (unsigned long long)hash(ruleset_write(r, a)));
+}
+
+static void stamp(struct buffer *b, const char *verb, const struct ruleset *r, struct arena *a)
+{
+	if (r->count)
+		buffer_printf(b, "%s chain %s %s\n", verb, r->units[0]->table, stamp_name(r, a));
+}
+
+char *ruleset_script(const struct ruleset *before, const struct ruleset *after, struct arena *a)
+{
+	struct ruleset old = sorted(before, a), new = sorted(after, a);
+	struct script s = {0};
+	struct buffer b = {0};
+	char *text;
+
+	if (!before || !is_compatible(&old, &new)) {
+		tables(&b, &new, "add table %\ndelete table %\nadd table %\n");
+		old.count = 0;
+	} else {
+		stamp(&b, "delete", &old, a);
+		tables(&b, &new, "add table %\n");
+	}
+	stamp(&b, "add", &new, a);
+	differences(&s, &old, &new);
+	buffer_append(&b, buffer_str(&s.declare), s.declare.length);
+	buffer_append(&b, buffer_str(&s.flush), s.flush.length);
+	buffer_append(&b, buffer_str(&s.remove), s.remove.length);
+	buffer_append(&b, buffer_str(&s.fill), s.fill.length);
+	buffer_append(&b, buffer_str(&s.drop), s.drop.length);
+	text = arena_text(a, buffer_str(&b), b.length);
+	buffer_release(&s.declare);
+	buffer_release(&s.flush);
+	buffer_release(&s.remove);
+	buffer_release(&s.fill);
+	buffer_release(&s.drop);
+	buffer_release(&b);
+	return text;
+}
+
+static int run(const char *script, struct error *e)
+{
+	static const char *const argv[] = {"nft", "-f", "-", NULL};
+
+	return command_run(argv, script, strlen(script), NULL, e);
+}
+
+static void found(const struct nlmsghdr *message, void *arg)
+{
+	*(bool *)arg = true;
+}
+
+/* Does the first table have the stamp? Asked without nft, as most often nothing has changed. */
+static bool is_loaded(const struct ruleset *r, struct arena *a)
+{
+	struct ruleset s = sorted(r, a);
+	struct nfgenmsg family = {.nfgen_family = NFPROTO_INET};
+	struct netlink_request request;
+	struct netlink n;
+	struct error e;
+	bool there = false;
+	const char *table;
+
+	if (!s.count || netlink_open(&n, NETLINK_NETFILTER, &e) < 0)
+		return false;
+	table = s.units[0]->table;
+	if (!strncmp(table, "arp ", 4))
+		family.nfgen_family = NFPROTO_ARP;
+	netlink_begin(&request, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETCHAIN, NLM_F_ACK, &family,
+	              sizeof(family));
+	netlink_put_text(&request, NFTA_CHAIN_TABLE, strchr(table, ' ') + 1);
+	netlink_put_text(&request, NFTA_CHAIN_NAME, stamp_name(&s, a));
+	if (netlink_get(&n, &request, found, &there, &e) < 0)
+		there = false;
+	netlink_close(&n);
+	return there;
+}
+
+int ruleset_load(const struct ruleset *before, const struct ruleset *after, struct arena *a, struct error *e)
+{
+	if (before && !strcmp(ruleset_write(before, a), ruleset_write(after, a)) && is_loaded(after, a))
+		return 0;
+	if (before && run(ruleset_script(before, after, a), e) == 0)
+		return 0;
+	return run(ruleset_script(NULL, after, a), e);
+}

@@ -1,0 +1,49 @@
+/*
+ * nftables rules as texts, and the way into the kernel: one transaction of what changed since the last one,
+ * so that a change costs as much as it changes, and counters and running connections go on. A file keeps the
+ * texts that were loaded last; an empty chain of the tables, named after the texts' hash, proves that they
+ * are what is there. When it does not (a crash between the two, somebody else's hands), the tables are
+ * replaced whole, also in one transaction.
+ *
+ * All memory is the arena's. For the thread whose network namespace is meant.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/error.h"
+
+enum unit_kind { UNIT_CHAIN = 'c', UNIT_SET = 's', UNIT_MAP = 'm' };
+
+/* A chain and its rules, in order; or a set or map and its elements, in any order. */
+struct unit {
+	enum unit_kind kind;
+	const char *table; /* "inet vpc" */
+	const char *name;
+	const char *declaration; /* "{ type … }", or "" */
+	const char **lines;      /* "KEY" or "KEY : VALUE" of elements */
+	unsigned count, room;
+};
+
+struct ruleset {
+	struct arena *arena;
+	struct unit **units;
+	unsigned count, room;
+};
+
+struct unit *ruleset_unit(struct ruleset *r, enum unit_kind kind, const char *table, const char *name,
+                          const char *declaration);
+/* A rule or an element. */
+void unit_line(struct ruleset *r, struct unit *u, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
+/* The unit of this name, or NULL. */
+struct unit *ruleset_find(const struct ruleset *r, const char *table, const char *name);
+
+/* The texts as they are kept, and back. */
+char *ruleset_write(const struct ruleset *r, struct arena *a);
+void ruleset_read(struct ruleset *r, const char *text); /* r: with an arena, empty */
+
+/* Commands for nft that lead from one to the other; before NULL: whatever there was in the tables goes. */
+char *ruleset_script(const struct ruleset *before, const struct ruleset *after, struct arena *a);
+
+/* Loads it. before: what the file says was loaded last, NULL if nothing. Tells nothing to the file. */
+int ruleset_load(const struct ruleset *before, const struct ruleset *after, struct arena *a, struct error *e);
