@@ -10,7 +10,7 @@
 #include <string.h>
 
 struct reading {
-	struct links links;
+	struct link_list links;
 	struct buffer rules;
 	struct arena *arena;
 	struct error *error;
@@ -25,7 +25,7 @@ static int within(void *arg)
 
 	if (netlink_open(&n, NETLINK_ROUTE, r->error) < 0)
 		return -1;
-	status = links_read(&n, r->arena, &r->links, r->error);
+	status = link_list(&n, r->arena, &r->links, r->error);
 	netlink_close(&n);
 	return status < 0 ? -1 : command_run(argv, NULL, 0, &r->rules, r->error);
 }
@@ -35,7 +35,7 @@ static void interfaces(struct datapath_counters *c, const struct plan *p, const 
 {
 	c->interfaces = arena_alloc(r->arena, (p->interfaces_count + 1) * sizeof(*c->interfaces));
 	for (unsigned i = 0; i < p->interfaces_count; i++) {
-		const struct link *l = links_find(&r->links, p->interfaces[i].tap);
+		const struct link *l = link_find(&r->links, p->interfaces[i].tap);
 
 		if (l)
 			c->interfaces[c->interfaces_count++] =

@@ -37,7 +37,7 @@ struct work {
 	struct ruleset before, after;
 	bool loaded; /* before is what was loaded */
 	struct netlink netlink;
-	struct links links;
+	struct link_list links;
 	struct datapath_result *result;
 	struct error *error;
 };
@@ -155,7 +155,7 @@ static int make_peering(struct work *w, const struct plan_peering *p)
 
 	plan_peering_name(name, p->id);
 	/* A peer that has no machine here has no namespace here: the route leads nowhere. */
-	if (links_find(&w->links, name) || !namespace_exists(p->vpc))
+	if (link_find(&w->links, name) || !namespace_exists(p->vpc))
 		return 0;
 	there = namespace_open(p->vpc, w->error);
 	if (there < 0)
@@ -171,14 +171,14 @@ static int make_links(struct work *w)
 	char name[PLAN_TAP];
 
 	for (unsigned i = 0; i < w->plan->interfaces_count; i++)
-		if (!links_find(&w->links, w->plan->interfaces[i].tap) &&
+		if (!link_find(&w->links, w->plan->interfaces[i].tap) &&
 		    link_make_tap(w->plan->interfaces[i].tap, w->error) < 0)
 			return -1;
 	for (unsigned i = 0; i < w->plan->peerings_count; i++)
 		if (make_peering(w, &w->plan->peerings[i]) < 0)
 			return -1;
 	plan_uplink_name(name, w->plan->vpc);
-	if (uplink_wanted(w->plan) && !links_find(&w->links, "up0"))
+	if (uplink_wanted(w->plan) && !link_find(&w->links, "up0"))
 		return link_make_veth(&w->netlink, "up0", name, w->host, pair_mac, UPLINK_MTU, w->error);
 	return 0;
 }
@@ -298,8 +298,8 @@ static int work_within(void *arg)
 	    ruleset_load(w->loaded ? &w->before : NULL, &w->after, &w->arena, w->error) < 0 ||
 	    connection_parameters(w->error) < 0)
 		return -1;
-	if (links_read(&w->netlink, &w->arena, &w->links, w->error) < 0 || remove_links(w) < 0 ||
-	    make_links(w) < 0 || links_read(&w->netlink, &w->arena, &w->links, w->error) < 0 ||
+	if (link_list(&w->netlink, &w->arena, &w->links, w->error) < 0 || remove_links(w) < 0 ||
+	    make_links(w) < 0 || link_list(&w->netlink, &w->arena, &w->links, w->error) < 0 ||
 	    start_links(w) < 0)
 		return -1;
 	routes_plan(&wanted, w->plan, &w->links);
@@ -375,14 +375,14 @@ static int remove_all_links(void *arg)
 {
 	struct error *e = arg;
 	struct netlink n;
-	struct links links;
+	struct link_list links;
 	struct arena a;
 	int status;
 
 	if (netlink_open(&n, NETLINK_ROUTE, e) < 0)
 		return -1;
 	arena_init(&a);
-	status = links_read(&n, &a, &links, e);
+	status = link_list(&n, &a, &links, e);
 	for (unsigned i = 0; status == 0 && i < links.count; i++)
 		if (strcmp(links.all[i].name, "lo"))
 			status = link_delete(&n, links.all[i].index, e);

@@ -15,7 +15,7 @@
 
 struct reading {
 	struct arena *arena;
-	struct links *links;
+	struct link_list *links;
 	unsigned room;
 };
 
@@ -24,7 +24,7 @@ static void read_link(const struct nlmsghdr *m, void *arg)
 	const struct nlattr *a[IFLA_STATS64 + 1];
 	const struct ifinfomsg *info = NLMSG_DATA(m);
 	struct reading *r = arg;
-	struct links *l = r->links;
+	struct link_list *l = r->links;
 	struct link *link;
 
 	if (m->nlmsg_type != RTM_NEWLINK)
@@ -56,18 +56,18 @@ static void read_link(const struct nlmsghdr *m, void *arg)
 	}
 }
 
-int links_read(struct netlink *n, struct arena *a, struct links *l, struct error *e)
+int link_list(struct netlink *n, struct arena *a, struct link_list *l, struct error *e)
 {
 	struct ifinfomsg all = {.ifi_family = AF_UNSPEC};
 	struct reading r = {a, l, 0};
 	struct netlink_request request;
 
-	*l = (struct links){0};
+	*l = (struct link_list){0};
 	netlink_begin(&request, RTM_GETLINK, 0, &all, sizeof(all));
 	return netlink_dump(n, &request, read_link, &r, e) < 0 ? error_prefix(e, "interfaces") : 0;
 }
 
-struct link *links_find(const struct links *l, const char *name)
+struct link *link_find(const struct link_list *l, const char *name)
 {
 	for (unsigned i = 0; i < l->count; i++)
 		if (!strcmp(l->all[i].name, name))

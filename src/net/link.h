@@ -16,13 +16,13 @@ struct link {
 	u64 rx_packets, rx_bytes, tx_packets, tx_bytes, tx_dropped; /* as the kernel sees them */
 };
 
-struct links {
+struct link_list {
 	struct link *all;
 	unsigned count;
 };
 
-int links_read(struct netlink *n, struct arena *a, struct links *l, struct error *e);
-struct link *links_find(const struct links *l, const char *name); /* or NULL */
+int link_list(struct netlink *n, struct arena *a, struct link_list *l, struct error *e);
+struct link *link_find(const struct link_list *l, const char *name); /* or NULL */
 
 int link_delete(struct netlink *n, u32 index, struct error *e);
 /* Sets address (may be NULL) and MTU (may be 0), and it is up. */

@@ -11,12 +11,12 @@ enum { BEFORE_MAIN = 50, MAIN = 100, AFTER_MAIN = 200 };
 struct context {
 	struct fib *fib;
 	const struct plan *plan;
-	const struct links *links;
+	const struct link_list *links;
 };
 
 static u32 link_of(const struct context *c, const char *name)
 {
-	struct link *l = links_find(c->links, name);
+	struct link *l = link_find(c->links, name);
 
 	return l ? l->index : 0;
 }
@@ -249,7 +249,7 @@ static void interface(const struct context *c, const struct plan_interface *n)
 	}
 }
 
-void routes_plan(struct fib *f, const struct plan *p, const struct links *l)
+void routes_plan(struct fib *f, const struct plan *p, const struct link_list *l)
 {
 	struct context c = {f, p, l};
 

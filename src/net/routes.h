@@ -16,4 +16,4 @@ extern const u8 routes_mac[6];          /* of the host's end of every tap: 06:00
 extern const char *const routes_router; /* its link-local address: fe80::400:ff:fe00:1 */
 
 /* Taps and other interfaces are those that are there. */
-void routes_plan(struct fib *f, const struct plan *p, const struct links *l);
+void routes_plan(struct fib *f, const struct plan *p, const struct link_list *l);

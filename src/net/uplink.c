@@ -33,15 +33,15 @@ bool uplink_wanted(const struct plan *p)
 int uplink_exists(const char *vpc, struct arena *a, bool *exists, struct error *e)
 {
 	char name[PLAN_TAP];
-	struct links links;
+	struct link_list links;
 	struct netlink n;
 	int status;
 
 	plan_uplink_name(name, vpc);
 	if (netlink_open(&n, NETLINK_ROUTE, e) < 0)
 		return -1;
-	status = links_read(&n, a, &links, e);
-	*exists = status == 0 && links_find(&links, name);
+	status = link_list(&n, a, &links, e);
+	*exists = status == 0 && link_find(&links, name);
 	netlink_close(&n);
 	return status;
 }
@@ -225,14 +225,14 @@ static int remove_rules(const char *vpc, struct arena *a, struct error *e)
 static int apply(struct netlink *n, const struct plan *p, struct arena *a, struct error *e)
 {
 	char name[PLAN_TAP], outside[IF_NAMESIZE];
-	struct links links;
+	struct link_list links;
 	struct link *link;
 	bool ours;
 
 	plan_uplink_name(name, p->vpc);
-	if (links_read(n, a, &links, e) < 0 || find_outside(n, outside, e) < 0)
+	if (link_list(n, a, &links, e) < 0 || find_outside(n, outside, e) < 0)
 		return -1;
-	link = links_find(&links, name);
+	link = link_find(&links, name);
 	if (!link)
 		return error_set(e, ENODEV, "interface '%s'", name);
 	set("ipv4/conf/%s/forwarding", name, "1");
@@ -267,7 +267,7 @@ int uplink_apply(const struct plan *p, struct arena *a, struct error *e)
 int uplink_remove(const char *vpc, struct arena *a, struct error *e)
 {
 	char name[PLAN_TAP];
-	struct links links;
+	struct link_list links;
 	struct link *link;
 	struct netlink n;
 	int status;
@@ -275,8 +275,8 @@ int uplink_remove(const char *vpc, struct arena *a, struct error *e)
 	plan_uplink_name(name, vpc);
 	if (netlink_open(&n, NETLINK_ROUTE, e) < 0)
 		return -1;
-	status = links_read(&n, a, &links, e);
-	link = status < 0 ? NULL : links_find(&links, name);
+	status = link_list(&n, a, &links, e);
+	link = status < 0 ? NULL : link_find(&links, name);
 	if (link)
 		status = link_delete(&n, link->index, e);
 	netlink_close(&n);
