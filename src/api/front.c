@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/record.h"
 #include "model/json.h"
+#include "region/credential.h"
 #include "region/policy.h"
 #include "region/region.h"
 
@@ -60,6 +61,38 @@ struct call {
 	bool own;            /* of the operators' service */
 };
 
+static bool is_ec2(const struct request *r)
+{
+	return r->model && r->model->protocol == PROTOCOL_EC2;
+}
+
+/* The key that s names: a lasting one, or temporary credentials, whose token must be there. */
+static int find_key(struct call *k, const struct signature *s, struct access_key *key)
+{
+	const struct request *r = &k->request;
+	struct credential c;
+
+	if (access_key_find(r->cloud, s->key_id, key))
+		return 0;
+	if (credential_find(r->cloud, s->key_id, &c) && s->token && !strcmp(s->token, c.token)) {
+		if (r->now_ms >= c.expires_ms)
+			return is_ec2(r) ? fault_set(&k->fault, "RequestExpired", "Request has expired.")
+			                 : fault_set(&k->fault, "ExpiredToken",
+			                             "The security token included in the request is "
+			                             "expired");
+		*key = (struct access_key){0};
+		memcpy(key->id, c.id, sizeof(c.id));
+		memcpy(key->secret, c.secret, sizeof(c.secret));
+		memcpy(key->account, c.account, sizeof(c.account));
+		memcpy(key->policy, c.policy, sizeof(c.policy));
+		return 0;
+	}
+	return is_ec2(r) ? fault_set(&k->fault, "AuthFailure",
+	                             "AWS was not able to validate the provided access credentials")
+	                 : fault_set(&k->fault, "InvalidClientTokenId",
+	                             "The security token included in the request is invalid.");
+}
+
 static int authenticate(struct call *k, struct signature *s)
 {
 	struct request *r = &k->request;
@@ -70,14 +103,8 @@ static int authenticate(struct call *k, struct signature *s)
 	k->key_id = s->key_id;
 	k->service = s->service;
 	r->model = model_of(s->service, k->version);
-	if (!access_key_find(r->cloud, s->key_id, &key)) {
-		if (r->model && r->model->protocol == PROTOCOL_EC2)
-			return fault_set(&k->fault, "AuthFailure",
-			                 "AWS was not able to validate the provided access credentials");
-		return fault_set(&k->fault, "InvalidClientTokenId",
-		                 "The security token included in the request is invalid.");
-	}
-	if (signature_check(s, k->http, key.secret, r->now_ms / 1000, &k->fault) < 0)
+	if (find_key(k, s, &key) < 0 ||
+	    signature_check(s, k->http, key.secret, r->now_ms / 1000, &k->fault) < 0)
 		return -1;
 	r->account = arena_strdup(r->arena, key.account);
 	r->key_id = s->key_id;

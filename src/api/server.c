@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 enum { BATCH = 256 };
@@ -37,7 +38,8 @@ struct server {
 	struct front *front;
 	struct event_base *base;
 	struct evhttp *http;
-	struct event *batch, *term, *interrupt, *hang_up, *every;
+	struct event *batch, *term, *interrupt, *hang_up, *every, *waker;
+	int wake; /* an eventfd, -1: none */
 	void (*every_fn)(void *ctx);
 	void *every_ctx;
 	SSL_CTX *tls;
@@ -297,6 +299,7 @@ struct server *server_new(struct front *front, const struct server_options *o, s
 		return NULL;
 	}
 	s->front = front;
+	s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	s->base = event_base_new();
 	s->http = s->base ? evhttp_new(s->base) : NULL;
 	if (!s->http) {
@@ -343,6 +346,22 @@ static void run_every(evutil_socket_t fd, short what, void *ctx)
 	s->every_fn(s->every_ctx);
 }
 
+static void woken(evutil_socket_t fd, short what, void *ctx)
+{
+	u64 count;
+
+	if (read(fd, &count, sizeof(count)) == sizeof(count))
+		run_every(fd, what, ctx);
+}
+
+void server_wake(struct server *s)
+{
+	const u64 one = 1;
+
+	if (write(s->wake, &one, sizeof(one)) != sizeof(one))
+		log_debug("the next round comes by itself");
+}
+
 void server_every(struct server *s, unsigned ms, void (*fn)(void *ctx), void *ctx)
 {
 	const struct timeval period = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
@@ -352,6 +371,8 @@ void server_every(struct server *s, unsigned ms, void (*fn)(void *ctx), void *ct
 	s->every = event_new(s->base, -1, EV_PERSIST, run_every, s);
 	event_add(s->every, &period);
 	event_active(s->every, EV_TIMEOUT, 0);
+	s->waker = event_new(s->base, s->wake, EV_READ | EV_PERSIST, woken, s);
+	event_add(s->waker, NULL);
 }
 
 int server_run(struct server *s, struct error *e)
@@ -373,6 +394,10 @@ void server_free(struct server *s)
 	}
 	if (s->every)
 		event_free(s->every);
+	if (s->waker)
+		event_free(s->waker);
+	if (s->wake >= 0)
+		close(s->wake);
 	if (s->batch)
 		event_free(s->batch);
 	if (s->term)

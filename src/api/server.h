@@ -29,3 +29,5 @@ void server_free(struct server *s);
 /* fn(ctx) every so many milliseconds, and behind each batch that has something done in the world
  * (cloud.wake), on the same thread, between batches. */
 void server_every(struct server *s, unsigned ms, void (*fn)(void *ctx), void *ctx);
+/* It is to be done now, once; from any thread, while the server is there. */
+void server_wake(struct server *s);

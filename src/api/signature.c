@@ -71,6 +71,7 @@ static int read_presigned(struct signature *s, const struct http_request *r, str
 	s->time = form_get(&form, "X-Amz-Date");
 	s->signed_headers = form_get(&form, "X-Amz-SignedHeaders");
 	s->hex = form_get(&form, "X-Amz-Signature");
+	s->token = form_get(&form, "X-Amz-Security-Token");
 	if (!algorithm || strcmp(algorithm, ALGORITHM))
 		return incomplete(f, "X-Amz-Algorithm must be " ALGORITHM);
 	if (!credential || !s->time || !s->signed_headers || !s->hex)
@@ -101,6 +102,7 @@ int signature_read(struct signature *s, const struct http_request *r, struct fau
 	s->signed_headers = parameter(r->arena, header, "SignedHeaders");
 	s->hex = parameter(r->arena, header, "Signature");
 	s->time = http_header(r, "x-amz-date");
+	s->token = http_header(r, "x-amz-security-token");
 	if (!credential || !s->signed_headers || !s->hex)
 		return incomplete(f, "Authorization must have Credential, SignedHeaders and Signature");
 	if (!s->time)

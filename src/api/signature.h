@@ -15,6 +15,7 @@ enum { SIGNATURE_SKEW_S = 900, SIGNATURE_EXPIRES_MAX_S = 7 * 86400 };
 struct signature {
 	const char *key_id, *date, *region, *service; /* the credential scope; date: YYYYMMDD */
 	const char *signed_headers, *hex;
+	const char *token; /* X-Amz-Security-Token; NULL: none */
 	const char *time; /* X-Amz-Date: YYYYMMDD'T'HHMMSS'Z' */
 	s64 expires_s;    /* presigned, else 0 */
 	bool presigned;

@@ -7,6 +7,7 @@
 #include "host/cgroup.h"
 #include "host/firmware.h"
 #include "region/cloud.h"
+#include "region/network_agent.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -100,7 +101,7 @@ int doctor_main(int argc, char **argv)
 	bool json = false, limits;
 	const struct verb_option options[] = {{"data", &data, NULL}, {"json", NULL, &json}, {0}};
 	int status = options_read(argc, argv, options, usage, 0, 0);
-	struct error e = {0};
+	struct error e = {0}, why = {0};
 	json_t *list;
 
 	if (status >= 0)
@@ -120,6 +121,7 @@ int doctor_main(int argc, char **argv)
 	    "run as root, load `tun`");
 	say(list, geteuid() == 0, "root: images can be built, limits and networks set up",
 	    "an ordinary user: images are imported, not built");
+	say(list, network_possible(&why) == 0, "VPC networking: instances have interfaces", why.text);
 	programs(list);
 	say(list, firmware_find(NULL, &e), "SeaBIOS (boots imported disks by their own boot loader)",
 	    "apt-get install seabios");

@@ -6,6 +6,7 @@
 #include "cli/verbs.h"
 #include "host/hosted.h"
 #include "region/cloud.h"
+#include "region/network_sweep.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -20,7 +21,8 @@
 static const char usage[] =
         "usage: insula down [--all [--force]] [--json] [--data DIR]\n\n"
         "Ends the region. Machines go on running, and `insula up` takes them over again;\n"
-        "with --all instances are stopped first, with --force without asking their guests.\n";
+        "with --all instances are stopped first, with --force without asking their guests.\n"
+        "Networks go with their last machine.\n";
 
 /* The region presses a guest's power button, waits, and then ends its machine: all within this time. */
 enum { STOP_S = 300, END_S = 60 };
@@ -192,6 +194,8 @@ int down_main(int argc, char **argv)
 	if ((pid && all && stop_all(data, force, &e) < 0) || (pid && end(pid, &e) < 0)) {
 		return verb_failed("down", &e);
 	}
+	if (network_sweep(data, &e) < 0)
+		fprintf(stderr, "insula down: %s\n", e.text);
 	machines = running(data);
 	if (json) {
 		machines = json_pack("{s:b, s:o}", "WasUp", pid != 0, "Running", machines);

@@ -9,6 +9,8 @@
 #include "host/firmware.h"
 #include "region/agent.h"
 #include "region/host_health.h"
+#include "region/network_agent.h"
+#include "region/public_pool.h"
 #include "region/resource.h"
 #include "region/schedule.h"
 
@@ -30,6 +32,9 @@ static const char help[] =
         "  --simulate-hosts N    N hosts that only pretend; no machine is started\n"
         "  --accel auto|kvm|soft, --soft-engine interpret|translate   what machines run on\n"
         "  --firmware FILE       what disks with a boot loader boot by (default: SeaBIOS, if installed)\n"
+        "  --public-pool CIDR    public addresses (default 198.18.0.0/15), which this machine routes to\n"
+        "                        instances, but for the last, which is its own\n"
+        "  --no-network          instances have no interfaces\n"
         "  --host-timeout SECONDS   a host that has not answered for so long is lost (default 15)\n"
         "  --keep-usage DAYS     how long ended runs stay metered (default 400; 0: for ever)\n"
         "  --metrics loopback|any|off   who may read /metrics (default: this machine)\n"
@@ -41,6 +46,36 @@ static const char help[] =
         "  --verbose             as --log-level info\n";
 
 enum { CHECK_BYTES = 64 << 20 };
+
+/* What --public-pool says is kept; addresses that were given out stay as they are. */
+static bool set_pool(struct cloud *c, const char *text)
+{
+	struct cidr pool;
+	char canonical[CIDR_TEXT];
+
+	if (!text)
+		return true;
+	if (cidr_parse(&pool, text) < 0 || pool.first.v6 || pool.length < 8 || pool.length > 29)
+		return false;
+	cidr_write(canonical, pool);
+	cloud_set(c, "public-pool", canonical);
+	return true;
+}
+
+static void wake_server(void *ctx)
+{
+	server_wake(ctx);
+}
+
+/* Networks for machines, if this process can make them. */
+static void begin_network(struct agent *agent, struct server *server)
+{
+	struct error e;
+
+	agent->network = network_agent_new(agent->cloud, wake_server, server, &e);
+	if (!agent->network)
+		log_info("instances have no network: %s", e.text);
+}
 
 static void run_agent(void *ctx)
 {
@@ -64,6 +99,8 @@ int serve_main(int argc, char **argv)
 	                                      {"keep-usage", required_argument, 0, 'u'},
 	                                      {"metrics", required_argument, 0, 'm'},
 	                                      {"throttle", required_argument, 0, 't'},
+	                                      {"public-pool", required_argument, 0, 'p'},
+	                                      {"no-network", no_argument, 0, 'n'},
 	                                      {"host-timeout", required_argument, 0, 'o'},
 	                                      {"log", required_argument, 0, 'L'},
 	                                      {"log-level", required_argument, 0, 'V'},
@@ -85,9 +122,9 @@ int serve_main(int argc, char **argv)
 	char cgroup[CGROUP_PATH];
 	struct error no_cgroup = {0};
 	unsigned simulated = 0;
-	const char *log = NULL;
+	const char *log = NULL, *pool = NULL;
 	int option, status = 0, level = -1;
-	bool ready;
+	bool ready, network = true;
 	char *end;
 
 	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
@@ -173,6 +210,12 @@ int serve_main(int argc, char **argv)
 				return 2;
 			}
 			break;
+		case 'p':
+			pool = optarg;
+			break;
+		case 'n':
+			network = false;
+			break;
 		case 'L':
 			log = optarg;
 			break;
@@ -243,6 +286,13 @@ int serve_main(int argc, char **argv)
 	schedule_hosts(&cloud, simulated);
 	resource_index(&cloud);
 	cloud_set(&cloud, "endpoint", endpoint);
+	if (!set_pool(&cloud, pool)) {
+		fprintf(stderr, "insula serve: --public-pool %s: must be a block of IPv4, /8 to /29\n", pool);
+		database_rollback(cloud.db);
+		server_free(server);
+		cloud_close(&cloud);
+		return 2;
+	}
 	if (database_commit(cloud.db, &e) < 0) {
 		fprintf(stderr, "insula serve: %s\n", e.text);
 		server_free(server);
@@ -255,6 +305,8 @@ int serve_main(int argc, char **argv)
 		log_info("instances run without limits of CPU and memory, and t types are not throttled: %s",
 		         no_cgroup.text);
 	agent.no_cgroup = no_cgroup.text;
+	if (!simulated && network)
+		begin_network(&agent, server);
 	server_every(server, AGENT_PERIOD_MS, run_agent, &agent);
 	printf("insula: serving at %s\n", endpoint);
 	fflush(stdout);
@@ -262,6 +314,7 @@ int serve_main(int argc, char **argv)
 		fprintf(stderr, "insula serve: %s\n", e.text);
 		status = 1;
 	}
+	network_agent_free(agent.network);
 	server_free(server);
 	traffic_free(api.traffic);
 	throttle_free(api.throttle);

@@ -10,7 +10,7 @@
 #include "net/netlink.h"
 
 enum fib_kind { FIB_ADDRESS, FIB_NEIGHBOUR, FIB_ROUTE, FIB_RULE };
-enum { FIB_MAIN = 254 }; /* its table */
+enum { FIB_DEFAULT = 253, FIB_MAIN = 254 }; /* its tables */
 
 /* Compared byte by byte: set whole, by fib_add(). */
 struct fib_item {

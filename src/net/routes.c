@@ -254,7 +254,8 @@ void routes_plan(struct fib *f, const struct plan *p, const struct link_list *l)
 	struct context c = {f, p, l};
 
 	own_addresses(&c);
-	all_blackhole(&c, FIB_MAIN);
+	/* Not in the main table, where it would end each lookup: the kernel suppresses no blackhole. */
+	all_blackhole(&c, FIB_DEFAULT);
 	rule(&c, "", MAIN, FIB_MAIN);
 	for (unsigned i = 0; i < p->interfaces_count; i++)
 		interface(&c, &p->interfaces[i]);

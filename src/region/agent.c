@@ -10,6 +10,9 @@
 #include "region/instance.h"
 #include "region/instance_user_network.h"
 #include "region/instance_volume.h"
+#include "region/network_agent.h"
+#include "region/network_interface.h"
+#include "region/network_plug.h"
 #include "region/root_volume.h"
 #include "region/schedule.h"
 #include "region/termination.h"
@@ -171,6 +174,36 @@ static void ended_alone(struct step *s)
 
 /* ---- start ---- */
 
+enum { TAPS_MAX = 64 };
+
+/* Its interfaces; where there are none, it has no network. */
+static unsigned describe_taps(struct step *s, const char **taps, const char **netns)
+{
+	struct resource **list = network_interface_list(s->r, s->m->instance);
+	unsigned count = 0;
+
+	for (; s->agent->network && list[count] && count < TAPS_MAX; count++) {
+		taps[count] = network_plug_option(s->r, list[count],
+		                                  value_string(s->instance->doc, "InstanceType"));
+		*netns = value_string(list[count]->doc, "VpcId");
+	}
+	if (s->agent->network)
+		network_plug_started(s->r, s->m->instance, list);
+	return count;
+}
+
+/* What the firmware's tables say, by which guests know that they are on EC2: a UUID that begins with ec2. */
+static const char *describe_board(const struct step *s)
+{
+	const char *type = value_string(s->instance->doc, "InstanceType"),
+	           *digits = s->m->instance + strlen("i-");
+
+	if (strlen(digits) != 17 || !type)
+		return NULL;
+	return arena_printf(s->r->arena, "uuid=ec2%.5s-%.4s-%.4s-%.4s-%.12s,product=%s,asset=%s", digits,
+	                    digits + 5, digits + 9, digits + 13, digits + 1, type, s->m->instance);
+}
+
 static int write_machine(struct step *s, struct error *e)
 {
 	const char **ids = instance_volume_ids(s->r, s->instance);
@@ -184,6 +217,7 @@ static int write_machine(struct step *s, struct error *e)
 	                           .engine = s->agent->engine,
 	                           .disks = disks};
 	struct user_network user;
+	const char *taps[TAPS_MAX];
 	char parent[4200];
 
 	if (!spec.kernel && !ids[0])
@@ -195,8 +229,12 @@ static int write_machine(struct step *s, struct error *e)
 		disks[spec.disk_count] = (struct hosted_disk){
 		        .path = arena_printf(s->r->arena, "../../volumes/%s", ids[spec.disk_count]),
 		        .id = arena_printf(s->r->arena, "vol%s", ids[spec.disk_count] + strlen("vol-"))};
-	if (geteuid() != 0 && user_network_possible() && instance_user_network(s->r, s->instance, &user))
+	if (!s->agent->network && geteuid() != 0 && user_network_possible() &&
+	    instance_user_network(s->r, s->instance, &user))
 		spec.user = &user;
+	spec.smbios = describe_board(s);
+	spec.tap_count = describe_taps(s, taps, &spec.netns);
+	spec.taps = taps;
 	snprintf(parent, sizeof(parent), "%s/instances", s->agent->cloud->data);
 	if (mkdir(parent, 0700) < 0 && errno != EEXIST)
 		return error_set(e, errno, "create %s", parent);
@@ -247,9 +285,23 @@ static int volumes_ready(struct step *s, const char **which)
 	return ready;
 }
 
+/* Are its interfaces there? -1: one cannot be made, and why. */
+static int network_ready(struct step *s, const char **why)
+{
+	struct resource **list = s->agent->network ? network_interface_list(s->r, s->m->instance) : NULL;
+	int ready = 1, one;
+
+	for (; list && *list && ready > 0; list++) {
+		one = network_agent_ready(s->agent->network, value_string((*list)->doc, "VpcId"), (*list)->id,
+		                          why);
+		ready = min(ready, one);
+	}
+	return ready;
+}
+
 static void start(struct step *s)
 {
-	const char *volume;
+	const char *volume, *why;
 	struct usage_mark now;
 	struct error e;
 	int ready;
@@ -274,6 +326,11 @@ static void start(struct step *s)
 		return;
 	}
 	if (!ready)
+		return;
+	ready = network_ready(s, &why);
+	if (ready < 0)
+		start_failed(s, arena_printf(s->r->arena, "its network: %s", why));
+	if (ready <= 0)
 		return;
 	if (s->m->deadline || write_machine(s, &e) < 0 || limit_machine(s, &e) < 0 ||
 	    hosted_start(s->dir, &e) < 0) {
@@ -453,6 +510,8 @@ void agent_run(struct agent *a)
 	a->settle = begun_ns >= a->next_beat_ns;
 	for (size_t i = 0; i < count; i++)
 		step_machine(a, &r, list[i]);
+	if (a->network)
+		network_agent_run(a->network, &r);
 	host_watch(&r, a->host_timeout_ms);
 	capacity_expire(&r);
 	housekeeping(a, &r, count > 0);

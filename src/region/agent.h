@@ -20,7 +20,8 @@ struct agent {
 	unsigned keep_usage_days;   /* 0: for ever */
 	const char *cgroup;         /* the control group of all machines (cgroup.h); NULL: without, why */
 	const char *no_cgroup;
-	s64 host_timeout_ms; /* after which a host that does not answer is lost */
+	struct network_agent *network; /* NULL: machines have no interfaces */
+	s64 host_timeout_ms;           /* after which a host that does not answer is lost */
 
 	/* Its own: when machines were last looked after before this process, until the first round is over.
 	 */

@@ -11,6 +11,7 @@ struct cloud {
 	const char *regions; /* names that are offered, separated by commas; NULL: any */
 	char account[13], setting[512];
 	char boot[40]; /* which start of the host this is: a UUID */
+	struct network_changes *changes; /* of VPCs (network_change.h); NULL: nobody wants to know */
 	bool wake;     /* something is to be done in the world when the transaction is committed */
 };
 

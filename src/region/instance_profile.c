@@ -1,6 +1,7 @@
 #include "region/instance_profile.h"
 #include "region/describe.h"
 #include "region/instance.h"
+#include "region/link.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -109,6 +110,8 @@ struct resource *instance_profile_associate(struct request *r, struct resource *
 	value_set_string(association->doc, "State", "associated");
 	value_set_time(association->doc, "Timestamp", r->now_ms);
 	show(association->doc, p);
+	/* What its role may do: no more than who gave it to the instance. */
+	property_set(r, instance->id, "role-policy", r->policy && *r->policy ? r->policy : NULL);
 	resource_insert(r, association);
 	show(instance->doc, p);
 	return association;

@@ -35,6 +35,22 @@ static const struct resource_kind type_kind = {
         .name = "instance-type", .shape = "InstanceTypeInfo", .filters = filters};
 static const struct resource_kind offering_kind = {.name = "offering", .shape = "InstanceTypeOffering"};
 
+u64 instance_type_bandwidth(const struct instance_type *t)
+{
+	static const struct {
+		const char *words;
+		u64 megabits;
+	} older[] = {{"Low to Moderate", 300}, {"Moderate", 700}, {"High", 1000}};
+	const char *words = t->network;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(older); i++)
+		if (!strcmp(words, older[i].words))
+			return older[i].megabits * 1000000 / 8;
+	if (!strncmp(words, "Up to ", 6))
+		words += 6;
+	return (u64)(strtod(words, NULL) * 1000) * 1000000 / 8; /* Gigabit */
+}
+
 static void show_network(struct value *v, const struct instance_type *t)
 {
 	struct value *network = value_open(v, "NetworkInfo"), *card;
@@ -98,8 +114,7 @@ struct value *instance_type_show(struct request *r, const struct instance_type *
 		value_set_integer(disk, "Count", t->disks);
 		value_set_string(disk, "Type", "ssd");
 		value_set_string(part, "NvmeSupport", "required");
-		value_set_string(part, "EncryptionSupport",
-		                 t->flags & TYPE_XEN ? "unsupported" : "required");
+		value_set_string(part, "EncryptionSupport", t->flags & TYPE_XEN ? "unsupported" : "required");
 	}
 	part = value_open(v, "EbsInfo");
 	value_set_string(part, "EbsOptimizedSupport", "default");

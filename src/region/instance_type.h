@@ -24,6 +24,8 @@ enum { TYPE_XEN = 1, TYPE_CURRENT = 2, TYPE_METAL = 4, TYPE_FREE_TIER = 8 };
 extern const struct instance_type instance_types[];
 extern const unsigned instance_type_count;
 
+/* Bytes a second of its network, in either direction: of what its words say, which for "Up to" is the most. */
+u64 instance_type_bandwidth(const struct instance_type *t);
 /* NULL: there is none of that name. */
 const struct instance_type *instance_type_find(const char *name);
 /* As a value of shape InstanceTypeInfo. */

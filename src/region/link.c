@@ -1,4 +1,5 @@
 #include "region/link.h"
+#include "region/network_change.h"
 
 #include <string.h>
 
@@ -9,13 +10,17 @@ void link_add(struct request *r, const char *source, const char *what, const cha
 	                                     "ON CONFLICT (source, what, target) DO NOTHING");
 
 	query_run(query_text(query_text(query_text(q, source), what), target));
+	network_change_id(r->cloud, source);
+	network_change_id(r->cloud, target);
 }
 
 void link_remove(struct request *r, const char *source, const char *what, const char *target)
 {
 	struct query *q;
 
+	network_change_id(r->cloud, source);
 	if (target) {
+		network_change_id(r->cloud, target);
 		q = database_query(r->cloud->db,
 		                   "DELETE FROM link WHERE source = $1 AND what = $2 AND target = $3");
 		query_run(query_text(query_text(query_text(q, source), what), target));
@@ -93,6 +98,7 @@ void property_set(struct request *r, const char *resource, const char *name, con
 {
 	struct query *q;
 
+	network_change_id(r->cloud, resource);
 	if (!value) {
 		q = database_query(r->cloud->db, "DELETE FROM property WHERE resource = $1 AND name = $2");
 		query_run(query_text(query_text(q, resource), name));

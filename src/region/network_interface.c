@@ -354,6 +354,10 @@ ACTION(ec2, AttachNetworkInterface)
 		        r, "InvalidParameterCombination",
 		        "You may not attach a network interface to an instance if they are not in the "
 		        "same availability zone");
+	if (value_string(instance->doc, "VpcId") &&
+	    strcmp(value_string(instance->doc, "VpcId"), value_string(interface->doc, "VpcId")))
+		return request_fail(r, "UnsupportedOperation",
+		                    "An instance with interfaces in several VPCs is not available here");
 	for (has = network_interface_list(r, id); *has; has++, count++)
 		if (device_of(*has) == device)
 			return request_fail(r, "InvalidParameterValue",

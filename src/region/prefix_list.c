@@ -447,3 +447,17 @@ ACTION(ec2, DescribePrefixLists)
 	}
 	return 0;
 }
+
+const char **prefix_list_blocks(struct request *r, const char *id)
+{
+	struct resource *list = resource_find(r, &prefix_list_kind, id);
+	struct entries e = {0};
+	const char **out;
+
+	if (list)
+		read_entries(r, list, value_integer(list->doc, "Version", 1), &e);
+	out = arena_alloc(r->arena, (e.count + 1) * sizeof(*out));
+	for (unsigned i = 0; i < e.count; i++)
+		out[i] = e.list[i].cidr;
+	return out;
+}

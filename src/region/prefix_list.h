@@ -12,3 +12,5 @@ extern const struct resource_kind prefix_list_kind;
 
 /* AWS's own lists of a new region. */
 void prefix_list_create_own(struct request *r);
+/* The blocks of its version that counts now; NULL at the end, empty if there is none of that id. */
+const char **prefix_list_blocks(struct request *r, const char *id);

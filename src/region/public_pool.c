@@ -25,12 +25,20 @@ struct cidr public_pool_ipv6(struct request *r)
 	return pool(r, "public-pool-ipv6", PUBLIC_POOL_IPV6);
 }
 
+const char *public_host_address(struct request *r)
+{
+	struct ip last = cidr_last(public_pool(r));
+
+	last.bits--;
+	return ip_text(r->arena, last);
+}
+
 const char *public_address_take(struct request *r, const char *holder, const char *wanted)
 {
 	struct cidr c = public_pool(r);
 	struct ip first = cidr_nth(c, 1), last = cidr_last(c), a;
 
-	last.bits--;
+	last.bits -= 2; /* broadcast, and the host */
 	if (wanted) {
 		if (ip_parse(&a, wanted) < 0 || !cidr_contains(c, a) || a.bits < first.bits ||
 		    a.bits > last.bits || !address_take(r, SPACE, a, holder)) {

@@ -14,6 +14,8 @@
 struct cidr public_pool(struct request *r);
 struct cidr public_pool_ipv6(struct request *r);
 
+/* The last address that could be given out is this host's, as instances see it; it never is. */
+const char *public_host_address(struct request *r);
 /* An address for holder (an id). NULL with r->fault: InsufficientAddressCapacity; one of the pool that is
  * wanted (or NULL) is taken: InvalidAddress.NotFound. */
 const char *public_address_take(struct request *r, const char *holder, const char *wanted);

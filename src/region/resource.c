@@ -1,5 +1,6 @@
 #include "region/resource.h"
 #include "model/json.h"
+#include "region/network_change.h"
 #include "region/tag.h"
 
 #include <assert.h>
@@ -119,6 +120,7 @@ void resource_insert(struct request *r, struct resource *res)
 	query_text(q, text_of(r, res));
 	query_run(query_keys(q, res));
 	tag_store(r, res);
+	network_change_resource(r->cloud, res);
 }
 
 void resource_save(struct request *r, struct resource *res)
@@ -131,6 +133,7 @@ void resource_save(struct request *r, struct resource *res)
 	query_text(q, res->state);
 	query_text(q, text_of(r, res));
 	query_run(query_text(query_keys(q, res), res->id));
+	network_change_resource(r->cloud, res);
 }
 
 void resource_delete(struct request *r, struct resource *res)
@@ -140,6 +143,7 @@ void resource_delete(struct request *r, struct resource *res)
 	query_run(query_text(database_query(r->cloud->db, "DELETE FROM property WHERE resource = $1"),
 	                     res->id));
 	query_run(query_text(database_query(r->cloud->db, "DELETE FROM resource WHERE id = $1"), res->id));
+	network_change_resource(r->cloud, res);
 }
 
 struct resource *resource_read(struct request *r, const struct resource_kind *kind, struct query *q,

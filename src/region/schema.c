@@ -148,5 +148,12 @@ const char *const schema_steps[] = {
         "CREATE TABLE root_replacement (task TEXT PRIMARY KEY, account TEXT NOT NULL, region TEXT NOT NULL,"
         " instance TEXT NOT NULL, volume TEXT NOT NULL, remove BIGINT NOT NULL);"
         "CREATE UNIQUE INDEX root_replacement_by_instance ON root_replacement (instance);",
+
+        /* Temporary credentials of instances' roles (credential.h). */
+        "CREATE TABLE credential (id TEXT PRIMARY KEY, secret TEXT NOT NULL, token TEXT NOT NULL,"
+        " account TEXT NOT NULL, role TEXT NOT NULL, instance TEXT NOT NULL, policy TEXT NOT NULL,"
+        " made BIGINT NOT NULL, expires BIGINT NOT NULL);"
+        "CREATE INDEX credential_by_instance ON credential (instance, role, policy, expires);"
+        "CREATE INDEX credential_by_age ON credential (expires);",
 };
 const unsigned schema_steps_count = sizeof(schema_steps) / sizeof(schema_steps[0]);

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 import boto3
 from botocore.config import Config
@@ -103,8 +104,15 @@ class Region:
     def stop(self):
         """The end, with all its machines; returns the status as terminate() does."""
         status = self.terminate()
-        for pid in self.keepers():
-            os.kill(pid, 15)
+        for _ in range(200):
+            pids = self.keepers()
+            for pid in pids:
+                os.kill(pid, 15)
+            if not pids:
+                break
+            time.sleep(0.1)
+        if os.path.exists(self.data + '/vpcs'):
+            self.insula('down')  # and networks with it
         shutil.rmtree(self.data, ignore_errors=True)
         return status
 
