@@ -87,7 +87,7 @@ static void __attribute__((noreturn)) become(const char *dir, const char *netns,
 	_exit(127);
 }
 
-/* What the process says before it serves: "ok\n", or why not. */
+/* What the process says before it serves: "ok\n", or why not, and then it ends. */
 static int await_ready(int fd, const char *dir, struct error *e)
 {
 	u64 end = clock_monotonic_ns() + PATIENCE_S * 1000000000ULL;
@@ -109,7 +109,7 @@ static int await_ready(int fd, const char *dir, struct error *e)
 		if (n <= 0)
 			break;
 		length += (size_t)n;
-		if (text[length - 1] == '\n' || length == sizeof(text) - 1)
+		if (length == sizeof(text) - 1 || (length == 3 && !memcmp(text, "ok\n", 3)))
 			break;
 	}
 	while (length && text[length - 1] == '\n')
@@ -122,6 +122,7 @@ static int await_ready(int fd, const char *dir, struct error *e)
 
 int vpc_service_start(const char *dir, const char *netns, struct error *e)
 {
+	struct timespec pause = {.tv_nsec = 10000000};
 	int ready[2], at, lock, result;
 	pid_t pid;
 
@@ -156,6 +157,9 @@ int vpc_service_start(const char *dir, const char *netns, struct error *e)
 		;
 	result = await_ready(ready[0], dir, e);
 	close(ready[0]);
+	/* One that fails lets go of the lock a moment after it has said so. */
+	for (unsigned i = 0; result < 0 && i < 200 && vpc_service_running(dir); i++)
+		nanosleep(&pause, NULL);
 	return result;
 }
 

@@ -400,7 +400,6 @@ static void tell_ready(bool started, const char *text)
 		return;
 	(void)!write(VPC_SERVICE_READY, text, strlen(text));
 	(void)!write(VPC_SERVICE_READY, "\n", 1);
-	close(VPC_SERVICE_READY);
 }
 
 static int usage(FILE *to)
@@ -451,6 +450,8 @@ int vpc_main(int argc, char **argv)
 		return 1;
 	}
 	tell_ready(o.started, "ok");
+	if (o.started)
+		close(VPC_SERVICE_READY);
 	if (loop_run(&v->loop, &e) < 0)
 		log_error("%s", e.text);
 	return 1;
