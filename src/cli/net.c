@@ -55,7 +55,7 @@ static const char *name_of(const json_t *v, char text[160])
 {
 	const char *name = find_tag(v, "Name");
 
-	snprintf(text, 160, *name ? " \"%.150s\"" : "", name);
+	snprintf(text, 160, "%s%.150s%s", *name ? " \"" : "", name, *name ? "\"" : "");
 	return text;
 }
 

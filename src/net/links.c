@@ -64,9 +64,9 @@ struct link *links_find(const struct links *l, int index)
 
 static struct link *add(struct links *l, int index)
 {
-	struct link **list = realloc(l->list, (l->count + 1) * sizeof(*list)),
-	            *link = calloc(1, sizeof(*link));
 	unsigned at = position(l, index);
+	struct link **list = realloc(l->list, (l->count + 1) * sizeof(*list));
+	struct link *link = calloc(1, sizeof(*link));
 
 	if (!list || !link)
 		abort();
