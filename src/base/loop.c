@@ -213,6 +213,19 @@ void loop_post(struct loop *l, struct loop_call *c)
 		loop_wake(l);
 }
 
+void loop_unpost(struct loop *l, struct loop_call *c)
+{
+	pthread_mutex_lock(&l->lock);
+	struct loop_call **at = &l->calls;
+
+	while (*at && *at != c)
+		at = &(*at)->next;
+	if (*at)
+		*at = c->next;
+	c->queued = false;
+	pthread_mutex_unlock(&l->lock);
+}
+
 static void loop_run_calls(struct loop *l)
 {
 	u64 count;

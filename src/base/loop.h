@@ -66,5 +66,7 @@ struct loop_call {
 	struct loop_call *next;
 	bool queued;
 };
+/* The loop's thread, or none that runs it: takes a call back that has not run. */
+void loop_unpost(struct loop *l, struct loop_call *c);
 /* Any thread: fn(ctx) runs soon on the loop's thread. Posting a queued call again is a no-op. */
 void loop_post(struct loop *l, struct loop_call *c);

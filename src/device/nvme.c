@@ -328,9 +328,16 @@ void nvme_free(struct nvme *n)
 {
 	if (!n)
 		return;
+	/* In this order: no command comes after those that the reset waits for. */
+	pci_withdraw(&n->pci);
 	nvme_reset(n);
 	pci_remove(&n->pci);
 	block_free(n->block);
 	free(n->requests);
 	free(n);
+}
+
+unsigned nvme_slot(const struct nvme *n)
+{
+	return n->pci.slot;
 }

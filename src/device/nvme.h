@@ -30,5 +30,6 @@ struct nvme;
 
 struct nvme *nvme_new(const struct nvme_config *config, struct pci_host *pci, struct memory *mem,
                       struct loop *loop, struct error *e);
-/* No vCPU and no loop may run; memory and PCI bus must still be there. */
+/* vCPUs may run, on the loop's thread; memory and PCI bus must still be there. */
 void nvme_free(struct nvme *n);
+unsigned nvme_slot(const struct nvme *n);

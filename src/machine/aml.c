@@ -18,11 +18,17 @@ enum {
 	OP_DUAL_NAME = 0x2e,
 	OP_MULTI_NAME = 0x2f,
 	OP_EXT = 0x5b,
+	OP_LOCAL0 = 0x60,
 	OP_ARG0 = 0x68,
+	OP_STORE = 0x70,
+	OP_AND = 0x7b,
+	OP_NOTIFY = 0x86,
 	OP_EQUAL = 0x93,
 	OP_IF = 0xa0,
 	OP_ELSE = 0xa1,
 	OP_RETURN = 0xa4,
+	EXT_REGION = 0x80,
+	EXT_FIELD = 0x81,
 	EXT_DEVICE = 0x82,
 };
 
@@ -257,6 +263,53 @@ void aml_buffer(struct aml *a, const void *data, u8 len)
 	aml_int(a, len);
 	aml_bytes(a, data, len);
 	aml_end(a);
+}
+
+void aml_io_registers(struct aml *a, const char *path, u16 base, u8 len, const char *const *names)
+{
+	enum { SYSTEM_IO = 1, DWORD_ACCESS = 3, WRITE_AS_ZEROS = 2 << 5 };
+
+	aml_byte(a, OP_EXT);
+	aml_byte(a, EXT_REGION);
+	aml_path(a, path);
+	aml_byte(a, SYSTEM_IO);
+	aml_int(a, base);
+	aml_int(a, len);
+	aml_byte(a, OP_EXT);
+	aml_byte(a, EXT_FIELD);
+	begin(a);
+	aml_path(a, path);
+	aml_byte(a, DWORD_ACCESS | WRITE_AS_ZEROS);
+	for (; *names; names++) {
+		aml_path(a, *names);
+		aml_byte(a, 32); /* bits, as a package length */
+	}
+	aml_end(a);
+}
+
+void aml_store(struct aml *a)
+{
+	aml_byte(a, OP_STORE);
+}
+
+void aml_local(struct aml *a, unsigned n)
+{
+	aml_byte(a, (u8)(OP_LOCAL0 + n));
+}
+
+void aml_and(struct aml *a, unsigned local, u64 mask)
+{
+	aml_byte(a, OP_AND);
+	aml_local(a, local);
+	aml_int(a, mask);
+	aml_byte(a, 0); /* the result goes nowhere else */
+}
+
+void aml_notify(struct aml *a, const char *path, u8 value)
+{
+	aml_byte(a, OP_NOTIFY);
+	aml_path(a, path);
+	aml_int(a, value);
 }
 
 void aml_arg(struct aml *a, unsigned n)

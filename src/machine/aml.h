@@ -53,7 +53,15 @@ void aml_else(struct aml *a);
 void aml_resources(struct aml *a); /* ResourceTemplate, after aml_name(…, "_CRS") */
 void aml_end(struct aml *a);
 
+/* OperationRegion (path, SystemIO, base, len), and the 32-bit registers in it, one for each name; up to NULL.
+ */
+void aml_io_registers(struct aml *a, const char *path, u16 base, u8 len, const char *const *names);
+
 /* Operators for small methods. */
+void aml_store(struct aml *a); /* the value is written next, then where it goes */
+void aml_local(struct aml *a, unsigned n);
+void aml_and(struct aml *a, unsigned local, u64 mask);
+void aml_notify(struct aml *a, const char *path, u8 value);
 void aml_arg(struct aml *a, unsigned n);
 void aml_return(struct aml *a); /* the value is written next */
 void aml_equal(struct aml *a);  /* two operands are written next */

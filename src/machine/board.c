@@ -12,6 +12,7 @@
 #include "machine/ioapic.h"
 #include "machine/lapic.h"
 #include "machine/pic.h"
+#include "machine/pci_hotplug.h"
 #include "machine/pit.h"
 #include "machine/pvclock.h"
 #include "machine/rtc.h"
@@ -56,13 +57,14 @@ struct board {
 	struct fw_cfg fw_cfg;
 	struct pvclock pvclock;
 	struct pci_host *pci;
+	struct pci_hotplug hotplug;
 	struct smbios smbios;
 	_Atomic u32 events; /* enum board_event bits told and not yet reset */
 
 	/* What init calls succeeded, for board_free() of a half-made board. */
 	struct {
 		unsigned lapics;
-		bool memory, pit, rtc, pm, chips;
+		bool memory, pit, rtc, pm, chips, hotplug;
 	} made;
 };
 
@@ -291,6 +293,11 @@ struct pci_host *board_pci(struct board *b)
 	return b->pci;
 }
 
+struct pci_hotplug *board_hotplug(struct board *b)
+{
+	return &b->hotplug;
+}
+
 struct loop *board_loop(struct board *b)
 {
 	return b->loop;
@@ -506,8 +513,11 @@ static int map_chips(struct board *b, struct error *e)
 static int board_init(struct board *b, struct error *e)
 {
 	const struct board_config *c = &b->config;
-	struct smbios_config smbios = {
-	        .product = c->smbios_product, .uuid = c->smbios_uuid, .asset = c->smbios_asset, .memory = c->memory, .cpus = c->cpus};
+	struct smbios_config smbios = {.product = c->smbios_product,
+	                               .uuid = c->smbios_uuid,
+	                               .asset = c->smbios_asset,
+	                               .memory = c->memory,
+	                               .cpus = c->cpus};
 
 	if (c->cpus < 1 || c->cpus > BOARD_MAX_CPUS)
 		return error_set(e, 0, "%u CPUs: 1 to %u are possible", c->cpus, BOARD_MAX_CPUS);
@@ -536,6 +546,10 @@ static int board_init(struct board *b, struct error *e)
 		return -1;
 	if (map_chips(b, e) < 0 || add_pci(b, e) < 0)
 		return -1;
+	pci_hotplug_init(&b->hotplug, b->pci, &b->pm, b->loop);
+	b->made.hotplug = true;
+	if (pci_hotplug_map(&b->hotplug, b->pio) < 0)
+		return error_set(e, ENOMEM, "board");
 	if (smbios_build(&b->smbios, &smbios, e) < 0 || fill_fw_cfg(b, e) < 0)
 		return -1;
 	b->interface = (struct cpu_board){
@@ -580,6 +594,8 @@ void board_free(struct board *b)
 {
 	if (!b)
 		return;
+	if (b->made.hotplug)
+		pci_hotplug_release(&b->hotplug);
 	pci_host_free(b->pci);
 	if (b->testdev)
 		testdev_release(b->testdev);
@@ -609,6 +625,7 @@ void board_free(struct board *b)
 void board_reset(struct board *b)
 {
 	/* Devices first, so that their lines are low when the controllers forget what was pending. */
+	pci_hotplug_reset(&b->hotplug);
 	pci_host_reset(b->pci);
 	pit_reset(&b->pit);
 	rtc_reset(&b->rtc);

@@ -56,6 +56,7 @@ struct memory *board_memory(struct board *b);
 struct bus *board_pio(struct board *b);
 struct bus *board_mmio(struct board *b);
 struct pci_host *board_pci(struct board *b);
+struct pci_hotplug *board_hotplug(struct board *b);
 struct loop *board_loop(struct board *b);
 struct irq_line board_gsi(struct board *b, unsigned gsi); /* 0–23 */
 struct msi_sink board_msi(struct board *b);

@@ -2,6 +2,7 @@
 #include "machine/acpi.h"
 #include "machine/acpi_pm.h"
 #include "machine/aml.h"
+#include "machine/pci_hotplug.h"
 
 #include <stdio.h>
 
@@ -45,6 +46,49 @@ static void write_osc(struct aml *a)
 	aml_end(a);
 }
 
+/* Slots, which the guest can be asked to give back (pci_hotplug.h). Slot 0 is the host bridge. */
+static void write_slots(struct aml *a)
+{
+	enum { DEVICE_CHECK = 1, EJECT_REQUEST = 3 };
+	static const char *const registers[] = {"HPUP", "HPDN", "HPEJ", NULL};
+	static const struct {
+		const char *name;
+		u8 notification;
+	} changes[] = {{"HPUP", DEVICE_CHECK}, {"HPDN", EJECT_REQUEST}};
+	char name[8];
+
+	aml_io_registers(a, "HPRG", PCI_HOTPLUG_UP, PCI_HOTPLUG_PORTS, registers);
+	for (unsigned slot = 1; slot < PCI_SLOTS; slot++) {
+		snprintf(name, sizeof(name), "S%02X", slot & 0xff);
+		aml_device(a, name);
+		aml_name_int(a, "_ADR", slot << 16);
+		aml_name_int(a, "_SUN", slot);
+		aml_method(a, "_EJ0", 1);
+		aml_store(a);
+		aml_int(a, 1U << slot);
+		aml_path(a, "HPEJ");
+		aml_end(a);
+		aml_end(a);
+	}
+	aml_method(a, "HPNT", 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(changes); i++) {
+		aml_store(a);
+		aml_path(a, changes[i].name);
+		aml_local(a, 0);
+		aml_if(a);
+		aml_local(a, 0);
+		for (unsigned slot = 1; slot < PCI_SLOTS; slot++) {
+			snprintf(name, sizeof(name), "S%02X", slot & 0xff);
+			aml_if(a);
+			aml_and(a, 0, 1U << slot);
+			aml_notify(a, name, changes[i].notification);
+			aml_end(a);
+		}
+		aml_end(a);
+	}
+	aml_end(a);
+}
+
 static void write_pci(struct aml *a, const struct acpi_config *c)
 {
 	aml_device(a, "PCI0");
@@ -67,6 +111,7 @@ static void write_pci(struct aml *a, const struct acpi_config *c)
 	aml_end(a);
 	write_prt(a);
 	write_osc(a);
+	write_slots(a);
 	aml_end(a);
 }
 
@@ -129,6 +174,13 @@ void dsdt_write(struct aml *a, const struct acpi_config *c)
 	write_reserved(a, c);
 	write_isa(a);
 	write_cpus(a, c->cpus);
+	aml_end(a);
+
+	/* The event's method, by its number: _E for an edge. */
+	aml_scope(a, "\\_GPE");
+	aml_method(a, "_E01", 0);
+	aml_path(a, "\\_SB.PCI0.HPNT");
+	aml_end(a);
 	aml_end(a);
 
 	aml_name(a, "\\_S5");

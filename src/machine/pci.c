@@ -39,8 +39,9 @@ struct pci_host {
 	pthread_rwlock_t topology;
 	pthread_mutex_t map;
 	struct pci_device *slot[PCI_MAX_DEVICES];
-	u32 intx_slots[8];   /* who asserts each line */
-	_Atomic u32 address; /* port 0xcf8 */
+	u32 intx_slots[8];        /* who asserts each line */
+	unsigned last_slot;  /* given to a device that did not care which */
+	_Atomic u32 address;      /* port 0xcf8 */
 	_Atomic u8 reset_control; /* port 0xcf9 */
 	struct bus_region address_port, data_port, ecam;
 	struct pci_device bridge;
@@ -417,13 +418,17 @@ static void header_init(struct pci_device *dev)
 	pci_config_set16(dev, CFG_COMMAND, command);
 }
 
-static int choose_slot(const struct pci_host *h, struct pci_device *dev)
+/* The next one after that which was given last: a guest whose function was torn out may still take what
+ * stands in its slot for that one. */
+static int choose_slot(struct pci_host *h, struct pci_device *dev)
 {
 	if (dev->slot)
 		return dev->slot < PCI_MAX_DEVICES && !h->slot[dev->slot] ? 0 : -1;
-	for (unsigned s = 1; s < PCI_MAX_DEVICES; s++) {
+	for (unsigned i = 0; i < PCI_MAX_DEVICES - 1; i++) {
+		unsigned s = 1 + (h->last_slot + i) % (PCI_MAX_DEVICES - 1);
+
 		if (!h->slot[s]) {
-			dev->slot = s;
+			dev->slot = h->last_slot = s;
 			return 0;
 		}
 	}
@@ -473,23 +478,50 @@ int pci_add(struct pci_host *h, struct pci_device *dev, struct error *e)
 	return rc;
 }
 
+/* Off the bus, if it is there; write-locks the topology. */
+static void take_out(struct pci_host *h, struct pci_device *dev)
+{
+	pthread_mutex_lock(&h->map);
+	if (h->slot[dev->slot] == dev)
+		h->slot[dev->slot] = NULL;
+	for (unsigned i = 0; i < PCI_MAX_BARS; i++) {
+		dev->bar_addr[i] = 0;
+		if (dev->bar[i].size)
+			bus_unmap(bar_bus(h, &dev->bar[i]), &dev->bar[i].region);
+	}
+	pthread_mutex_unlock(&h->map);
+}
+
+void pci_hide(struct pci_host *h, unsigned slot)
+{
+	pthread_rwlock_wrlock(&h->topology);
+	if (slot && slot < PCI_MAX_DEVICES && h->slot[slot])
+		take_out(h, h->slot[slot]);
+	pthread_rwlock_unlock(&h->topology);
+}
+
+void pci_withdraw(struct pci_device *dev)
+{
+	struct pci_host *h = dev->host;
+
+	if (!h)
+		return;
+	pthread_rwlock_wrlock(&h->topology);
+	take_out(h, dev);
+	pthread_rwlock_unlock(&h->topology);
+	for (unsigned i = 0; i < PCI_MAX_BARS; i++)
+		if (dev->bar[i].size)
+			bus_remove(bar_bus(h, &dev->bar[i]), &dev->bar[i].region);
+}
+
 void pci_remove(struct pci_device *dev)
 {
 	struct pci_host *h = dev->host;
 
 	if (!h)
 		return;
+	pci_withdraw(dev);
 	pci_intx_set(dev, false);
-	pthread_rwlock_wrlock(&h->topology);
-	pthread_mutex_lock(&h->map);
-	h->slot[dev->slot] = NULL;
-	for (unsigned i = 0; i < PCI_MAX_BARS; i++)
-		dev->bar_addr[i] = 0;
-	pthread_mutex_unlock(&h->map);
-	pthread_rwlock_unlock(&h->topology);
-	for (unsigned i = 0; i < PCI_MAX_BARS; i++)
-		if (dev->bar[i].size)
-			bus_remove(bar_bus(h, &dev->bar[i]), &dev->bar[i].region);
 	remap(h, NULL);
 	pthread_mutex_destroy(&dev->lock);
 	free(dev->initial);

@@ -95,11 +95,17 @@ void pci_host_free(struct pci_host *h);
 /* Machine reset: config spaces, BARs, MSI-X tables as they were at the start; then each device's reset(). */
 void pci_host_reset(struct pci_host *h);
 
-/* Puts the device into the lowest free slot (>= 1), or at dev->slot if that is set. -1: no slot, bad BARs. */
+/* Puts the device into the next free slot (>= 1), or at dev->slot if that is set. -1: no slot, bad BARs. */
 int pci_add(struct pci_host *h, struct pci_device *dev, struct error *e);
 
 /* Takes a device out; returns when no access is under way. Not from within its own functions. */
 void pci_remove(struct pci_device *dev);
+/* The first half of that, before the device makes an end of what it has under way: no access is, and none
+ * begins. */
+void pci_withdraw(struct pci_device *dev);
+/* The guest does not see the function in a slot any more; an access may still be under way. Any thread, with
+ * no device's lock held; the owner goes on with pci_remove(). */
+void pci_hide(struct pci_host *h, unsigned slot);
 
 /* Configuration space by slot, as the guest would; size 1, 2 or 4. For tests and fuzzers too. */
 u32 pci_config_read(struct pci_host *h, unsigned slot, unsigned offset, unsigned size);

@@ -135,9 +135,25 @@ static json_t *drives_json(const struct vmm_config *config)
 	return list;
 }
 
+static json_t *bucket_json(const struct limiter_bucket_config *b)
+{
+	if (!b->size || !b->refill_ms)
+		return NULL;
+	return json_pack("{s:I, s:I, s:I}", "size", (json_int_t)b->size, "one_time_burst",
+	                 (json_int_t)b->burst, "refill_time", (json_int_t)b->refill_ms);
+}
+
+static void limiter_json(json_t *net, const char *name, const struct limiter_config *l)
+{
+	json_t *bytes = bucket_json(&l->bytes), *ops = bucket_json(&l->ops);
+
+	if (bytes || ops)
+		json_object_set_new(net, name, json_pack("{s:o*, s:o*}", "bandwidth", bytes, "ops", ops));
+}
+
 static json_t *nets_json(const struct vmm_config *config)
 {
-	json_t *list = json_array();
+	json_t *list = json_array(), *net;
 
 	for (unsigned i = 0; i < config->net_count; i++) {
 		const struct vmm_net *n = &config->net[i];
@@ -147,10 +163,11 @@ static json_t *nets_json(const struct vmm_config *config)
 		vmm_net_mac(n, mac);
 		snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
 		         mac[4], mac[5]);
-		const char *name = n->tap ? n->tap : n->stream;
-
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "iface_id", n->id ? n->id : name,
-		                                      "host_dev_name", name, "guest_mac", text));
+		net = json_pack("{s:s, s:s*, s:s*, s:s}", "iface_id", vmm_net_name(n), "host_dev_name",
+		                n->tap, "stream", n->stream, "guest_mac", text);
+		limiter_json(net, "rx_rate_limiter", &n->rx);
+		limiter_json(net, "tx_rate_limiter", &n->tx);
+		json_array_append_new(list, net);
 	}
 	return list;
 }
@@ -236,11 +253,10 @@ static void put_boot_source(struct call *c)
 /* An {id} of a drive or interface. */
 static bool id_ok(struct call *c, const char *in_body)
 {
-	size_t len = strlen(c->id);
+	struct error e;
 
-	if (!len || len > 64 ||
-	    strspn(c->id, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-") != len) {
-		api_fault(c->response, "an id has 1 to 64 letters, digits, '-' and '_'");
+	if (vmm_check_id(c->id, &e)) {
+		api_fault(c->response, "%s", e.text);
 		return false;
 	}
 	if (strcmp(c->id, in_body)) {
@@ -272,6 +288,34 @@ static bool disk_put(struct vmm_config *config, const struct vmm_disk *d)
 	return true;
 }
 
+static bool started(const struct call *c)
+{
+	return c->api->machine.state(c->api->machine.ctx) != API_NOT_STARTED;
+}
+
+/* The last of a list, which the guest is to get; off the list again if that fails. */
+static void plug_last(struct call *c, enum vmm_part part, unsigned n)
+{
+	struct error e;
+
+	if (c->api->machine.plug(c->api->machine.ctx, part, n, &e)) {
+		vmm_config_remove(c->api->config, part, n);
+		api_fault(c->response, "%s: %s", c->id, e.text);
+	}
+}
+
+/* One that is there already, of a machine that runs: the same may be said again. */
+static void drive_again(struct call *c, unsigned i, const struct vmm_disk *d, const char *path)
+{
+	const struct vmm_disk *there = &c->api->config->disk[i];
+	struct error e;
+
+	if (strcmp(there->path, path) || there->readonly != d->readonly || there->type != d->type)
+		api_fault(c->response, "%s: another drive has this id", c->id);
+	else if (c->api->machine.plug(c->api->machine.ctx, VMM_PART_DISK, i, &e))
+		api_fault(c->response, "%s: %s", c->id, e.text);
+}
+
 static void put_drive(struct call *c)
 {
 	const char *id, *path, *partuuid = NULL, *cache = NULL, *engine = NULL, *type = "nvme";
@@ -301,44 +345,136 @@ static void put_drive(struct call *c)
 	d.root = root;
 	d.readonly = readonly;
 	d.type = strcmp(type, "nvme") ? VMM_DISK_VIRTIO : VMM_DISK_NVME;
+	if (started(c))
+		for (unsigned i = 0; i < c->api->config->disk_count; i++)
+			if (c->api->config->disk[i].id && !strcmp(c->api->config->disk[i].id, id)) {
+				drive_again(c, i, &d, path);
+				return;
+			}
+	if (started(c) && root) {
+		api_fault(c->response, "the root device cannot be plugged in later");
+		return;
+	}
 	if (!copy(c, &d.id, id) || !copy(c, &d.path, path) || !copy(c, &d.partuuid, root ? partuuid : NULL)) {
 		vmm_disk_release(&d);
 	} else if (!disk_put(c->api->config, &d)) {
 		vmm_disk_release(&d);
 		api_fault(c->response, "more than %u drives", VMM_MAX_DISKS);
+	} else if (started(c)) {
+		plug_last(c, VMM_PART_DISK, c->api->config->disk_count - 1);
 	}
+}
+
+/* ---- networks ---- */
+
+/* {"size": …, "refill_time": …, "one_time_burst": …}; not there: no limit. */
+static bool bucket_get(struct call *c, json_t *json, struct limiter_bucket_config *bucket)
+{
+	json_int_t size = 0, refill = 0, burst = 0;
+	json_error_t error;
+
+	*bucket = (struct limiter_bucket_config){0};
+	if (!json || json_is_null(json))
+		return true;
+	if (json_unpack_ex(json, &error, JSON_STRICT, "{s:I, s:I, s?I}", "size", &size, "refill_time",
+	                   &refill, "one_time_burst", &burst) ||
+	    size < 0 || refill < 0 || burst < 0) {
+		api_fault(c->response,
+		          "a rate limiter's bucket: size, refill_time and one_time_burst are numbers");
+		return false;
+	}
+	*bucket = (struct limiter_bucket_config){
+	        .size = (u64)size, .refill_ms = (u64)refill, .burst = (u64)burst};
+	return true;
+}
+
+static bool limiter_get(struct call *c, json_t *json, struct limiter_config *limiter)
+{
+	json_t *bytes = NULL, *ops = NULL;
+
+	*limiter = (struct limiter_config){0};
+	if (!json)
+		return true;
+	if (json_unpack_ex(json, NULL, JSON_STRICT, "{s?o, s?o}", "bandwidth", &bytes, "ops", &ops)) {
+		api_fault(c->response, "a rate limiter has a bandwidth and ops");
+		return false;
+	}
+	return bucket_get(c, bytes, &limiter->bytes) && bucket_get(c, ops, &limiter->ops);
+}
+
+/* The interface of this name; net_count: there is none. */
+static unsigned net_find(const struct vmm_config *config, const char *name)
+{
+	unsigned i = 0;
+
+	while (i < config->net_count && strcmp(vmm_net_name(&config->net[i]), name))
+		i++;
+	return i;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
+/* One that is there already, of a machine that runs: the same may be said again. */
+static void net_again(struct call *c, unsigned i, const struct vmm_net *n)
+{
+	const struct vmm_net *there = &c->api->config->net[i];
+	struct error e;
+	u8 mac[2][6];
+
+	vmm_net_mac(there, mac[0]);
+	vmm_net_mac(n, mac[1]);
+	if (!same_text(there->tap, n->tap) || !same_text(there->stream, n->stream) ||
+	    memcmp(mac[0], mac[1], 6))
+		api_fault(c->response, "%s: another interface has this id", c->id);
+	else if (c->api->machine.plug(c->api->machine.ctx, VMM_PART_NET, i, &e))
+		api_fault(c->response, "%s: %s", c->id, e.text);
+}
+
+static bool net_get(struct call *c, struct vmm_net *n)
+{
+	const char *id, *tap = NULL, *mac = NULL, *stream = NULL;
+	json_t *rx = NULL, *tx = NULL;
+	struct error e;
+
+	if (!unpack_body(c, "{s:s, s?s, s?s, s?s, s?o, s?o}", "iface_id", &id, "host_dev_name", &tap,
+	                 "stream", &stream, "guest_mac", &mac, "rx_rate_limiter", &rx, "tx_rate_limiter",
+	                 &tx))
+		return false;
+	if (!id_ok(c, id) || !limiter_get(c, rx, &n->rx) || !limiter_get(c, tx, &n->tx))
+		return false;
+	if (!tap == !stream || (stream && !*stream)) {
+		api_fault(c->response, "%s: host_dev_name, or stream, is missing", id);
+		return false;
+	}
+	n->has_mac = mac;
+	if ((tap && vmm_check_tap(tap, &e)) || (mac && vmm_parse_mac(mac, n->mac, &e))) {
+		api_fault(c->response, "%s: %s", id, e.text);
+		return false;
+	}
+	return copy(c, &n->id, id) && copy(c, &n->tap, tap) && copy(c, &n->stream, stream);
 }
 
 static void put_net(struct call *c)
 {
 	struct vmm_config *config = c->api->config;
-	const char *id, *tap, *mac = NULL;
-	json_t *rx = NULL, *tx = NULL;
 	struct vmm_net n = {0};
-	struct error e;
-	unsigned i = 0;
+	unsigned i;
 
-	if (!unpack_body(c, "{s:s, s:s, s?s, s?o, s?o}", "iface_id", &id, "host_dev_name", &tap, "guest_mac",
-	                 &mac, "rx_rate_limiter", &rx, "tx_rate_limiter", &tx))
-		return;
-	if (!id_ok(c, id))
-		return;
-	if (rx || tx) {
-		api_fault(c->response, "rate limiters are not built yet");
+	if (!net_get(c, &n)) {
+		vmm_net_release(&n);
 		return;
 	}
-	n.has_mac = mac;
-	if (vmm_check_tap(tap, &e) || (mac && vmm_parse_mac(mac, n.mac, &e))) {
-		api_fault(c->response, "%s: %s", id, e.text);
-		return;
-	}
-	while (i < config->net_count && (!config->net[i].id || strcmp(config->net[i].id, id)))
-		i++;
+	i = net_find(config, n.id);
 	if (i == VMM_MAX_NETS) {
 		api_fault(c->response, "more than %u interfaces", VMM_MAX_NETS);
+		vmm_net_release(&n);
 		return;
 	}
-	if (!copy(c, &n.id, id) || !copy(c, &n.tap, tap)) {
+	if (i < config->net_count && started(c)) {
+		net_again(c, i, &n);
 		vmm_net_release(&n);
 		return;
 	}
@@ -347,6 +483,70 @@ static void put_net(struct call *c)
 	else
 		config->net_count++;
 	config->net[i] = n;
+	if (started(c))
+		plug_last(c, VMM_PART_NET, i);
+}
+
+static void patch_net(struct call *c)
+{
+	struct vmm_config *config = c->api->config;
+	json_t *rx = NULL, *tx = NULL;
+	struct limiter_config in, out;
+	const char *id;
+	unsigned i;
+
+	if (!unpack_body(c, "{s:s, s?o, s?o}", "iface_id", &id, "rx_rate_limiter", &rx, "tx_rate_limiter",
+	                 &tx) ||
+	    !id_ok(c, id) || !limiter_get(c, rx, &in) || !limiter_get(c, tx, &out))
+		return;
+	i = net_find(config, id);
+	if (i == config->net_count) {
+		api_fault(c->response, "%s: no such interface", id);
+		return;
+	}
+	if (rx)
+		config->net[i].rx = in;
+	if (tx)
+		config->net[i].tx = out;
+	if (started(c))
+		c->api->machine.limit_net(c->api->machine.ctx, i, rx, tx);
+}
+
+static void delete_part(struct call *c, enum vmm_part part, unsigned n, unsigned count)
+{
+	struct error e;
+	int force = 0;
+
+	if (c->body && !unpack_body(c, "{s?b}", "force", &force))
+		return;
+	if (n == count)
+		return;
+	switch (started(c) ? c->api->machine.unplug(c->api->machine.ctx, part, n, force, &e) : 0) {
+	case 0:
+		vmm_config_remove(c->api->config, part, n);
+		return;
+	case 1:
+		answer_json(c->response, json_pack("{s:s}", "state", "ejecting"));
+		c->response->status = c->response->body ? 202 : 400;
+		return;
+	default:
+		api_fault(c->response, "%s: %s", c->id, e.text);
+	}
+}
+
+static void delete_net(struct call *c)
+{
+	delete_part(c, VMM_PART_NET, net_find(c->api->config, c->id), c->api->config->net_count);
+}
+
+static void delete_drive(struct call *c)
+{
+	const struct vmm_config *config = c->api->config;
+	unsigned i = 0;
+
+	while (i < config->disk_count && (!config->disk[i].id || strcmp(config->disk[i].id, c->id)))
+		i++;
+	delete_part(c, VMM_PART_DISK, i, config->disk_count);
 }
 
 static void put_entropy(struct call *c)
@@ -433,15 +633,17 @@ static const struct route routes[] = {
         {"PUT", "/machine-config", BEFORE_START, true, put_machine_config},
         {"PATCH", "/machine-config", BEFORE_START, true, patch_machine_config},
         {"PUT", "/boot-source", BEFORE_START, true, put_boot_source},
-        {"PUT", "/drives/", BEFORE_START, true, put_drive},
-        {"PUT", "/network-interfaces/", BEFORE_START, true, put_net},
+        {"PUT", "/drives/", ALWAYS, true, put_drive},
+        {"DELETE", "/drives/", ALWAYS, true, delete_drive},
+        {"PUT", "/network-interfaces/", ALWAYS, true, put_net},
+        {"PATCH", "/network-interfaces/", ALWAYS, true, patch_net},
+        {"DELETE", "/network-interfaces/", ALWAYS, true, delete_net},
         {"PUT", "/entropy", BEFORE_START, true, put_entropy},
         {"PUT", "/actions", ALWAYS, true, put_action},
         {"PATCH", "/vm", AFTER_START, true, patch_vm},
         {"PUT", "/snapshot/create", ALWAYS, false, snapshots_not_built},
         {"PUT", "/snapshot/load", ALWAYS, false, snapshots_not_built},
         {"PATCH", "/drives/", ALWAYS, false, not_built},
-        {"PATCH", "/network-interfaces/", ALWAYS, false, not_built},
         {"PUT", "/balloon", ALWAYS, false, not_built},
         {"PUT", "/cpu-config", ALWAYS, false, not_built},
         {"PUT", "/logger", ALWAYS, false, not_built},
@@ -482,7 +684,7 @@ static void route_call(const struct route *route, struct call *c, const struct h
 
 	if (route->when != ALWAYS && !need_started(c, route->when == AFTER_START))
 		return;
-	if (route->body) {
+	if (route->body && (request->body_len || strcmp(request->method, "DELETE"))) {
 		c->body = json_loadb((const char *)request->body, request->body_len, JSON_REJECT_DUPLICATES,
 		                     &error);
 		if (!json_is_object(c->body)) {

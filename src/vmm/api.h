@@ -4,11 +4,17 @@
  *
  *   GET  /  /version  /vm/config  /machine-config
  *   PUT  /machine-config  /boot-source  /drives/{id}  /network-interfaces/{id}  /entropy  /actions
- *   PATCH /machine-config  /vm
+ *   PATCH /machine-config  /vm  /network-interfaces/{id}
+ *   DELETE /drives/{id}  /network-interfaces/{id}
  *
  * 200 with JSON or 204 on success; else 400 with {"fault_message": …}. What describes the machine can be said
- * only before it has started, what acts on it only after. Ours: a drive takes "type": "nvme" (the default) or
- * "virtio".
+ * only before it has started, what acts on it only after.
+ *
+ * Ours: a drive takes "type": "nvme" (the default) or "virtio". Drives and interfaces can be put, and
+ * deleted, after the start too. A PUT plugs one in; the same again announces it once more. A DELETE asks the
+ * guest for it: 202 as long as the guest has not given it back, 204 when it is gone or was not there, 400 if
+ * the guest keeps it (then the next one asks anew); with {"force": true} it is gone at once, as if torn out.
+ * An interface may be on "stream", a socket's path (net_stream.h), instead of host_dev_name.
  *
  * A function of its arguments; it does no I/O but to look whether a named file is there. Loop's thread.
  */
@@ -27,6 +33,10 @@ struct api_machine {
 	void (*pause)(void *ctx);
 	void (*resume)(void *ctx);
 	void (*power_button)(void *ctx);
+	/* Of a machine that has started, as devices_plug() and devices_unplug() have it (devices.h). */
+	int (*plug)(void *ctx, enum vmm_part part, unsigned n, struct error *e);
+	int (*unplug)(void *ctx, enum vmm_part part, unsigned n, bool force, struct error *e);
+	void (*limit_net)(void *ctx, unsigned n, bool rx, bool tx);
 	void *ctx;
 };
 

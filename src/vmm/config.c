@@ -48,6 +48,19 @@ void vmm_net_release(struct vmm_net *n)
 	memset(n, 0, sizeof(*n));
 }
 
+void vmm_config_remove(struct vmm_config *c, enum vmm_part part, unsigned n)
+{
+	if (part == VMM_PART_DISK) {
+		vmm_disk_release(&c->disk[n]);
+		c->disk_count--;
+		memmove(c->disk + n, c->disk + n + 1, (c->disk_count - n) * sizeof(c->disk[0]));
+	} else {
+		vmm_net_release(&c->net[n]);
+		c->net_count--;
+		memmove(c->net + n, c->net + n + 1, (c->net_count - n) * sizeof(c->net[0]));
+	}
+}
+
 /* Removes each word that is exactly `word` from a line of words between spaces. */
 static void word_remove(char *line, const char *word)
 {
@@ -115,6 +128,11 @@ char *vmm_config_cmdline(const struct vmm_config *c)
 	return n < 0 ? NULL : line;
 }
 
+const char *vmm_net_name(const struct vmm_net *n)
+{
+	return n->id ? n->id : n->tap ? n->tap : n->stream;
+}
+
 void vmm_net_mac(const struct vmm_net *n, u8 mac[6])
 {
 	u64 hash = 0xcbf29ce484222325; /* FNV-1a */
@@ -175,6 +193,27 @@ int vmm_parse_memory(const char *text, u64 *bytes, struct error *e)
 	return 0;
 }
 
+int vmm_parse_rate(const char *text, u64 *bytes, struct error *e)
+{
+	static const char suffixes[] = "KMG";
+	const char *end, *suffix;
+	u64 value, unit = 1;
+
+	if (parse_digits(text, &value, &end) || (*end && end[1]))
+		return error_set(e, 0, "not a rate such as 125000000 or 125M, in bytes a second");
+	if (*end) {
+		suffix = strchr(suffixes, *end & ~0x20);
+		if (!suffix)
+			return error_set(e, 0, "not a rate such as 125000000 or 125M, in bytes a second");
+		for (const char *p = suffixes; p <= suffix; p++)
+			unit *= 1000;
+	}
+	if (__builtin_mul_overflow(value, unit, &value) || !value)
+		return error_set(e, 0, "no rate");
+	*bytes = value;
+	return 0;
+}
+
 int vmm_parse_cpus(const char *text, unsigned *cpus, struct error *e)
 {
 	const char *end;
@@ -211,6 +250,16 @@ int vmm_parse_mac(const char *text, u8 mac[6], struct error *e)
 	if (m[0] & 1 || !memcmp(m, zero, 6))
 		return error_set(e, 0, "not the MAC address of one machine");
 	memcpy(mac, m, 6);
+	return 0;
+}
+
+int vmm_check_id(const char *id, struct error *e)
+{
+	size_t len = strlen(id);
+
+	if (!len || len > 64 ||
+	    strspn(id, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-") != len)
+		return error_set(e, 0, "an id has 1 to 64 letters, digits, '-' and '_'");
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/types.h"
+#include "device/virtio/limiter.h"
 
 #define VMM_MAX_CPUS  64
 #define VMM_MAX_DISKS 24
@@ -27,10 +28,14 @@ struct vmm_disk {
 struct vmm_net {
 	char *tap;    /* interface on the host */
 	char *stream; /* or a UNIX socket (net_stream.h); one of them is NULL */
-	char *id;     /* its name in the API, or NULL */
+	char *id;     /* its name in the API, or NULL: that of the interface or socket */
 	bool has_mac;
 	u8 mac[6];
+	struct limiter_config rx, tx; /* what the guest receives, and sends */
 };
+
+/* What can be plugged in while the machine runs. */
+enum vmm_part { VMM_PART_DISK, VMM_PART_NET };
 
 struct vmm_config {
 	char *kernel, *initrd, *cmdline, *firmware; /* NULL: none */
@@ -54,6 +59,8 @@ void vmm_config_release(struct vmm_config *c);
 
 void vmm_disk_release(struct vmm_disk *d);
 void vmm_net_release(struct vmm_net *n);
+/* Takes the n-th disk or network off the list. */
+void vmm_config_remove(struct vmm_config *c, enum vmm_part part, unsigned n);
 
 /*
  * The command line for the kernel, from malloc; NULL: none. It is `cmdline` as it stands, but over the API a
@@ -62,16 +69,22 @@ void vmm_net_release(struct vmm_net *n);
  */
 char *vmm_config_cmdline(const struct vmm_config *c);
 
+/* Its id, or what it is connected to. */
+const char *vmm_net_name(const struct vmm_net *n);
 /* An interface's address: its own, or a locally administered one that always is the same for this tap name.
  */
 void vmm_net_mac(const struct vmm_net *n, u8 mac[6]);
 
 /* "512M": bytes, with a suffix K, M, G or T; without one it is MiB. -1 with a reason (no name) in e. */
 int vmm_parse_memory(const char *text, u64 *bytes, struct error *e);
+/* A number of bytes a second, with a suffix K, M or G (of 1000) or none. */
+int vmm_parse_rate(const char *text, u64 *bytes, struct error *e);
 /* 1 … VMM_MAX_CPUS. */
 int vmm_parse_cpus(const char *text, unsigned *cpus, struct error *e);
 /* "02:00:00:00:00:01", unicast. */
 int vmm_parse_mac(const char *text, u8 mac[6], struct error *e);
+/* The name of a drive or network in the API: 1 to 64 letters, digits, '-' and '_'. */
+int vmm_check_id(const char *id, struct error *e);
 /* An interface name as Linux allows it. */
 int vmm_check_tap(const char *name, struct error *e);
 int vmm_check_memory(u64 bytes, struct error *e);

@@ -143,6 +143,8 @@ const char *http_reason(int status)
 	switch (status) {
 	case 200:
 		return "OK";
+	case 202:
+		return "Accepted";
 	case 204:
 		return "No Content";
 	case 413:

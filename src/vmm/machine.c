@@ -1,4 +1,6 @@
 #include "vmm/machine.h"
+#include "device/virtio/virtio.h"
+#include "machine/pci_hotplug.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -200,6 +202,35 @@ void machine_power_button(struct machine *m)
 	board_power_button(m->board);
 }
 
+/* ---- plugging ---- */
+
+static void given_back(void *ctx, unsigned slot)
+{
+	struct machine *m = ctx;
+	enum vmm_part part;
+	unsigned n;
+
+	if (devices_given(&m->devices, slot, &part, &n))
+		m->listener.unplugged(m->listener.ctx, part, n);
+}
+
+int machine_plug(struct machine *m, enum vmm_part part, unsigned n, struct error *e)
+{
+	return devices_plug(&m->devices, part, n, m->config, m->board, e);
+}
+
+int machine_unplug(struct machine *m, enum vmm_part part, unsigned n, bool force, struct error *e)
+{
+	return devices_unplug(&m->devices, part, n, force, m->board, e);
+}
+
+void machine_limit_net(struct machine *m, unsigned n, bool rx, bool tx)
+{
+	const struct vmm_net *net = &m->config->net[n];
+
+	virtio_net_limit(m->devices.net[n].net, rx ? &net->rx : NULL, tx ? &net->tx : NULL);
+}
+
 /* ---- power-on and reset ---- */
 
 /* Firmware gives all processors the same memory types, and Linux complains where it did not. */
@@ -337,6 +368,7 @@ struct machine *machine_new(const struct vmm_config *config, struct chardev *con
 	m->board = board_new(&board, loop, e);
 	if (!m->board)
 		goto fail;
+	pci_hotplug_listen(board_hotplug(m->board), given_back, m);
 	if (devices_add(&m->devices, config, m->board, console, e) || cpus_add(m, e) || power_on(m, e))
 		goto fail;
 	return m;

@@ -26,6 +26,9 @@ enum machine_event {
 struct machine_listener {
 	/* The vCPUs are stopping or stopped; the next event comes after machine_reset(). text may be "". */
 	void (*event)(void *ctx, enum machine_event event, int code, const char *text);
+	/* The guest has given back the n-th of a list of the configuration: it is to be taken off the list.
+	 */
+	void (*unplugged)(void *ctx, enum vmm_part part, unsigned n);
 	void *ctx;
 };
 
@@ -51,3 +54,9 @@ bool machine_running(const struct machine *m);
 int machine_reset(struct machine *m, struct error *e);
 
 void machine_power_button(struct machine *m);
+
+/* As devices_plug() and devices_unplug() have it (devices.h). */
+int machine_plug(struct machine *m, enum vmm_part part, unsigned n, struct error *e);
+int machine_unplug(struct machine *m, enum vmm_part part, unsigned n, bool force, struct error *e);
+/* The n-th network's limits are as the configuration says now; what is false stays as it is. */
+void machine_limit_net(struct machine *m, unsigned n, bool rx, bool tx);

@@ -18,7 +18,7 @@ static const char help[] =
         "  --memory SIZE      such as 512M (the default), 2G\n"
         "  --cpus N           1 (the default) to 64\n"
         "  --disk path=FILE[,readonly][,id=ID][,type=nvme|virtio]\n"
-        "  --net tap=IFNAME|stream=SOCKET[,mac=MAC]\n"
+        "  --net tap=IFNAME|stream=SOCKET[,mac=MAC][,id=ID][,rx-rate=BYTES][,tx-rate=BYTES]\n"
         "  --smbios [uuid=UUID][,product=NAME][,asset=TAG]\n"
         "  --accel auto|kvm|soft\n"
         "  --serial stdio|none|file:PATH|unix:PATH\n"
@@ -251,11 +251,6 @@ static int net_tap(void *net, const char *value, struct error *e)
 	return vmm_check_tap(value, e) ? -1 : replace(&((struct vmm_net *)net)->tap, value, e);
 }
 
-static int net_stream(void *net, const char *value, struct error *e)
-{
-	return replace(&((struct vmm_net *)net)->stream, value, e);
-}
-
 static int net_mac(void *net, const char *value, struct error *e)
 {
 	struct vmm_net *n = net;
@@ -264,15 +259,54 @@ static int net_mac(void *net, const char *value, struct error *e)
 	return vmm_parse_mac(value, n->mac, e);
 }
 
+/* Somebody who speaks frames over a stream, such as passt, listens there. */
+static int net_stream(void *net, const char *value, struct error *e)
+{
+	return replace_path(&((struct vmm_net *)net)->stream, value, e);
+}
+
+static int net_id(void *net, const char *value, struct error *e)
+{
+	return vmm_check_id(value, e) ? -1 : replace(&((struct vmm_net *)net)->id, value, e);
+}
+
+static int net_rate(struct limiter_config *limiter, const char *value, struct error *e)
+{
+	u64 rate;
+
+	if (vmm_parse_rate(value, &rate, e))
+		return -1;
+	*limiter = limiter_config_rate(rate);
+	return 0;
+}
+
+static int net_rx_rate(void *net, const char *value, struct error *e)
+{
+	return net_rate(&((struct vmm_net *)net)->rx, value, e);
+}
+
+static int net_tx_rate(void *net, const char *value, struct error *e)
+{
+	return net_rate(&((struct vmm_net *)net)->tx, value, e);
+}
+
 static int add_net(struct vmm_config *c, const char *text, struct error *e)
 {
-	static const struct key keys[] = {
-	        {"tap", false, net_tap}, {"stream", false, net_stream}, {"mac", false, net_mac}, {0}};
+	static const struct key keys[] = {{"tap", false, net_tap},
+	                                  {"stream", false, net_stream},
+	                                  {"mac", false, net_mac},
+	                                  {"id", false, net_id},
+	                                  {"rx-rate", false, net_rx_rate},
+	                                  {"tx-rate", false, net_tx_rate},
+	                                  {0}};
 	struct vmm_net n = {0};
 	int r = list_parse(&n, text, keys, e);
 
 	if (!r && !n.tap == !n.stream)
 		r = error_set(e, 0, "tap=IFNAME or stream=SOCKET is missing, or both are there");
+	for (unsigned i = 0; !r && n.id && i < c->net_count; i++)
+		if (!strcmp(vmm_net_name(&c->net[i]), vmm_net_name(&n)))
+			r = error_set(e, 0, "another network has this name");
 	if (!r && c->net_count == VMM_MAX_NETS)
 		r = error_set(e, 0, "more than %u networks", VMM_MAX_NETS);
 	if (r)

@@ -89,6 +89,14 @@ static void on_machine_event(void *ctx, enum machine_event event, int code, cons
 	}
 }
 
+static void on_unplugged(void *ctx, enum vmm_part part, unsigned n)
+{
+	struct vmm *v = ctx;
+
+	log_info("the guest has given %s %u back", part == VMM_PART_NET ? "network" : "disk", n);
+	vmm_config_remove(&v->config, part, n);
+}
+
 static void on_escape(void *ctx)
 {
 	leave(ctx, STATUS_OK);
@@ -149,7 +157,8 @@ static enum api_state api_state(void *ctx)
 
 static int machine_build(struct vmm *v, struct error *e)
 {
-	const struct machine_listener listener = {.event = on_machine_event, .ctx = v};
+	const struct machine_listener listener = {
+	        .event = on_machine_event, .unplugged = on_unplugged, .ctx = v};
 
 	v->machine = machine_new(&v->config, v->console, &v->loop, &listener, e);
 	return v->machine ? 0 : -1;
@@ -184,6 +193,21 @@ static void api_power_button(void *ctx)
 	machine_power_button(((struct vmm *)ctx)->machine);
 }
 
+static int api_plug(void *ctx, enum vmm_part part, unsigned n, struct error *e)
+{
+	return machine_plug(((struct vmm *)ctx)->machine, part, n, e);
+}
+
+static int api_unplug(void *ctx, enum vmm_part part, unsigned n, bool force, struct error *e)
+{
+	return machine_unplug(((struct vmm *)ctx)->machine, part, n, force, e);
+}
+
+static void api_limit_net(void *ctx, unsigned n, bool rx, bool tx)
+{
+	machine_limit_net(((struct vmm *)ctx)->machine, n, rx, tx);
+}
+
 /* ---- life ---- */
 
 static int console_open(struct vmm *v, struct error *e)
@@ -202,7 +226,15 @@ static int api_open(struct vmm *v, struct error *e)
 {
 	const struct api api = {
 	        .config = &v->config,
-	        .machine = {api_state, api_start, api_pause, api_resume, api_power_button, v},
+	        .machine = {.state = api_state,
+	                    .start = api_start,
+	                    .pause = api_pause,
+	                    .resume = api_resume,
+	                    .power_button = api_power_button,
+	                    .plug = api_plug,
+	                    .unplug = api_unplug,
+	                    .limit_net = api_limit_net,
+	                    .ctx = v},
 	};
 
 	v->api = api_server_new(v->config.api_socket, &api, &v->loop, e);

@@ -1,11 +1,12 @@
 /*
  * A guest that writes to any register of the board: ports, MMIO, PCI configuration, APIC and clock MSRs, DMA
- * of the firmware configuration device; that takes interrupts, or not; and a machine that is reset now and
- * then. The input is a list of operations of some bytes each.
+ * of the firmware configuration device; that takes interrupts, or not; that is asked for a device and gets it
+ * anew; and a machine that is reset now and then. The input is a list of operations of some bytes each.
  */
 #include "machine.h"
 
 #include "device/virtio/virtio.h"
+#include "machine/pci_hotplug.h"
 
 /* First and last port of each chip. */
 static const u16 ports[][2] = {
@@ -65,6 +66,44 @@ static void in_interrupt(struct input *in, unsigned cpu)
 	}
 }
 
+/* The device that comes and goes. */
+static struct virtio_rng *rng;
+static unsigned rng_slot;
+
+static void rng_plug(unsigned slot)
+{
+	struct virtio_rng_config config = {.slot = slot};
+	struct error e;
+
+	rng = virtio_rng_new(&config, board_pci(board), board_memory(board), &loop, &e);
+	if (!rng)
+		abort();
+	rng_slot = slot;
+	pci_hotplug_changed(board_hotplug(board), slot);
+}
+
+static void rng_gone(void *ctx, unsigned slot)
+{
+	if (slot != rng_slot || !rng)
+		abort();
+	virtio_rng_free(rng);
+	rng = NULL;
+}
+
+static void in_hotplug(struct input *in)
+{
+	u8 how = in8(in);
+
+	if (!rng)
+		rng_plug(how % 2 + 1);
+	else if (how & 1)
+		pci_hotplug_ask(board_hotplug(board), rng_slot);
+	else if (how & 2)
+		pci_hotplug_forget(board_hotplug(board), rng_slot);
+	else if (how & 4)
+		pio(0, PCI_HOTPLUG_EJECT, 4, true, (u32)BIT(rng_slot));
+}
+
 static void operation(struct input *in)
 {
 	const struct cpu_board *b = board_cpu_interface(board);
@@ -74,7 +113,7 @@ static void operation(struct input *in)
 	struct msi_sink sink = board_msi(board);
 	u64 address;
 
-	switch ((how & 0x7f) % 18) {
+	switch ((how & 0x7f) % 20) {
 	default:
 		in_port(in, cpu);
 		break;
@@ -117,6 +156,10 @@ static void operation(struct input *in)
 		b->init(b->ctx, &cpus[cpu]);
 		b->ferr(b->ctx, &cpus[cpu]);
 		break;
+	case 18:
+	case 19:
+		in_hotplug(in);
+		break;
 	case 17:
 		if (how & 0x40)
 			board_reset(board);
@@ -127,18 +170,17 @@ static void operation(struct input *in)
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
 	struct input in = {data, data + size};
-	struct virtio_rng_config config = {0};
-	struct error e;
 
 	machine_up(true);
-	struct virtio_rng *rng = virtio_rng_new(&config, board_pci(board), board_memory(board), &loop, &e);
-	if (!rng)
-		abort();
+	pci_hotplug_listen(board_hotplug(board), rng_gone, NULL);
+	rng_plug(1);
 	board_write_tables(board);
 	while (in_left(&in))
 		operation(&in);
 	pump();
-	virtio_rng_free(rng);
+	if (rng)
+		virtio_rng_free(rng);
+	rng = NULL;
 	machine_down();
 	return 0;
 }

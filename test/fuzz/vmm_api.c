@@ -32,12 +32,35 @@ static int fake_start(void *ctx, struct error *e)
 	return 0;
 }
 
+static int fake_plug(void *ctx, enum vmm_part part, unsigned n, struct error *e)
+{
+	const struct vmm_config *config = ctx;
+
+	if (n >= (part == VMM_PART_NET ? config->net_count : config->disk_count))
+		abort();
+	return n % 3 == 2 ? error_set(e, 0, "no room") : 0;
+}
+
+static int fake_unplug(void *ctx, enum vmm_part part, unsigned n, bool force, struct error *e)
+{
+	static unsigned turn;
+
+	return force || turn++ % 3 == 0 ? 0 : turn % 3 == 1 ? 1 : error_set(e, 0, "kept");
+}
+
+static void fake_limit(void *ctx, unsigned n, bool rx, bool tx)
+{
+	if (n >= ((struct vmm_config *)ctx)->net_count)
+		abort();
+}
+
 static void request(struct api *api, const struct http_request *r)
 {
 	struct api_response response;
 
 	api_handle(api, r, &response);
-	if (response.status != 200 && response.status != 204 && response.status != 400)
+	if (response.status != 200 && response.status != 202 && response.status != 204 &&
+	    response.status != 400)
 		abort();
 	if (response.status != 204 && !response.body)
 		abort();
@@ -67,6 +90,11 @@ static const char *const resources[][2] = {
         {"PATCH", "/vm"},
         {"GET", "/vm/config"},
         {"PUT", "/entropy"},
+        {"DELETE", "/drives/a"},
+        {"DELETE", "/network-interfaces/a"},
+        {"PATCH", "/network-interfaces/a"},
+        {"PUT", "/network-interfaces/b"},
+        {"PUT", "/drives/b"},
 };
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
@@ -75,7 +103,16 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
 	struct vmm_config config;
 	struct error e;
-	struct api api = {&config, {fake_state, fake_start, fake_pause, fake_resume, fake_button, &config}};
+	struct api api = {&config,
+	                  {.state = fake_state,
+	                   .start = fake_start,
+	                   .pause = fake_pause,
+	                   .resume = fake_resume,
+	                   .power_button = fake_button,
+	                   .plug = fake_plug,
+	                   .unplug = fake_unplug,
+	                   .limit_net = fake_limit,
+	                   .ctx = &config}};
 
 	if (vmm_config_init(&config, &e))
 		abort();

@@ -19,8 +19,8 @@
 
 static struct {
 	enum api_state state;
-	int starts, pauses, resumes, buttons;
-	const char *start_error;
+	int starts, pauses, resumes, buttons, plugs, unplug, limits;
+	const char *start_error, *plug_error;
 } fake;
 
 static struct vmm_config config;
@@ -56,7 +56,34 @@ static void fake_button(void *ctx)
 	fake.buttons++;
 }
 
-static struct api api = {&config, {fake_state, fake_start, fake_pause, fake_resume, fake_button, NULL}};
+/* Plugged in, and what the guest says when it is asked for a part. */
+static int fake_plug(void *ctx, enum vmm_part part, unsigned n, struct error *e)
+{
+	fake.plugs++;
+	return fake.plug_error ? error_set(e, 0, "%s", fake.plug_error) : 0;
+}
+
+static int fake_unplug(void *ctx, enum vmm_part part, unsigned n, bool force, struct error *e)
+{
+	if (fake.unplug < 0 && !force)
+		return error_set(e, 0, "the guest keeps it");
+	return force ? 0 : fake.unplug;
+}
+
+static void fake_limit(void *ctx, unsigned n, bool rx, bool tx)
+{
+	fake.limits += rx + 10 * tx;
+}
+
+static struct api api = {&config,
+                         {.state = fake_state,
+                          .start = fake_start,
+                          .pause = fake_pause,
+                          .resume = fake_resume,
+                          .power_button = fake_button,
+                          .plug = fake_plug,
+                          .unplug = fake_unplug,
+                          .limit_net = fake_limit}};
 
 static int setup(void **state)
 {
@@ -292,6 +319,77 @@ static void after_the_start_nothing_is_described(void **state)
 	        "\", \"app_name\": \"Insula\"}");
 }
 
+static void parts_are_plugged_while_it_runs(void **state)
+{
+	static const char net[] = "{\"iface_id\":\"n\",\"host_dev_name\":\"tap0\"}";
+	static const char drive[] =
+	        "{\"drive_id\":\"d\",\"path_on_host\":\"/dev/null\",\"is_root_device\":false}";
+	int status;
+
+	fake.state = API_RUNNING;
+	assert_done("PUT", "/network-interfaces/n", net);
+	assert_done("PUT", "/drives/d", drive);
+	assert_int_equal(fake.plugs, 2);
+	assert_int_equal(config.net_count + config.disk_count, 2);
+	/* Said again; another one under this name; a root. */
+	assert_done("PUT", "/network-interfaces/n", net);
+	assert_done("PUT", "/drives/d", drive);
+	assert_int_equal(fake.plugs, 4);
+	assert_fault("PUT", "/network-interfaces/n", "{\"iface_id\":\"n\",\"host_dev_name\":\"tap1\"}",
+	             "another interface");
+	assert_fault("PUT", "/drives/d",
+	             "{\"drive_id\":\"d\",\"path_on_host\":\"/dev/zero\",\"is_root_device\":false}",
+	             "another drive");
+	assert_fault("PUT", "/drives/r",
+	             "{\"drive_id\":\"r\",\"path_on_host\":\"/dev/null\",\"is_root_device\":true}", "root");
+	/* One that cannot be opened leaves nothing. */
+	fake.plug_error = "tap 'x': no such interface";
+	assert_fault("PUT", "/network-interfaces/x", "{\"iface_id\":\"x\",\"host_dev_name\":\"x\"}",
+	             "no such");
+	assert_int_equal(config.net_count, 1);
+	/* The guest takes its time; keeps it; it is torn out. */
+	fake.unplug = 1;
+	assert_string_equal(call("DELETE", "/network-interfaces/n", "{}", &status),
+	                    "{\"state\":\"ejecting\"}");
+	assert_int_equal(status, 202);
+	fake.unplug = -1;
+	assert_fault("DELETE", "/network-interfaces/n", "", "the guest keeps it");
+	assert_done("DELETE", "/network-interfaces/n", "{\"force\":true}");
+	assert_done("DELETE", "/drives/d", "{\"force\":true}");
+	assert_int_equal(config.net_count + config.disk_count, 0);
+	assert_done("DELETE", "/network-interfaces/n", "{}");
+	assert_done("DELETE", "/drives/none", "");
+	assert_fault("DELETE", "/drives/none", "{\"forse\":true}", "forse");
+}
+
+static void rates_are_kept_and_changed(void **state)
+{
+	assert_done("PUT", "/network-interfaces/n",
+	            "{\"iface_id\":\"n\",\"host_dev_name\":\"t\",\"rx_rate_limiter\":{\"bandwidth\":"
+	            "{\"size\":1000,\"refill_time\":100,\"one_time_burst\":7},\"ops\":null}}");
+	assert_int_equal(config.net[0].rx.bytes.size, 1000);
+	assert_int_equal(config.net[0].rx.bytes.refill_ms, 100);
+	assert_int_equal(config.net[0].rx.bytes.burst, 7);
+	assert_int_equal(config.net[0].rx.ops.size, 0);
+	assert_int_equal(config.net[0].tx.bytes.size, 0);
+	assert_done("PATCH", "/network-interfaces/n",
+	            "{\"iface_id\":\"n\",\"tx_rate_limiter\":{\"ops\":{\"size\":5,\"refill_time\":10}}}");
+	assert_int_equal(config.net[0].rx.bytes.size, 1000);
+	assert_int_equal(config.net[0].tx.ops.size, 5);
+	assert_int_equal(fake.limits, 0);
+	fake.state = API_RUNNING;
+	assert_done("PATCH", "/network-interfaces/n", "{\"iface_id\":\"n\",\"tx_rate_limiter\":{}}");
+	assert_int_equal(config.net[0].tx.ops.size, 0);
+	assert_int_equal(fake.limits, 10);
+	assert_fault("PATCH", "/network-interfaces/m", "{\"iface_id\":\"m\"}", "no such interface");
+	assert_fault(
+	        "PATCH", "/network-interfaces/n",
+	        "{\"iface_id\":\"n\",\"rx_rate_limiter\":{\"bandwidth\":{\"size\":-1,\"refill_time\":1}}}",
+	        "numbers");
+	assert_fault("PATCH", "/network-interfaces/n", "{\"iface_id\":\"n\",\"rx_rate_limiter\":7}",
+	             "bandwidth");
+}
+
 static void a_failed_start_can_be_tried_again(void **state)
 {
 	assert_done("PUT", "/boot-source", "{\"kernel_image_path\": \"/dev/null\"}");
@@ -515,6 +613,8 @@ int main(void)
 	        TEST(bad_requests_say_why),
 	        TEST(a_second_root_is_refused),
 	        TEST(after_the_start_nothing_is_described),
+	        TEST(parts_are_plugged_while_it_runs),
+	        TEST(rates_are_kept_and_changed),
 	        TEST(a_failed_start_can_be_tried_again),
 	        TEST(http_takes_requests),
 	        TEST(http_waits_for_the_rest),

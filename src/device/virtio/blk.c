@@ -374,3 +374,8 @@ void virtio_blk_free(struct virtio_blk *b)
 	free(b->requests);
 	free(b);
 }
+
+unsigned virtio_blk_slot(const struct virtio_blk *b)
+{
+	return b->dev.pci.slot;
+}

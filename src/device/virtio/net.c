@@ -10,15 +10,21 @@
  * frame and stay collected for the next one; what no guest buffer has room for ends in a spare buffer of
  * ours.  A frame that did not fit is kept there and delivered when the driver has added buffers; meanwhile
  * the tap is not read.
+ *
+ * Rates.  A direction whose limiter says wait stands still until its time, by one timer for both: frames stay
+ * in the driver's queue, or in the tap's.  None is dropped here.
  */
+#include "device/virtio/limiter.h"
 #include "device/virtio/net_stream.h"
 #include "device/virtio/pci.h"
 #include "device/virtio/tap.h"
 #include "device/virtio/virtio.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <errno.h>
 #include <linux/if_tun.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -71,10 +77,15 @@ struct virtio_net {
 	struct loop *loop;
 	struct loop_fd tap;
 	struct net_stream *stream; /* what is behind `tap` if that is none */
-	char name[32];
+	char name[128];
 	u8 mac[6];    /* at power-on */
 	u64 offloads; /* F_GUEST_… in force */
 	bool tx_waiting;
+	bool gone; /* the other end: nothing is looked at any more */
+
+	struct limiter rx_limiter, tx_limiter;
+	u64 rx_until, tx_until; /* a direction that stands still until then; 0: it does not */
+	struct loop_timer refill;
 
 	/* Staged receive buffers; their iovecs and addresses in one row. */
 	struct net_buffer buffer[STAGE_CHAINS];
@@ -93,11 +104,43 @@ struct virtio_net {
 
 static void net_watch(struct virtio_net *n)
 {
-	u32 events = (virtio_running(&n->dev) && n->dev.queue[RX].enabled && !n->rx_paused ? EPOLLIN : 0) |
+	u32 events = (virtio_running(&n->dev) && n->dev.queue[RX].enabled && !n->rx_paused && !n->rx_until
+	                      ? EPOLLIN
+	                      : 0) |
 	             (n->tx_waiting ? EPOLLOUT : 0);
 
-	if (events != n->tap.events)
+	if (events != n->tap.events && !n->gone)
 		loop_modify(n->loop, &n->tap, events);
+}
+
+static void net_gone(struct virtio_net *n)
+{
+	/* Level-triggered for ever, so stop looking. */
+	log_warn("%s '%s' has gone", n->stream ? "socket" : "tap", n->name);
+	loop_remove(n->loop, &n->tap);
+	n->gone = true;
+}
+
+/* ---- rates ---- */
+
+static void net_arm(struct virtio_net *n)
+{
+	u64 rx = n->rx_until ? n->rx_until : ~0ULL, tx = n->tx_until ? n->tx_until : ~0ULL;
+
+	if (n->rx_until || n->tx_until)
+		loop_timer_arm(&n->refill, min(rx, tx));
+}
+
+/* True: a direction may go on; else it is woken when it may. */
+static bool net_may(struct virtio_net *n, struct limiter *l, u64 *until)
+{
+	if (!limiter_limits(l))
+		return true;
+	*until = limiter_wait(l, clock_monotonic_ns());
+	if (!*until)
+		return true;
+	net_arm(n);
+	return false;
 }
 
 /* ---- receive ---- */
@@ -238,6 +281,8 @@ static bool net_receive_one(struct virtio_net *n)
 		n->rx_paused = !net_deliver_pending(n, can_grow);
 		return !n->rx_paused;
 	}
+	if (!net_may(n, &n->rx_limiter, &n->rx_until))
+		return false;
 	u64 room = net_room(n, &segments);
 	if (room < HEADER) {
 		n->rx_paused = true;
@@ -254,6 +299,7 @@ static bool net_receive_one(struct virtio_net *n)
 	u32 len = (u32)got;
 	if (len <= HEADER)
 		return true;
+	limiter_take(&n->rx_limiter, len - HEADER);
 	if (len <= room)
 		net_received(n, len);
 	else if (net_mergeable(n) && room < FRAME_MAX)
@@ -265,7 +311,7 @@ static void net_receive(struct virtio_net *n)
 {
 	struct virtq *q = &n->dev.queue[RX];
 
-	if (!virtio_running(&n->dev) || !q->enabled)
+	if (!virtio_running(&n->dev) || !q->enabled || n->gone)
 		return;
 	n->rx_paused = false;
 	for (int i = 0; i < RX_BUDGET && net_receive_one(n); i++)
@@ -291,16 +337,21 @@ static void net_transmit(struct virtio_net *n)
 	if (!q->enabled || !virtio_running(&n->dev))
 		return;
 	do {
-		while (budget && virtq_pop(q, c) > 0) {
+		for (;;) {
+			if (!net_may(n, &n->tx_limiter, &n->tx_until))
+				goto out;
+			if (!budget || virtq_pop(q, c) <= 0)
+				break;
 			budget--;
 			/* Not a frame: the tap says EINVAL and it is dropped, as on a wire. */
 			ssize_t rc = c->out_count ? writev(n->tap.fd, c->iov, (int)c->out_count) : 0;
 
-			if (rc < 0 && errno == EAGAIN) {
+			if (rc < 0 && errno == EAGAIN && !n->gone) {
 				n->tx_waiting = true;
 				virtq_unpop(q, 1);
 				goto out;
 			}
+			limiter_take(&n->tx_limiter, c->out_len > HEADER ? c->out_len - HEADER : 0);
 			virtq_push(q, c->head, 0);
 		}
 	} while (virtio_check(&n->dev, q) && budget && virtq_await(q));
@@ -310,15 +361,36 @@ out:
 	virtio_interrupt(&n->dev, q);
 }
 
+static void net_refilled(void *ctx)
+{
+	struct virtio_net *n = ctx;
+	bool tx, rx;
+
+	pthread_mutex_lock(&n->dev.pci.lock);
+	u64 now = clock_monotonic_ns();
+	tx = n->tx_until && n->tx_until <= now;
+	rx = n->rx_until && n->rx_until <= now;
+	if (tx) {
+		n->tx_until = 0;
+		if (!n->tx_waiting)
+			net_transmit(n);
+	}
+	if (rx) {
+		n->rx_until = 0;
+		net_receive(n);
+	}
+	net_arm(n);
+	net_watch(n);
+	pthread_mutex_unlock(&n->dev.pci.lock);
+}
+
 static void net_tap_event(void *ctx, u32 events)
 {
 	struct virtio_net *n = ctx;
 
 	pthread_mutex_lock(&n->dev.pci.lock);
 	if (events & (EPOLLERR | EPOLLHUP)) {
-		/* The interface was deleted: level-triggered for ever, so stop looking. */
-		log_warn("tap '%s' has gone", n->name);
-		loop_remove(n->loop, &n->tap);
+		net_gone(n);
 	} else {
 		if (events & EPOLLOUT)
 			net_transmit(n);
@@ -416,7 +488,7 @@ static void net_kick(void *ctx, unsigned q)
 {
 	struct virtio_net *n = ctx;
 
-	if (q == TX && !n->tx_waiting)
+	if (q == TX && !n->tx_waiting && !n->tx_until)
 		net_transmit(n);
 	else if (q == RX && n->pending)
 		net_receive(n); /* the tap may have nothing more to wake us with */
@@ -471,10 +543,9 @@ static const struct virtio_ops net_ops = {
 
 static void net_describe(struct virtio_net *n, const struct virtio_net_config *config)
 {
-	u64 h = disk_hash(config->tap, 0x6d6163);
-	struct net_config c = {.status = 1,
-	                       .max_pairs = 1,
-	                       .mtu = config->stream ? 0 : (u16)min(tap_mtu(config->tap), 65535u)};
+	u64 h = disk_hash(n->name, 0x6d6163);
+	unsigned mtu = n->stream ? 0 : tap_mtu(config->tap);
+	struct net_config c = {.status = 1, .max_pairs = 1, .mtu = (u16)min(mtu, 65535u)};
 
 	memcpy(c.mac, config->has_mac ? config->mac : (const u8 *)&h, 6);
 	if (!config->has_mac)
@@ -483,7 +554,7 @@ static void net_describe(struct virtio_net *n, const struct virtio_net_config *c
 	memcpy(n->dev.config, &c, sizeof(c));
 	n->dev.config_size = sizeof(c);
 	n->dev.offered = F_MAC | F_MRG_RXBUF | F_STATUS | F_CTRL_VQ | F_CTRL_RX | F_CTRL_MAC_ADDR;
-	if (!config->stream)
+	if (!n->stream)
 		n->dev.offered |= F_CSUM | F_GUEST_CSUM | F_CTRL_GUEST_OFFLOADS | F_GUEST_TSO4 |
 		                  F_GUEST_TSO6 | F_GUEST_ECN | F_HOST_TSO4 | F_HOST_TSO6 | F_HOST_ECN;
 	if (c.mtu >= 68)
@@ -496,6 +567,29 @@ static void net_describe(struct virtio_net *n, const struct virtio_net_config *c
 	n->dev.queue_count = QUEUES;
 }
 
+/* The other end of the wire. */
+static int net_open(struct virtio_net *n, const struct virtio_net_config *config, struct error *e)
+{
+	n->tap = (struct loop_fd){.fd = config->tap_fd, .fn = net_tap_event, .ctx = n};
+	if (config->stream)
+		n->stream = net_stream_new(config->stream, n->loop, &n->tap.fd, e);
+	else if (n->tap.fd < 0)
+		n->tap.fd = tap_open(config->tap, e);
+	else if (tap_adopt(n->tap.fd, config->tap, e) < 0)
+		return -1;
+	return n->tap.fd < 0 ? -1 : 0;
+}
+
+static void net_release(struct virtio_net *n)
+{
+	loop_timer_release(&n->refill);
+	net_stream_free(n->stream);
+	if (n->tap.fd >= 0)
+		close(n->tap.fd);
+	free(n->spare);
+	free(n);
+}
+
 struct virtio_net *virtio_net_new(const struct virtio_net_config *config, struct pci_host *pci,
                                   struct memory *mem, struct loop *loop, struct error *e)
 {
@@ -505,24 +599,19 @@ struct virtio_net *virtio_net_new(const struct virtio_net_config *config, struct
 		n->spare = malloc(FRAME_MAX);
 	if (!n || !n->spare) {
 		free(n);
-		error_set(e, ENOMEM, "tap '%s'", config->tap);
+		error_set(e, ENOMEM, "network '%s'", config->tap);
 		return NULL;
 	}
 	n->loop = loop;
 	n->dev.mem = mem;
 	n->dev.loop = loop;
-	strncpy(n->name, config->tap, sizeof(n->name) - 1);
-	n->tap = (struct loop_fd){.fd = config->tap_fd, .fn = net_tap_event, .ctx = n};
-	if (config->stream)
-		n->stream = net_stream_new(config->stream, loop, &n->tap.fd, e);
-	else if (n->tap.fd < 0)
-		n->tap.fd = tap_open(config->tap, e);
-	else if (tap_adopt(n->tap.fd, config->tap, e) < 0)
-		goto fail;
-	if (n->tap.fd < 0)
+	snprintf(n->name, sizeof(n->name), "%s", config->tap);
+	limiter_init(&n->rx_limiter, &config->rx, clock_monotonic_ns());
+	limiter_init(&n->tx_limiter, &config->tx, clock_monotonic_ns());
+	if (net_open(n, config, e) < 0)
 		goto fail;
 	net_describe(n, config);
-	if (loop_add(loop, &n->tap, e) < 0)
+	if (loop_timer_init(loop, &n->refill, net_refilled, n, e) < 0 || loop_add(loop, &n->tap, e) < 0)
 		goto fail_named;
 	if (virtio_add(&n->dev, pci, config->slot, e) < 0) {
 		loop_remove(loop, &n->tap);
@@ -530,13 +619,9 @@ struct virtio_net *virtio_net_new(const struct virtio_net_config *config, struct
 	}
 	return n;
 fail_named:
-	error_prefix(e, "tap '%s'", config->tap);
+	error_prefix(e, "network '%s'", config->tap);
 fail:
-	net_stream_free(n->stream);
-	if (n->tap.fd >= 0)
-		close(n->tap.fd);
-	free(n->spare);
-	free(n);
+	net_release(n);
 	return NULL;
 }
 
@@ -545,9 +630,28 @@ void virtio_net_free(struct virtio_net *n)
 	if (!n)
 		return;
 	virtio_remove(&n->dev);
-	loop_remove(n->loop, &n->tap);
-	close(n->tap.fd);
-	net_stream_free(n->stream);
-	free(n->spare);
-	free(n);
+	if (!n->gone)
+		loop_remove(n->loop, &n->tap);
+	net_release(n);
+}
+
+unsigned virtio_net_slot(const struct virtio_net *n)
+{
+	return n->dev.pci.slot;
+}
+
+void virtio_net_limit(struct virtio_net *n, const struct limiter_config *rx, const struct limiter_config *tx)
+{
+	u64 now = clock_monotonic_ns();
+
+	pthread_mutex_lock(&n->dev.pci.lock);
+	if (rx)
+		limiter_init(&n->rx_limiter, rx, now);
+	if (tx)
+		limiter_init(&n->tx_limiter, tx, now);
+	/* Who stands still looks again, by the new rates. */
+	n->rx_until = n->rx_until ? now : 0;
+	n->tx_until = n->tx_until ? now : 0;
+	net_arm(n);
+	pthread_mutex_unlock(&n->dev.pci.lock);
 }

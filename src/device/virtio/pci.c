@@ -447,6 +447,9 @@ int virtio_add(struct virtio_device *d, struct pci_host *pci, unsigned slot, str
 
 void virtio_remove(struct virtio_device *d)
 {
+	/* In this order: what the driver did last is undone, and it does nothing any more. */
+	pci_withdraw(&d->pci);
 	virtio_pci_reset(d);
+	loop_unpost(d->loop, &d->later_call);
 	pci_remove(&d->pci);
 }
