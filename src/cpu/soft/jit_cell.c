@@ -36,7 +36,9 @@ struct soft_cells {
 	struct soft_cell *cells; /* below 2 GiB */
 	struct soft_cell_info *info;
 	u32 used, size;
-	struct list lists[2];     /* not global, global */
+	struct list lists[2]; /* not global, global */
+	_Atomic u32
+	        *stack_second[SOFT_TLB_MODES]; /* the word of the stack cell's second page, if it has one */
 	u64 written[FILTER / 64]; /* by hash: pages that valid cells may write to; never too few */
 };
 
@@ -191,6 +193,7 @@ static void clear(struct soft_cells *k, bool global)
 static void drop_stack(struct soft_cpu *c, unsigned mode)
 {
 	c->cells->cells[CELL_STACK + mode].tag = NO_TAG;
+	c->cells->stack_second[mode] = NULL;
 	for (unsigned i = 0; i < SOFT_STACK_SPANS; i++)
 		c->jx.stack_limit[mode][i] = 0;
 }
@@ -224,7 +227,7 @@ void soft_cells_drop_page(struct soft_cpu *c, u64 linear)
 	if (!k)
 		return;
 	for (unsigned i = 0; i < SOFT_TLB_MODES; i++)
-		if (k->cells[CELL_STACK + i].tag == page)
+		if (page - k->cells[CELL_STACK + i].tag <= PAGE_SIZE)
 			drop_stack(c, i);
 	for (unsigned global = 0; global < 2; global++) {
 		struct list *l = &k->lists[global];
@@ -264,7 +267,7 @@ void soft_cells_drop_writes(struct soft_cpu *c, const _Atomic u32 *page)
 
 	c->jx.flushes++; /* plain code has no cells, but what it found */
 	for (unsigned i = 0; k && i < SOFT_TLB_MODES; i++)
-		if (k->cells[CELL_STACK + i].page == page)
+		if (k->cells[CELL_STACK + i].page == page || k->stack_second[i] == page)
 			drop_stack(c, i);
 	if (!k || !(k->written[bit / 64] >> (bit % 64) & 1))
 		return;
@@ -431,9 +434,11 @@ static bool cell_would(struct soft_cpu *c, const struct plain_check *p, u64 line
 static bool crosses_seam(struct soft_cpu *c, const struct plain_check *p, u64 linear)
 {
 	u64 page = linear & ~(PAGE_SIZE - 1);
+	struct soft_cell *cell = soft_cell(c, p->cell);
 	const struct soft_tlb_entry *e;
-	bool global;
+	_Atomic u32 *words[2];
 	u8 *first, *second;
+	bool global;
 
 	/* Stores with several vCPUs look at one page's word alone. */
 	if (p->write && !c->base.config.board->mem->single_vcpu)
@@ -442,17 +447,26 @@ static bool crosses_seam(struct soft_cpu *c, const struct plain_check *p, u64 li
 	if (!e)
 		return false;
 	first = soft_tlb_host(e, page);
+	words[0] = e->page;
 	e = soft_mmu_walked(c, page + PAGE_SIZE, p->write, true, p->mode, &global);
 	if (!e)
 		return false;
 	second = soft_tlb_host(e, page + PAGE_SIZE);
+	words[1] = e->page;
 	if (second != first + PAGE_SIZE)
 		first = seam_of(c->jit->seams, first, second);
 	if (!first || !soft_jit_may_return(c))
 		return false;
-	if (p->cell >= CELL_STACK)
-		drop_stack(c, p->mode);
-	soft_cell(c, p->cell)->addend = (u64)first - page;
+	cell->addend = (u64)first - page;
+	if (p->cell < CELL_STACK)
+		return true;
+	/* The stack's covers both pages. */
+	seam_pin(c->jit->seams, p->mode, first);
+	cell->tag = page;
+	cell->page = words[0];
+	c->cells->stack_second[p->mode] = words[1];
+	for (unsigned i = 0; i < SOFT_STACK_SPANS; i++)
+		c->jx.stack_limit[p->mode][i] = 2 * PAGE_SIZE + 1 - soft_stack_spans[i];
 	return true;
 }
 

@@ -88,10 +88,11 @@ struct plain_check {
 
 /*
  * The stack, half of all accesses, has cells CELL_STACK + mode, which all plain code shares: of each block
- * one group off what RSP is at its start. They cover one page that may be written to. What the last accesses
- * of a page are depends on how many bytes a group has, and an invalid cell must hit for none: so there are
- * limits for some sizes, and a group takes that of the next larger one. What misses looks into the TLB, in
- * code that fills the cell (jit.c); so these are on no list, and whatever drops a translation looks at them.
+ * one group off what RSP is at its start. They cover one page that may be written to, or two (jit_seam.h).
+ * What the last accesses of a page are depends on how many bytes a group has, and an invalid cell must hit
+ * for none: so there are limits for some sizes, and a group takes that of the next larger one. What misses
+ * looks into the TLB, in code that fills the cell (jit.c); so these are on no list, and whatever drops a
+ * translation looks at them.
  */
 extern const u16 soft_stack_spans[SOFT_STACK_SPANS];
 

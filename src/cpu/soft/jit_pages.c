@@ -189,6 +189,8 @@ void jit_pages_add(struct soft_jit *j, const struct soft_block *b, struct jit_co
 		    k->generation == code->generation) {
 			divert(j, k, at + sizeof(*k) + JIT_FAR_SIZE + JIT_CHECK_SIZE);
 			relink(j, k, old, at);
+			/* Done: it is not counted again when this code is replaced, too. */
+			k->block &= ~(u32)JIT_CODE_RETIRED;
 			if (j->retired[h] < UINT8_MAX && --j->retired[h] == 0)
 				break;
 		}

@@ -5,10 +5,11 @@
 #include <sys/mman.h>
 
 enum { SEAMS = 64 };
-_Static_assert((unsigned)SEAMS > (unsigned)SEAMS_HOLD, "the oldest is not in use");
+_Static_assert((unsigned)SEAMS > (unsigned)SEAMS_HOLD + (unsigned)SEAMS_PINS, "the oldest is not in use");
 
 struct seams {
 	u8 *area; /* two pages of each */
+	const u8 *pinned[SEAMS_PINS];
 	bool cannot;
 	u64 now;
 	struct {
@@ -52,9 +53,23 @@ static bool map_again(u8 *at, u8 *page)
 	return mremap(p, PAGE_SIZE, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, at) == at;
 }
 
+static bool is_pinned(const struct seams *s, unsigned i)
+{
+	for (unsigned k = 0; k < SEAMS_PINS; k++)
+		if (s->pinned[k] == s->area + 2 * i * PAGE_SIZE)
+			return true;
+	return false;
+}
+
+void seam_pin(struct seams *s, unsigned pin, const u8 *at)
+{
+	if (s)
+		s->pinned[pin] = at;
+}
+
 u8 *seam_of(struct seams *s, u8 *first, u8 *second)
 {
-	unsigned oldest = 0;
+	unsigned oldest = SEAMS;
 	u8 *at;
 
 	if (!s || s->cannot)
@@ -65,7 +80,7 @@ u8 *seam_of(struct seams *s, u8 *first, u8 *second)
 			s->seam[i].used = s->now;
 			return s->area + 2 * i * PAGE_SIZE;
 		}
-		if (s->seam[i].used < s->seam[oldest].used)
+		if (!is_pinned(s, i) && (oldest == SEAMS || s->seam[i].used < s->seam[oldest].used))
 			oldest = i;
 	}
 	at = s->area + 2 * oldest * PAGE_SIZE;

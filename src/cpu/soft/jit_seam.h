@@ -22,5 +22,7 @@ void seams_free(struct seams *s);
 
 /* Where the page at `first` is with the one at `second` behind it; NULL: cannot be, as guest memory that no
  * one shares cannot be mapped again. It holds for the next SEAMS_HOLD calls. */
-enum { SEAMS_HOLD = 50 };
+enum { SEAMS_HOLD = 50, SEAMS_PINS = 3 };
 u8 *seam_of(struct seams *s, u8 *first, u8 *second);
+/* `at` holds until another one is pinned so; it may be none of them. */
+void seam_pin(struct seams *s, unsigned pin, const u8 *at);
