@@ -453,8 +453,9 @@ static bool crosses_seam(struct soft_cpu *c, const struct plain_check *p, u64 li
 		return false;
 	second = soft_tlb_host(e, page + PAGE_SIZE);
 	words[1] = e->page;
+	/* Stacks have few such places, data has many. */
 	if (second != first + PAGE_SIZE)
-		first = seam_of(c->jit->seams, first, second);
+		first = p->cell >= CELL_STACK ? seam_of(c->jit->seams, first, second, tick()) : NULL;
 	if (!first || !soft_jit_may_return(c))
 		return false;
 	cell->addend = (u64)first - page;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { SEAMS = 64 };
+enum { SEAMS = 64, MADE = 8 };
 _Static_assert((unsigned)SEAMS > (unsigned)SEAMS_HOLD + (unsigned)SEAMS_PINS, "the oldest is not in use");
 
 struct seams {
@@ -12,6 +12,7 @@ struct seams {
 	const u8 *pinned[SEAMS_PINS];
 	bool cannot;
 	u64 now;
+	u32 tick, made; /* within the tick */
 	struct {
 		u8 *pages[2];
 		u64 used; /* when it was asked for last */
@@ -67,7 +68,7 @@ void seam_pin(struct seams *s, unsigned pin, const u8 *at)
 		s->pinned[pin] = at;
 }
 
-u8 *seam_of(struct seams *s, u8 *first, u8 *second)
+u8 *seam_of(struct seams *s, u8 *first, u8 *second, u32 tick)
 {
 	unsigned oldest = SEAMS;
 	u8 *at;
@@ -83,6 +84,12 @@ u8 *seam_of(struct seams *s, u8 *first, u8 *second)
 		if (!is_pinned(s, i) && (oldest == SEAMS || s->seam[i].used < s->seam[oldest].used))
 			oldest = i;
 	}
+	if (s->tick != tick) {
+		s->tick = tick;
+		s->made = 0;
+	}
+	if (s->made++ >= MADE)
+		return NULL;
 	at = s->area + 2 * oldest * PAGE_SIZE;
 	s->seam[oldest].pages[0] = NULL;
 	if (!map_again(at, first) || !map_again(at + PAGE_SIZE, second)) {

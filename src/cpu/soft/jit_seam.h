@@ -21,8 +21,9 @@ struct seams *seams_new(void);
 void seams_free(struct seams *s);
 
 /* Where the page at `first` is with the one at `second` behind it; NULL: cannot be, as guest memory that no
- * one shares cannot be mapped again. It holds for the next SEAMS_HOLD calls. */
+ * one shares cannot be mapped again, or not now, as some were made in this tick (some milliseconds), and each
+ * costs microseconds. It holds for the next SEAMS_HOLD calls. */
 enum { SEAMS_HOLD = 50, SEAMS_PINS = 3 };
-u8 *seam_of(struct seams *s, u8 *first, u8 *second);
+u8 *seam_of(struct seams *s, u8 *first, u8 *second, u32 tick);
 /* `at` holds until another one is pinned so; it may be none of them. */
 void seam_pin(struct seams *s, unsigned pin, const u8 *at);

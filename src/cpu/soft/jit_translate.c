@@ -227,9 +227,11 @@ static void prologue(struct tr *t)
 	k->disp = t->block->off;
 	if (t->b.p != start + JIT_CHECK_SIZE)
 		t->b.full = true;
-	/* Room for the jump that ends it (jit_pages.c), which no cell overwrites. */
-	e_bytes(&t->b, nop5, sizeof(nop5));
-	if (t->plain && !c->lockstep) {
+	/* Room for the jump that ends it (jit_pages.c), which no cell overwrites: the counting, if there is
+	 * any. */
+	if (!t->plain || c->lockstep) {
+		e_bytes(&t->b, nop5, sizeof(nop5));
+	} else {
 		e_bytes(&t->b, less, sizeof(less));
 		e32(&t->b, low(jit_counter(c->jit, t->block)));
 		e8(&t->b, 1);
