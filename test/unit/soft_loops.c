@@ -2,7 +2,7 @@
  * Loops, of which the translator hoists checks (src/cpu/soft/jit_loop.h), over pages that lie in memory in
  * another order than in linear addresses, in the same, and in a large page: each guest is run by the
  * interpreter and translated, with one vCPU's checks and with those of several, and must come to the same
- * registers and memory, by the exception that is expected.
+ * registers and memory, by the exception that is expected; and in lock-step, which must find nothing.
  */
 #include "soft_guest.h"
 
@@ -310,10 +310,15 @@ static const struct guest {
         G(regions, UD, -1, -1),    G(patches, UD, -1, -1),      G(nested, UD, -1, -1),
 };
 
-static struct cpu *new_cpu(bool interpret)
+enum how { INTERPRET, TRANSLATE, CHECK };
+
+static struct cpu *new_cpu(enum how how)
 {
-	struct cpu_config config = {
-	        .count = 1, .board = &board, .tsc_hz = clock_tsc_hz(), .interpret = interpret};
+	struct cpu_config config = {.count = 1,
+	                            .board = &board,
+	                            .tsc_hz = clock_tsc_hz(),
+	                            .interpret = how == INTERPRET,
+	                            .check = how == CHECK};
 	struct error e;
 	struct cpu *c = soft_cpu_new(&config, &e);
 
@@ -352,22 +357,22 @@ static void prepare(const struct guest *g, enum order order, struct cpu *c, stru
 	s->regs[11] = DATA + 0x800;
 }
 
-static void compare(const struct guest *g, enum order order, bool single_vcpu)
+static void compare(const struct guest *g, enum order order, bool single_vcpu, enum how how)
 {
 	static u8 first[MEM_SIZE];
 	struct vcpu_state want, got;
 	struct cpu *c;
 
 	mem.single_vcpu = single_vcpu;
-	for (unsigned translate = 0; translate < 2; translate++) {
-		struct vcpu_state *s = translate ? &got : &want;
+	for (unsigned second = 0; second < 2; second++) {
+		struct vcpu_state *s = second ? &got : &want;
 
 		memset((void *)words, 0, sizeof(words));
-		c = new_cpu(!translate);
+		c = new_cpu(second ? how : INTERPRET);
 		prepare(g, order, c, s);
 		run(c, s);
 		cpu_free(c);
-		if (!translate)
+		if (!second)
 			memcpy(first, ram, MEM_SIZE);
 	}
 	if (want.regs[8] != g->vector)
@@ -390,25 +395,30 @@ static void compare(const struct guest *g, enum order order, bool single_vcpu)
 			         first[i]);
 }
 
-static void compare_all(bool single_vcpu)
+static void compare_all(bool single_vcpu, enum how how)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(guests); i++) {
 		const struct guest *g = &guests[i];
 		bool small = g->missing >= 0 || g->read_only >= 0 || g->table;
 
 		for (enum order order = SCATTERED; order < (small ? LARGE : ORDERS); order++)
-			compare(g, order, single_vcpu);
+			compare(g, order, single_vcpu, how);
 	}
 }
 
 static void test_one_vcpu(void **state)
 {
-	compare_all(true);
+	compare_all(true, TRANSLATE);
 }
 
 static void test_several_vcpus(void **state)
 {
-	compare_all(false);
+	compare_all(false, TRANSLATE);
+}
+
+static void test_lockstep(void **state)
+{
+	compare_all(true, CHECK);
 }
 
 /* ---- events ---- */
@@ -436,7 +446,7 @@ static void *stop(void *cpu)
 static void test_events(void **state)
 {
 	struct vcpu_state s;
-	struct cpu *c = new_cpu(false);
+	struct cpu *c = new_cpu(TRANSLATE);
 	pthread_t thread;
 
 	prepare(&endless, SCATTERED, c, &s);
@@ -455,6 +465,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test_setup_teardown(test_one_vcpu, setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_several_vcpus, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_lockstep, setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_events, setup, teardown),
 	};
 

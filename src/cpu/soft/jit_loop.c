@@ -247,7 +247,7 @@ void tr_loop_find(struct tr *t)
 
 	l->yes = false;
 	t->in_loop = false;
-	if (t->c->lockstep || t->plain || insns[0].live || !find_last(t))
+	if (t->plain || insns[0].live || !find_last(t))
 		return;
 	jit_groups_find(&l->groups, t->block, insns, t->count, l->trace.last, &l->trace);
 	l->count = l->narrow = l->classes = 0;
@@ -678,6 +678,22 @@ struct place tr_loop_place(struct tr *t, unsigned op, unsigned which, const stru
 	return p;
 }
 
+/* An iteration is over, for the lock-step check; no flags are live. */
+static void count_round(struct tr *t)
+{
+	const u64 *rounds = &t->c->jx.loop.rounds;
+	struct cold *k;
+
+	e8(&t->b, 0xff); /* incl */
+	e_mem_tail(&t->b, 0, rounds);
+	e8(&t->b, 0x83); /* cmpl $…, */
+	e_mem_tail(&t->b, 7, rounds);
+	e8(&t->b, JIT_LOOP_ROUNDS);
+	k = tr_cold(t, COLD_STOP, 0, e_jcc(&t->b, CC_AE));
+	k->disp = t->block->off;
+	k->writer = 0;
+}
+
 void tr_loop(struct tr *t)
 {
 	struct jit_loop *l = &t->loop;
@@ -708,6 +724,8 @@ void tr_loop(struct tr *t)
 	if (l->in_t1 && t->addend != l->in_t1)
 		tr_load_addend(t, l->in_t1);
 	out = e_jcc(&t->b, (n->i.z.opcode & 15) ^ 1);
+	if (t->c->lockstep)
+		count_round(t);
 	if (l->limited != SREG_ZERO) {
 		(void)moves(l, l->limited, &step);
 		e_abs(&t->b, !l->trace.end[l->limited].narrow, OP_CMP, l->limited, &t->c->jx.loop.limit);

@@ -27,6 +27,8 @@
  * A block in the middle of which a loop begins ends there (soft_block.loops), so that the first iteration is
  * the loop's, too.
  *
+ * Under the lock-step check (lockstep.h) iterations are counted in jx.loop.rounds.
+ *
  * Loops that turn out to be short do not pay: who leaves one within JIT_LOOP_SHORT iterations makes the next
  * ones skip it.
  */
@@ -38,6 +40,7 @@ enum {
 	JIT_LOOP_GROUPS = 16, /* jx.loop.at[] */
 	JIT_LOOP_STEP = 512,
 	JIT_LOOP_SHORT = 4,
+	JIT_LOOP_ROUNDS = 16,     /* under the lock-step check it is left then */
 	JIT_LOOP_ADDEND = 1 << 30 /* + a number in jx.loop.at[]: like the number of a cell */
 };
 

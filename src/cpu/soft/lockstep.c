@@ -1,6 +1,7 @@
 #include "cpu/soft/lockstep.h"
 #include "cpu/soft/block.h"
 #include "cpu/soft/jit.h"
+#include "cpu/soft/jit_loop.h"
 #include "cpu/soft/lockstep_state.h"
 #include "cpu/soft/mmu.h"
 #include "cpu/soft/vec.h"
@@ -132,11 +133,12 @@ static bool rehearse_once(struct soft_cpu *c, struct lockstep_run *r, const stru
 	c->events_enabled = 0; /* a repeated instruction is done at once */
 	r->at = r->from;
 	r->ended = false;
+	r->passed = 0;
 	if (!soft_setjmp(c->jmp)) {
 		for (;;) {
 			const struct op *o = r->at, *next;
 
-			if (o->flags & OPF_ONCE || o == until)
+			if (o->flags & OPF_ONCE || (o == until && r->passed == r->rounds))
 				break;
 			c->op = o;
 			next = o->fn(c, o);
@@ -145,6 +147,12 @@ static bool rehearse_once(struct soft_cpu *c, struct lockstep_run *r, const stru
 			if (next != o + 1) {
 				if (next)
 					c->rip = soft_op_rip(c, next);
+				if (r->passed < r->rounds && c->rip == soft_op_rip(c, r->block->ops)) {
+					r->passed++;
+					r->at = r->block->ops;
+					c->block = r->block;
+					continue;
+				}
 				r->ended = true;
 				break;
 			}
@@ -171,13 +179,15 @@ static void rehearse(struct soft_cpu *c, struct lockstep_run *r, const struct op
 		/* What stopped it may have done a part. */
 		lockstep_pages_rewind(r);
 		lockstep_put(c, &r->begin, r->vectors);
+		r->rounds = r->passed;
 		rehearse_once(c, r, r->at);
 	}
 	lockstep_take(c, &r->after, r->vectors);
 	vec_copy(c->jmp, home, sizeof(home));
 }
 
-static void begin(struct soft_cpu *c, const struct op *from, u32 flags)
+/* rounds: how often it may go back to the block's start. */
+static void begin(struct soft_cpu *c, const struct op *from, u32 flags, unsigned rounds)
 {
 	struct soft_lockstep *l = c->lockstep;
 	struct lockstep_run *r = &l->run;
@@ -185,6 +195,7 @@ static void begin(struct soft_cpu *c, const struct op *from, u32 flags)
 	u32 own_flags = c->af;
 
 	r->from = from;
+	r->rounds = rounds;
 	r->vectors = false;
 	for (const struct op *o = from; o < r->block->ops + r->block->count; o++)
 		r->vectors |= o->vclass != 0;
@@ -194,12 +205,72 @@ static void begin(struct soft_cpu *c, const struct op *from, u32 flags)
 	lockstep_take(c, &r->begin, r->vectors);
 	lockstep_pages_forget(r);
 	rehearse(c, r, NULL);
+	r->ahead = r->passed != 0;
+	r->rounds = r->passed;
 	lockstep_put(c, &r->begin, r->vectors);
 	soft_mmu_update(c);
 	c->af = own_flags;
 	if (r->vectors && live)
 		soft_vec_unpark(c);
 	l->active = true;
+}
+
+/* The rehearsal goes round as often as translated code did, and stops at `until`. */
+static void go_round(struct soft_cpu *c, const struct op *until)
+{
+	struct soft_lockstep *l = c->lockstep;
+	struct lockstep_run *r = &l->run;
+
+	r->rounds = (unsigned)c->jx.loop.rounds;
+	lockstep_take(c, &l->result, r->vectors);
+	lockstep_pages_shorten(r);
+	lockstep_put(c, &r->begin, r->vectors);
+	rehearse(c, r, until);
+	lockstep_put(c, &l->result, r->vectors);
+	soft_mmu_update(c);
+}
+
+/* The rehearsal of a loop becomes that of as many iterations as translated code did; the vectors of c are
+ * parked if it has any. False: it did not come so far. */
+static bool catch_up(struct soft_cpu *c)
+{
+	struct lockstep_run *r = &c->lockstep->run;
+	u64 rounds = c->jx.loop.rounds;
+
+	if (rounds > r->passed)
+		return false;
+	/* Code that is back at the start may have left the loop, or done the last iteration otherwise. */
+	if (rounds && c->rip == soft_op_rip(c, r->block->ops)) {
+		go_round(c, r->block->ops);
+		if (lockstep_same(c, lockstep_cpu(&r->after), r->vectors))
+			return true;
+	}
+	go_round(c, NULL);
+	return true;
+}
+
+/* Likewise; c's vectors stay as they are. */
+static void catch_up_live(struct soft_cpu *c)
+{
+	struct soft_lockstep *l = c->lockstep;
+	bool live = c->vec_live;
+
+	if (!l->active || !l->run.ahead)
+		return;
+	if (l->run.vectors && live)
+		soft_vec_park(c);
+	l->active = catch_up(c);
+	if (l->run.vectors && live)
+		soft_vec_unpark(c);
+	l->run.ahead = false;
+}
+
+/* Has the operation where the rehearsal stopped another turn before? */
+static bool is_ahead(const struct soft_cpu *c)
+{
+	const struct lockstep_run *r = &c->lockstep->run;
+
+	return r->ahead && c->jx.loop.rounds != r->passed;
 }
 
 /* The same rehearsal, on memory as it is now. c is what translated code came to, vectors parked if the run
@@ -317,7 +388,9 @@ void soft_lockstep_enter(struct soft_cpu *c, struct soft_block *b)
 	lockstep_note(&l->run, c, l->flags_known ? l->flags : c->af);
 	if (c->stop.block == b)
 		return;
-	begin(c, soft_block_ops(c, b), l->flags_known && c->af == l->flags_seen ? l->flags : c->af);
+	c->jx.loop.rounds = 0;
+	begin(c, soft_block_ops(c, b), l->flags_known && c->af == l->flags_seen ? l->flags : c->af,
+	      b->loops ? JIT_LOOP_ROUNDS : 0);
 }
 
 void soft_lockstep_leave(struct soft_cpu *c)
@@ -326,6 +399,7 @@ void soft_lockstep_leave(struct soft_cpu *c)
 	struct lockstep_run *r = &l->run;
 
 	l->flags = c->af;
+	catch_up_live(c);
 	if (l->active && (r->ended || !l->on || l->on < r->at))
 		compare(c, "at the end of its code");
 	l->active = false;
@@ -341,8 +415,9 @@ void soft_lockstep_call(struct soft_cpu *c, const struct op *o, bool faulted)
 
 	l->on = o;
 	l->compared = false;
-	if (!l->active || r->ended || o != r->at)
+	if (!l->active || r->ended || o != r->at || is_ahead(c))
 		return;
+	r->ahead = false;
 	c->rip = soft_op_rip(c, o);
 	if (faulted) {
 		/* What an unmasked exception leaves in MXCSR. The rehearsal stopped in front of it. */
@@ -365,12 +440,12 @@ void soft_lockstep_return(struct soft_cpu *c, const struct op *next)
 	struct soft_lockstep *l = c->lockstep;
 
 	/* An operation that a rehearsal stops at, but code has a way of its own for. */
-	if (l->active && !l->run.ended && l->on > l->run.at)
+	if (l->active && !l->run.ended && l->on > l->run.at && !is_ahead(c))
 		l->compared = true;
 	l->on = NULL;
 	if (l->compared) {
 		l->compared = false;
-		begin(c, next, c->af);
+		begin(c, next, c->af, 0);
 	}
 }
 
@@ -380,6 +455,7 @@ void soft_lockstep_fault(struct soft_cpu *c)
 	struct lockstep_run *r = &l->run;
 
 	l->flags_known = false;
+	catch_up_live(c);
 	if (!l->active)
 		return;
 	l->active = false;

@@ -10,6 +10,10 @@
  * the neighbourhood of all that was written are compared. An operation that stopped the rehearsal runs once,
  * by the interpreter, which the code calls for it, and a new rehearsal begins behind it.
  *
+ * Loops (jit_loop.h) that translated code stays in for some iterations, and counts: the rehearsal goes round
+ * as often as such code may, so that what it writes is known as it was; when code is left, the rehearsal is
+ * done again with as many iterations as that did, from its copies of what was there.
+ *
  * Flags. Dead ones are not kept by translated code, so they are not compared. Instead the rehearsal of the
  * next block starts with the flags of the last one: a flag that was lost though it was live shows in what is
  * computed from it. What runs without rehearsal (events, cold code) gets the right ones, too.

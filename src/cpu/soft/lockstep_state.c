@@ -86,25 +86,27 @@ void lockstep_note(struct lockstep_run *r, const struct soft_cpu *c, u32 flags)
 
 int lockstep_pages_init(struct lockstep_run *r)
 {
-	r->memory = mmap(NULL, 2 * LOCKSTEP_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE,
+	r->memory = mmap(NULL, 3 * LOCKSTEP_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE,
 	                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (r->memory == MAP_FAILED)
 		return -1;
 	for (unsigned i = 0; i < LOCKSTEP_PAGES; i++) {
-		r->pages[i].before = r->memory + 2 * i * PAGE_SIZE;
+		r->pages[i].before = r->memory + 3 * i * PAGE_SIZE;
 		r->pages[i].copy = r->pages[i].before + PAGE_SIZE;
+		r->pages[i].furthest = r->pages[i].copy + PAGE_SIZE;
 	}
 	return 0;
 }
 
 void lockstep_pages_release(struct lockstep_run *r)
 {
-	munmap(r->memory, 2 * LOCKSTEP_PAGES * PAGE_SIZE);
+	munmap(r->memory, 3 * LOCKSTEP_PAGES * PAGE_SIZE);
 }
 
 void lockstep_pages_forget(struct lockstep_run *r)
 {
 	r->count = 0;
+	r->further = false;
 }
 
 /* For each chunk that is there: its page, its first byte. */
@@ -117,6 +119,15 @@ void lockstep_pages_rewind(struct lockstep_run *r)
 {
 	EACH_CHUNK(r, p, k)
 	vec_copy(p->copy + k, p->before + k, LOCKSTEP_CHUNK);
+}
+
+void lockstep_pages_shorten(struct lockstep_run *r)
+{
+	if (!r->further)
+		EACH_CHUNK(r, p, k)
+	vec_copy(p->furthest + k, p->copy + k, LOCKSTEP_CHUNK);
+	r->further = true;
+	lockstep_pages_rewind(r);
 }
 
 void lockstep_pages_again(struct lockstep_run *r)
@@ -145,6 +156,7 @@ static u8 *page_at(struct lockstep_page *p, size_t off, size_t len)
 		p->chunks |= (u16)(1u << k);
 		vec_copy(p->before + k * LOCKSTEP_CHUNK, p->host + k * LOCKSTEP_CHUNK, LOCKSTEP_CHUNK);
 		vec_copy(p->copy + k * LOCKSTEP_CHUNK, p->before + k * LOCKSTEP_CHUNK, LOCKSTEP_CHUNK);
+		vec_copy(p->furthest + k * LOCKSTEP_CHUNK, p->before + k * LOCKSTEP_CHUNK, LOCKSTEP_CHUNK);
 	}
 	return p->copy + off;
 }
@@ -178,7 +190,7 @@ enum lockstep_memory lockstep_pages_compare(const struct lockstep_run *r)
 
 			if (now != p->copy[k] && p->copy[k] != p->before[k])
 				return LOCKSTEP_DIFFERS;
-			if (now != p->copy[k])
+			if (now != p->copy[k] && !(r->further && now == p->furthest[k]))
 				result = LOCKSTEP_MORE;
 		}
 	}

@@ -29,6 +29,7 @@ static inline struct soft_cpu *lockstep_cpu(struct lockstep_state *s)
 struct lockstep_page {
 	u8 *host;          /* the guest's */
 	u8 *before, *copy; /* as it was; as the rehearsal made it */
+	u8 *furthest;      /* as one that went further made it */
 	u16 chunks;        /* those that are there */
 };
 
@@ -37,10 +38,14 @@ struct lockstep_run {
 	const struct op *from; /* first operation */
 	const struct op *at;   /* the one that stopped it, or the last */
 	bool ended;            /* it came to the end of the block */
-	bool vectors;          /* vector state is compared, too */
+	unsigned rounds;       /* how often it is to go back to the block's start before */
+	unsigned passed;       /* … and did */
+	bool ahead;   /* it went on for as long as a loop may: translated code may have left it before */
+	bool vectors; /* vector state is compared, too */
 	struct lockstep_state begin, after;
 	struct lockstep_page pages[LOCKSTEP_PAGES];
 	unsigned count; /* of pages */
+	bool further;   /* there was one that did */
 	u8 *memory;
 	struct {
 		u64 rip;
@@ -61,6 +66,9 @@ void lockstep_pages_release(struct lockstep_run *r);
 void lockstep_pages_forget(struct lockstep_run *r);
 /* Pages are as they were. */
 void lockstep_pages_rewind(struct lockstep_run *r);
+/* For a rehearsal that goes less far: pages are as they were, and what else the last one would write
+ * (accessed flags of pages, for which there are TLB entries by now) may have been written. */
+void lockstep_pages_shorten(struct lockstep_run *r);
 /* For the same rehearsal again: pages are as they were before it, but for what others wrote since. */
 void lockstep_pages_again(struct lockstep_run *r);
 /* Where a rehearsal reads or writes len bytes at host, cut to the page; NULL: too many pages. */

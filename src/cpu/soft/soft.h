@@ -260,6 +260,7 @@ struct soft_cpu {
 		u32 link;        /* the site that was left by, to be linked */
 		struct {
 			u64 limit, early, count, most;
+			u64 rounds; /* under the lock-step check: iterations since the block was entered */
 			struct {
 				u64 host, page;
 			} at[16];
