@@ -133,7 +133,6 @@ static void read_rule(const struct nlmsghdr *m, struct reading *r)
 	i.priority = netlink_get32(a[FRA_PRIORITY], 0);
 	if (!i.priority || i.priority >= 32766)
 		return;
-	i.suppress = netlink_get32(a[FRA_SUPPRESS_PREFIXLEN], ~0u) == 0;
 	if (a[FRA_IIFNAME])
 		snprintf(i.in, sizeof(i.in), "%.15s", (const char *)netlink_data(a[FRA_IIFNAME]));
 	*add(r->fib) = i;
@@ -255,8 +254,6 @@ static void put_rule(struct netlink_request *r, const struct fib_item *i, unsign
 	netlink_begin(r, type, flags, &b, sizeof(b));
 	netlink_put32(r, FRA_PRIORITY, i->priority);
 	netlink_put32(r, FRA_TABLE, i->table);
-	if (i->suppress)
-		netlink_put32(r, FRA_SUPPRESS_PREFIXLEN, 0);
 	if (*i->in)
 		netlink_put_text(r, FRA_IIFNAME, i->in);
 }

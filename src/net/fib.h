@@ -17,10 +17,9 @@ struct fib_item {
 	u8 kind;
 	bool v6;
 	bool blackhole; /* routes */
-	bool suppress;  /* rules: a route of length 0 does not count */
 	u8 length;      /* of the prefix */
 	u8 mac[6];      /* neighbours */
-	u8 unused;
+	u8 unused[2];
 	u32 table; /* routes, rules */
 	u8 to[16]; /* address, neighbour's address, destination */
 	u32 link;  /* index; 0: none */

@@ -200,7 +200,6 @@ static bool add_table(const struct context *c, const struct plan_table *t)
 		route(c, number, lookup_block(c->plan->cidrs[i]))->blackhole = true;
 	for (unsigned i = 0; i < c->plan->cidrs6_count; i++)
 		route(c, number, lookup_block(c->plan->cidrs6[i]))->blackhole = true;
-	all_blackhole(c, number);
 	once(c->fib, from);
 	return within;
 }
@@ -212,7 +211,6 @@ static void rule(const struct context *c, const char *in, u32 priority, u32 tabl
 
 		i->priority = priority;
 		i->table = table;
-		i->suppress = priority == MAIN;
 		for (unsigned k = 0; in[k] && k < sizeof(i->in) - 1; k++)
 			i->in[k] = in[k];
 	}
