@@ -96,10 +96,16 @@ void network_plug_note(struct network_plug *p, const char *instance)
 
 const char *network_plug_option(struct request *r, const struct resource *interface, const char *type)
 {
+	const struct instance_type *t = type ? instance_type_find(type) : NULL;
+	u64 rate = t ? instance_type_bandwidth(t) : 0;
 	char tap[PLAN_TAP];
+	const char *text;
 
 	plan_tap_name(tap, interface->id);
-	return arena_printf(r->arena, "tap=%s,mac=%s", tap, value_string(interface->doc, "MacAddress"));
+	text = arena_printf(r->arena, "tap=%s,mac=%s", tap, value_string(interface->doc, "MacAddress"));
+	return rate ? arena_printf(r->arena, "%s,rx-rate=%llu,tx-rate=%llu", text, (unsigned long long)rate,
+	                           (unsigned long long)rate)
+	            : text;
 }
 
 /* ---- what a machine has ---- */
