@@ -425,13 +425,16 @@ int hosted_attach_tap(const char *dir, const char *net, const char *id, struct e
 	n = snprintf(body, sizeof(body), "{\"iface_id\":\"%s\",\"host_dev_name\":\"%s\"", id, tap ? tap : "");
 	if (mac)
 		n += snprintf(body + n, sizeof(body) - (size_t)n, ",\"guest_mac\":\"%s\"", mac);
-	/* As `--net …,rx-rate=` has it: a second's bytes come back in a second. */
-	for (unsigned i = 0; i < 2; i++)
-		if (rate[i])
+	/* As `--net …,rx-rate=` has it: a bucket of a tenth of a second. */
+	for (unsigned i = 0; i < 2; i++) {
+		unsigned long long bytes = rate[i] ? strtoull(rate[i], NULL, 10) : 0;
+
+		if (bytes)
 			n += snprintf(
 			        body + n, sizeof(body) - (size_t)n,
-			        ",\"%s_rate_limiter\":{\"bandwidth\":{\"size\":%s,\"refill_time\":1000}}",
-			        i ? "tx" : "rx", rate[i]);
+			        ",\"%s_rate_limiter\":{\"bandwidth\":{\"size\":%llu,\"refill_time\":%u}}",
+			        i ? "tx" : "rx", bytes >= 10 ? bytes / 10 : bytes, bytes >= 10 ? 100 : 1000);
+	}
 	snprintf(body + n, sizeof(body) - (size_t)n, "}");
 	free(copy);
 	snprintf(path, sizeof(path), "/network-interfaces/%s", id);

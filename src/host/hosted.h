@@ -66,8 +66,8 @@ int hosted_press_power(const char *dir, struct error *e);
 /*
  * Plugs an interface in, or pulls it out, while the machine runs. `net` is as --net takes it
  * ("tap=NAME,mac=MAC,…"), `id` names it from then on; one that was there from the start is named by its tap.
- * Attaching what is attached already is an error. The machine forgets all this when it ends: hosted_write()
- * says what the next run has.
+ * What is attached already is told to the guest once more. The machine forgets all this when it ends:
+ * hosted_write() says what the next run has.
  */
 int hosted_attach_tap(const char *dir, const char *net, const char *id, struct error *e);
 /* 0: it is gone, or was not there; 1: the guest was asked for it: call again; -1: the guest does not give it
