@@ -14,6 +14,7 @@
 #include "host/user_network.h"
 #include "model/scalar.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -21,9 +22,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { WAIT_S = 180 };
 
 static const char usage[] =
         "usage: insula ssh [--identity FILE] [--public] [--data DIR] [USER@]INSTANCE [COMMAND...]\n\n"
@@ -171,18 +176,50 @@ static int find_way(struct way *w, struct client *c, const char *data, const jso
 	return 0;
 }
 
+/* Does a server say what ssh's say? */
+static bool is_there(const struct way *w)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((u16)(w->port ? w->port : 22))};
+	const struct timeval limit = {.tv_sec = 5};
+	struct sockaddr_in from = {.sin_family = AF_INET};
+	int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	static const char hello[] = "SSH-2.0-insula\r\n"; /* passt lets a server speak after its client */
+	char said[4];
+	bool there;
+
+	inet_pton(AF_INET, w->address, &at.sin_addr);
+	setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(s, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	if (*w->from && inet_pton(AF_INET, w->from, &from.sin_addr) == 1)
+		bind(s, (struct sockaddr *)&from, sizeof(from));
+	there = connect(s, (struct sockaddr *)&at, sizeof(at)) == 0 &&
+	        send(s, hello, strlen(hello), MSG_NOSIGNAL) > 0 &&
+	        recv(s, said, sizeof(said), MSG_WAITALL) == sizeof(said) && !memcmp(said, "SSH-", 4);
+	close(s);
+	return there;
+}
+
+/* Waits for a guest that boots; ssh says what is wrong if it takes too long. */
+static void await(const struct way *w)
+{
+	const struct timespec pause = {.tv_nsec = 300 * 1000 * 1000};
+	time_t end = time(NULL) + WAIT_S;
+	bool said = false;
+
+	while (!is_there(w) && time(NULL) < end) {
+		if (!said)
+			fputs("insula ssh: waiting for it\n", stderr);
+		said = true;
+		nanosleep(&pause, NULL);
+	}
+}
+
 /* Becomes ssh. */
 static int go(const struct way *w, const char *data, const char *id, char **command, struct error *e)
 {
 	char known[4300], alias[96], target[160], port[16];
-	const char *argv[32] = {"ssh",
-	                        "-o",
-	                        "StrictHostKeyChecking=accept-new",
-	                        "-o",
-	                        "ConnectionAttempts=60",
-	                        "-o",
-	                        "ConnectTimeout=10"};
-	unsigned n = 7;
+	const char *argv[32] = {"ssh", "-o", "StrictHostKeyChecking=accept-new", "-o", "ConnectTimeout=10"};
+	unsigned n = 5;
 
 	snprintf(known, sizeof(known), "UserKnownHostsFile=%s/ssh/known_hosts", data);
 	snprintf(alias, sizeof(alias), "HostKeyAlias=%s", id);
@@ -216,6 +253,7 @@ static int go(const struct way *w, const char *data, const char *id, char **comm
 		if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
 			return error_set(e, errno, "enter %s", w->namespace);
 	}
+	await(w);
 	execvp("ssh", (char *const *)argv);
 	return error_set(e, errno, "run ssh (package openssh-client)");
 }

@@ -230,8 +230,10 @@ static int write_machine(struct step *s, struct error *e)
 		        .path = arena_printf(s->r->arena, "../../volumes/%s", ids[spec.disk_count]),
 		        .id = arena_printf(s->r->arena, "vol%s", ids[spec.disk_count] + strlen("vol-"))};
 	if (!s->agent->network && geteuid() != 0 && user_network_possible() &&
-	    instance_user_network(s->r, s->instance, &user))
+	    instance_user_network(s->r, s->instance, &user)) {
 		spec.user = &user;
+		spec.cmdline = instance_user_cmdline(s->r, s->instance, spec.cmdline);
+	}
 	spec.smbios = describe_board(s);
 	spec.tap_count = describe_taps(s, taps, &spec.netns);
 	spec.taps = taps;
