@@ -25,7 +25,7 @@ static int within(void *arg)
 
 	if (netlink_open(&n, NETLINK_ROUTE, r->error) < 0)
 		return -1;
-	status = link_list(&n, r->arena, &r->links, r->error);
+	status = link_list_counters(&n, r->arena, &r->links, r->error);
 	netlink_close(&n);
 	return status < 0 ? -1 : command_run(argv, NULL, 0, &r->rules, r->error);
 }

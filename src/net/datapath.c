@@ -35,7 +35,8 @@ struct work {
 	int host; /* the host's namespace */
 	bool uplink;
 	struct ruleset before, after;
-	bool loaded; /* before is what was loaded */
+	char *before_text, *after_text; /* before: NULL if nothing is known to be loaded */
+	bool made;                      /* some interface is new */
 	struct netlink netlink;
 	struct link_list links;
 	struct datapath_result *result;
@@ -162,7 +163,7 @@ static int make_peering(struct work *w, const struct plan_peering *p)
 		return -1;
 	status = link_make_veth(&w->netlink, name, name, there, pair_mac, PEERING_MTU, w->error);
 	close(there);
-	w->result->peers = true;
+	w->result->peers = w->made = true;
 	return status;
 }
 
@@ -170,17 +171,21 @@ static int make_links(struct work *w)
 {
 	char name[PLAN_TAP];
 
-	for (unsigned i = 0; i < w->plan->interfaces_count; i++)
-		if (!link_find(&w->links, w->plan->interfaces[i].tap) &&
-		    link_make_tap(w->plan->interfaces[i].tap, w->error) < 0)
+	for (unsigned i = 0; i < w->plan->interfaces_count; i++) {
+		if (link_find(&w->links, w->plan->interfaces[i].tap))
+			continue;
+		if (link_make_tap(w->plan->interfaces[i].tap, w->error) < 0)
 			return -1;
+		w->made = true;
+	}
 	for (unsigned i = 0; i < w->plan->peerings_count; i++)
 		if (make_peering(w, &w->plan->peerings[i]) < 0)
 			return -1;
 	plan_uplink_name(name, w->plan->vpc);
-	if (uplink_wanted(w->plan) && !link_find(&w->links, "up0"))
-		return link_make_veth(&w->netlink, "up0", name, w->host, pair_mac, UPLINK_MTU, w->error);
-	return 0;
+	if (!uplink_wanted(w->plan) || link_find(&w->links, "up0"))
+		return 0;
+	w->made = true;
+	return link_make_veth(&w->netlink, "up0", name, w->host, pair_mac, UPLINK_MTU, w->error);
 }
 
 static int start_links(struct work *w)
@@ -295,11 +300,11 @@ static int work_within(void *arg)
 	struct forgotten f = {.arena = &w->arena};
 
 	if (namespace_parameters(w->error) < 0 ||
-	    ruleset_load(w->loaded ? &w->before : NULL, &w->after, &w->arena, w->error) < 0 ||
+	    ruleset_load(w->before_text, &w->after, w->after_text, &w->arena, w->error) < 0 ||
 	    connection_parameters(w->error) < 0)
 		return -1;
 	if (link_list(&w->netlink, &w->arena, &w->links, w->error) < 0 || remove_links(w) < 0 ||
-	    make_links(w) < 0 || link_list(&w->netlink, &w->arena, &w->links, w->error) < 0 ||
+	    make_links(w) < 0 || (w->made && link_list(&w->netlink, &w->arena, &w->links, w->error) < 0) ||
 	    start_links(w) < 0)
 		return -1;
 	routes_plan(&wanted, w->plan, &w->links);
@@ -328,7 +333,7 @@ static int apply(struct work *w, const char *owner)
 {
 	const struct plan *p = w->plan;
 	struct error *e = w->error;
-	char *text;
+	bool changed;
 
 	if (state_claim(p->vpc, owner, e) < 0 || namespace_make(p->vpc, &w->result->made, e) < 0 ||
 	    uplink_exists(p->vpc, &w->arena, &w->uplink, e) < 0)
@@ -339,15 +344,16 @@ static int apply(struct work *w, const char *owner)
 			return -1;
 		w->uplink = false;
 	}
-	text = state_read(p->vpc, "rules", &w->arena);
 	w->before.arena = w->after.arena = &w->arena;
-	w->loaded = text && !w->result->made;
-	if (text)
-		ruleset_read(&w->before, text);
 	rules_build(&w->after, p);
+	w->after_text = ruleset_write(&w->after, &w->arena);
+	w->before_text = w->result->made ? NULL : state_read(p->vpc, "rules", &w->arena);
+	changed = !w->before_text || strcmp(w->before_text, w->after_text);
+	if (w->before_text && changed)
+		ruleset_read(&w->before, w->before_text);
 	if (namespace_call(p->vpc, within, w, e) < 0 || uplink_apply(p, &w->arena, e) < 0)
 		return -1;
-	return state_write(p->vpc, "rules", ruleset_write(&w->after, &w->arena), e);
+	return changed ? state_write(p->vpc, "rules", w->after_text, e) : 0;
 }
 
 int datapath_apply(const struct plan *p, const char *owner, struct datapath_result *result, struct error *e)

@@ -56,7 +56,7 @@ static void read_link(const struct nlmsghdr *m, void *arg)
 	}
 }
 
-int link_list(struct netlink *n, struct arena *a, struct link_list *l, struct error *e)
+static int list(struct netlink *n, struct arena *a, struct link_list *l, bool counters, struct error *e)
 {
 	struct ifinfomsg all = {.ifi_family = AF_UNSPEC};
 	struct reading r = {a, l, 0};
@@ -64,7 +64,19 @@ int link_list(struct netlink *n, struct arena *a, struct link_list *l, struct er
 
 	*l = (struct link_list){0};
 	netlink_begin(&request, RTM_GETLINK, 0, &all, sizeof(all));
+	if (!counters)
+		netlink_put32(&request, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
 	return netlink_dump(n, &request, read_link, &r, e) < 0 ? error_prefix(e, "interfaces") : 0;
+}
+
+int link_list(struct netlink *n, struct arena *a, struct link_list *l, struct error *e)
+{
+	return list(n, a, l, false, e);
+}
+
+int link_list_counters(struct netlink *n, struct arena *a, struct link_list *l, struct error *e)
+{
+	return list(n, a, l, true, e);
 }
 
 struct link *link_find(const struct link_list *l, const char *name)

@@ -21,7 +21,9 @@ struct link_list {
 	unsigned count;
 };
 
+/* Without counters, which cost most of it. */
 int link_list(struct netlink *n, struct arena *a, struct link_list *l, struct error *e);
+int link_list_counters(struct netlink *n, struct arena *a, struct link_list *l, struct error *e);
 struct link *link_find(const struct link_list *l, const char *name); /* or NULL */
 
 int link_delete(struct netlink *n, u32 index, struct error *e);

@@ -151,8 +151,8 @@ static int compare_texts(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* A name for the interface's set of groups. */
-static const char *set_name(struct rules *r, const struct plan_interface *n)
+/* What stands for the interface's set of groups. */
+static u64 set_number(struct rules *r, const struct plan_interface *n)
 {
 	const char **ids = arena_alloc(r->arena, (n->groups_count + 1) * sizeof(*ids));
 	u64 h = 0xcbf29ce484222325;
@@ -164,7 +164,7 @@ static const char *set_name(struct rules *r, const struct plan_interface *n)
 	for (unsigned i = 0; i < n->groups_count; i++)
 		for (const char *at = ids[i]; *at || at == ids[i]; at++)
 			h = (h ^ (at == ids[i] ? 256U + (u8)*at : (u8)*at)) * 0x100000001b3;
-	return arena_printf(r->arena, "%016llx", (unsigned long long)h);
+	return h;
 }
 
 void rules_group(struct rules *r)
@@ -172,6 +172,7 @@ void rules_group(struct rules *r)
 	struct unit *egress = rules_map(r, "egress", "ifname : verdict"),
 	            *ingress = rules_map(r, "ingress", "ifname : verdict"),
 	            *from = rules_chain(r, "tracked_from", ""), *to = rules_chain(r, "tracked_to", "");
+	u64 *sets = arena_alloc(r->arena, (r->plan->interfaces_count + 1) * sizeof(*sets));
 	char name[PLAN_TAP];
 
 	rules_add(r, from, "ct direction original ct mark set ct mark | %d", MARK_FROM);
@@ -180,10 +181,14 @@ void rules_group(struct rules *r)
 	rules_add(r, to, "goto accepted");
 	for (unsigned i = 0; i < r->plan->interfaces_count; i++) {
 		const struct plan_interface *n = &r->plan->interfaces[i];
-		const char *set = set_name(r, n), *out = arena_printf(r->arena, "groups_out_%s", set),
-		           *in = arena_printf(r->arena, "groups_in_%s", set);
+		u64 set = sets[i] = set_number(r, n);
+		const char *out = arena_printf(r->arena, "groups_out_%016llx", (unsigned long long)set),
+		           *in = arena_printf(r->arena, "groups_in_%016llx", (unsigned long long)set);
+		unsigned first = 0;
 
-		if (!ruleset_find(r->set, RULES_VPC, out)) {
+		while (sets[first] != set)
+			first++;
+		if (first == i) {
 			asks(r, n, out, true);
 			asks(r, n, in, false);
 		}

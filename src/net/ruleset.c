@@ -291,45 +291,51 @@ static u64 hash(const char *text)
 	return h;
 }
 
-/* The empty chain that says which texts were loaded, in the first table. */
-static const char *stamp_name(const struct ruleset *r, struct arena *a)
+/* The empty chain that says which texts were loaded, in the first of the tables. */
+static const char *stamp_table(const struct ruleset *r)
 {
-	return arena_printf(a, "state_%016llx", (unsigned long long)hash(ruleset_write(r, a)));
+	const char *first = NULL;
+
+	for (unsigned i = 0; i < r->count; i++)
+		if (!first || strcmp(r->units[i]->table, first) < 0)
+			first = r->units[i]->table;
+	return first;
 }
 
-static void stamp(struct buffer *b, const char *verb, const struct ruleset *r, struct arena *a)
+static const char *stamp_name(const char *text, struct arena *a)
+{
+	return arena_printf(a, "state_%016llx", (unsigned long long)hash(text));
+}
+
+static void stamp(struct buffer *b, const char *verb, const struct ruleset *r, const char *text,
+                  struct arena *a)
 {
 	if (r->count)
-		buffer_printf(b, "%s chain %s %s\n", verb, r->units[0]->table, stamp_name(r, a));
+		buffer_printf(b, "%s chain %s %s\n", verb, stamp_table(r), stamp_name(text, a));
 }
 
-char *ruleset_script(const struct ruleset *before, const struct ruleset *after, struct arena *a)
+char *ruleset_script(const struct ruleset *before, const char *before_text, const struct ruleset *after,
+                     const char *after_text, struct arena *a)
 {
 	struct ruleset old = sorted(before, a), new = sorted(after, a);
 	struct script s = {0};
-	struct buffer b = {0};
+	struct buffer b = {0}, *const parts[] = {&s.declare, &s.flush, &s.remove, &s.fill, &s.drop};
 	char *text;
 
 	if (!before || !is_compatible(&old, &new)) {
 		tables(&b, &new, "add table %\ndelete table %\nadd table %\n");
 		old.count = 0;
 	} else {
-		stamp(&b, "delete", &old, a);
+		stamp(&b, "delete", &old, before_text, a);
 		tables(&b, &new, "add table %\n");
 	}
-	stamp(&b, "add", &new, a);
+	stamp(&b, "add", &new, after_text, a);
 	differences(&s, &old, &new);
-	buffer_append(&b, buffer_str(&s.declare), s.declare.length);
-	buffer_append(&b, buffer_str(&s.flush), s.flush.length);
-	buffer_append(&b, buffer_str(&s.remove), s.remove.length);
-	buffer_append(&b, buffer_str(&s.fill), s.fill.length);
-	buffer_append(&b, buffer_str(&s.drop), s.drop.length);
+	for (unsigned i = 0; i < ARRAY_SIZE(parts); i++) {
+		buffer_append(&b, buffer_str(parts[i]), parts[i]->length);
+		buffer_release(parts[i]);
+	}
 	text = arena_text(a, buffer_str(&b), b.length);
-	buffer_release(&s.declare);
-	buffer_release(&s.flush);
-	buffer_release(&s.remove);
-	buffer_release(&s.fill);
-	buffer_release(&s.drop);
 	buffer_release(&b);
 	return text;
 }
@@ -346,37 +352,41 @@ static void found(const struct nlmsghdr *message, void *arg)
 	*(bool *)arg = true;
 }
 
-/* Does the first table have the stamp? Asked without nft, as most often nothing has changed. */
-static bool is_loaded(const struct ruleset *r, struct arena *a)
+/* Does the kernel have the stamp? Asked without nft, as most often nothing has changed. */
+static bool is_loaded(const struct ruleset *r, const char *text, struct arena *a)
 {
-	struct ruleset s = sorted(r, a);
 	struct nfgenmsg family = {.nfgen_family = NFPROTO_INET};
+	const char *table = stamp_table(r);
 	struct netlink_request request;
 	struct netlink n;
 	struct error e;
 	bool there = false;
-	const char *table;
 
-	if (!s.count || netlink_open(&n, NETLINK_NETFILTER, &e) < 0)
+	if (!table || netlink_open(&n, NETLINK_NETFILTER, &e) < 0)
 		return false;
-	table = s.units[0]->table;
 	if (!strncmp(table, "arp ", 4))
 		family.nfgen_family = NFPROTO_ARP;
 	netlink_begin(&request, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETCHAIN, NLM_F_ACK, &family,
 	              sizeof(family));
 	netlink_put_text(&request, NFTA_CHAIN_TABLE, strchr(table, ' ') + 1);
-	netlink_put_text(&request, NFTA_CHAIN_NAME, stamp_name(&s, a));
+	netlink_put_text(&request, NFTA_CHAIN_NAME, stamp_name(text, a));
 	if (netlink_get(&n, &request, found, &there, &e) < 0)
 		there = false;
 	netlink_close(&n);
 	return there;
 }
 
-int ruleset_load(const struct ruleset *before, const struct ruleset *after, struct arena *a, struct error *e)
+int ruleset_load(const char *before, const struct ruleset *after, const char *after_text, struct arena *a,
+                 struct error *e)
 {
-	if (before && !strcmp(ruleset_write(before, a), ruleset_write(after, a)) && is_loaded(after, a))
+	struct ruleset old = {.arena = a};
+
+	if (before && !strcmp(before, after_text) && is_loaded(after, after_text, a))
 		return 0;
-	if (before && run(ruleset_script(before, after, a), e) == 0)
-		return 0;
-	return run(ruleset_script(NULL, after, a), e);
+	if (before) {
+		ruleset_read(&old, before);
+		if (run(ruleset_script(&old, before, after, after_text, a), e) == 0)
+			return 0;
+	}
+	return run(ruleset_script(NULL, NULL, after, after_text, a), e);
 }

@@ -42,8 +42,11 @@ struct unit *ruleset_find(const struct ruleset *r, const char *table, const char
 char *ruleset_write(const struct ruleset *r, struct arena *a);
 void ruleset_read(struct ruleset *r, const char *text); /* r: with an arena, empty */
 
-/* Commands for nft that lead from one to the other; before NULL: whatever there was in the tables goes. */
-char *ruleset_script(const struct ruleset *before, const struct ruleset *after, struct arena *a);
+/* Commands for nft that lead from one to the other; before NULL: whatever there was in the tables goes. The
+ * texts are those of ruleset_write(). */
+char *ruleset_script(const struct ruleset *before, const char *before_text, const struct ruleset *after,
+                     const char *after_text, struct arena *a);
 
-/* Loads it. before: what the file says was loaded last, NULL if nothing. Tells nothing to the file. */
-int ruleset_load(const struct ruleset *before, const struct ruleset *after, struct arena *a, struct error *e);
+/* Loads it. before: what was loaded last, as it was written; NULL if nothing. */
+int ruleset_load(const char *before, const struct ruleset *after, const char *after_text, struct arena *a,
+                 struct error *e);

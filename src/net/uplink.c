@@ -192,17 +192,15 @@ static int addresses_and_routes(struct netlink *n, const struct plan *p, u32 lin
 
 static int rules(const struct plan *p, const char *outside, struct arena *a, struct error *e)
 {
-	struct ruleset before = {.arena = a}, after = before;
+	struct ruleset after = {.arena = a};
 	char *text = state_read(p->vpc, "host", a), *next;
 
-	if (text)
-		ruleset_read(&before, text);
 	rules_host(&after, p->vpc, outside);
 	next = ruleset_write(&after, a);
 	/* Written first: where the file is not, there is no table. */
 	if ((!text || strcmp(text, next)) && state_write(p->vpc, "host", next, e) < 0)
 		return -1;
-	return ruleset_load(text ? &before : NULL, &after, a, e);
+	return ruleset_load(text, &after, next, a, e);
 }
 
 static int remove_rules(const char *vpc, struct arena *a, struct error *e)

@@ -2,7 +2,7 @@
  * The datapath for scripts. Commands come on standard input, one a line; so do the answers on standard
  * output: "ok …" or "error …". The host is the network namespace that it runs in.
  *
- *   apply OWNER PLAN      PLAN is JSON; "ok MADE PEERS MICROSECONDS"
+ *   apply OWNER PLAN      PLAN is JSON; "ok MADE PEERS MICROSECONDS CPU-MICROSECONDS"
  *   remove VPC            "ok MICROSECONDS"
  *   list OWNER            "ok VPC…"
  *   exists VPC            "ok 0" or "ok 1"
@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 static void failed(const struct error *e)
 {
@@ -29,23 +30,40 @@ static int plan_of(struct plan *p, const char *text, struct arena *a, struct err
 	return status;
 }
 
+/* Of this process and the programs that it ran. */
+static u64 cpu_us(void)
+{
+	u64 sum = 0;
+
+	for (int who = RUSAGE_CHILDREN; who <= RUSAGE_SELF; who++) {
+		struct rusage u;
+
+		getrusage(who, &u);
+		sum += (u64)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000 +
+		       (u64)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+	}
+	return sum;
+}
+
 static void apply(const char *owner, const char *text, struct arena *a)
 {
 	struct datapath_result result;
 	struct plan p = {0};
 	struct error e;
-	u64 begun;
+	u64 begun, cpu;
 
 	if (plan_of(&p, text, a, &e) < 0) {
 		failed(&e);
 		return;
 	}
 	begun = clock_monotonic_ns();
+	cpu = cpu_us();
 	if (datapath_apply(&p, owner, &result, &e) < 0)
 		failed(&e);
 	else
-		printf("ok %d %d %llu\n", result.made, result.peers,
-		       (unsigned long long)(clock_monotonic_ns() - begun) / 1000);
+		printf("ok %d %d %llu %llu\n", result.made, result.peers,
+		       (unsigned long long)(clock_monotonic_ns() - begun) / 1000,
+		       (unsigned long long)(cpu_us() - cpu));
 }
 
 static void remove_vpc(const char *vpc)

@@ -310,8 +310,9 @@ class Datapath:
         return answer.split(" ")[1:]
 
     def apply(self, plan, owner="test"):
-        made, peers, us = self.ask(f"apply {owner} {json.dumps(plan)}")
-        return made == "1", peers == "1", int(us)
+        """Is the namespace new? Do peers need it, too? Microseconds, and those of CPU time."""
+        made, peers, us, cpu = self.ask(f"apply {owner} {json.dumps(plan)}")
+        return made == "1", peers == "1", int(us), int(cpu)
 
     def kill(self):
         if self.process:
