@@ -27,13 +27,13 @@ static const char *moment(const json_t *v, const char *member, char text[40])
 
 static void addresses(const json_t *instance)
 {
+	const char *public = client_text(instance, "PublicIpAddress");
 	char text[160];
 
-	snprintf(text, sizeof(text), "%s%s%s%s", client_text(instance, "PrivateIpAddress"),
-	         *client_text(instance, "PublicIpAddress") ? ", public " : "",
-	         client_text(instance, "PublicIpAddress"),
-	         *client_text(instance, "PrivateIpAddress") ? " (recorded; no packets yet)" : "");
+	snprintf(text, sizeof(text), "%s%s%s", client_text(instance, "PrivateIpAddress"),
+	         *public ? ", public " : "", public);
 	line("addresses", text);
+	line("", client_text(instance, "Ipv6Address"));
 }
 
 static void place(const json_t *instance)

@@ -44,6 +44,8 @@ void rules_service(struct rules *r)
 
 	rules_add(r, in, "iifname \"lo\" accept");
 	rules_add(r, in, "iifname != @taps drop");
+	/* to what an operator has begun in the namespace */
+	rules_add(r, in, "ct state established ct direction reply accept");
 	rules_add(r, in, "ip daddr . meta l4proto . th dport @services4 accept");
 	rules_add(r, in, "ip6 daddr . meta l4proto . th dport @services6 accept");
 	rules_add(r, in, "ip6 daddr { fe80::/10, ff02::1:2 } udp dport 547 accept");
