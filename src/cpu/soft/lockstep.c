@@ -177,7 +177,7 @@ static void rehearse(struct soft_cpu *c, struct lockstep_run *r, const struct op
 	vec_copy(home, c->jmp, sizeof(home));
 	if (rehearse_once(c, r, until)) {
 		/* What stopped it may have done a part. */
-		lockstep_pages_rewind(r);
+		lockstep_pages_shorten(r);
 		lockstep_put(c, &r->begin, r->vectors);
 		r->rounds = r->passed;
 		rehearse_once(c, r, r->at);

@@ -67,7 +67,8 @@ void lockstep_pages_forget(struct lockstep_run *r);
 /* Pages are as they were. */
 void lockstep_pages_rewind(struct lockstep_run *r);
 /* For a rehearsal that goes less far: pages are as they were, and what else the last one would write
- * (accessed flags of pages, for which there are TLB entries by now) may have been written. */
+ * (accessed flags of pages for which there are TLB entries by now, or on the way to a fault) may have been
+ * written. */
 void lockstep_pages_shorten(struct lockstep_run *r);
 /* For the same rehearsal again: pages are as they were before it, but for what others wrote since. */
 void lockstep_pages_again(struct lockstep_run *r);
