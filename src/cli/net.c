@@ -3,6 +3,7 @@
 #include "base/types.h"
 #include "cli/client.h"
 #include "cli/find.h"
+#include "cli/net_counters.h"
 #include "cli/options.h"
 #include "cli/table.h"
 #include "cli/tree.h"
@@ -12,8 +13,10 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char usage[] = "usage: insula net [VPC] [--json] [--data DIR]\n\n"
-                            "Draws a VPC, or all of the region: subnets, interfaces, routes, groups, ACLs.\n";
+static const char usage[] =
+        "usage: insula net [VPC] [--json] [--data DIR]\n\n"
+        "Draws a VPC, or all of the region: subnets, interfaces, routes, groups, ACLs; to root\n"
+        "also what has passed.\n";
 
 /* What is drawn, and what each is asked for with. */
 static const struct {
@@ -73,7 +76,18 @@ static const json_t *instance_of(const json_t *all, const char *id)
 	return NULL;
 }
 
-static void draw_interface(struct tree *subnet, const json_t *all, const json_t *interface)
+static void draw_traffic(struct tree *t, const struct datapath_interface *counted)
+{
+	char in[24], out[24];
+
+	if (counted)
+		tree_add(t, "in %s, out %s%s", net_counters_bytes(in, counted->in_bytes),
+		         net_counters_bytes(out, counted->out_bytes),
+		         counted->in_dropped ? ", some of it dropped" : "");
+}
+
+static void draw_interface(struct tree *subnet, const json_t *all, const json_t *interface,
+                           const struct datapath_counters *counters)
 {
 	const char *id = client_text(interface, "Attachment.InstanceId");
 	const json_t *instance = instance_of(all, id), *item;
@@ -101,6 +115,7 @@ static void draw_interface(struct tree *subnet, const json_t *all, const json_t 
 	}
 	EACH(interface, "Ipv6Addresses", item)
 	tree_add(t, "%s", client_text(item, "Ipv6Address"));
+	draw_traffic(t, net_counters_interface(counters, client_text(interface, "NetworkInterfaceId")));
 }
 
 /* ---- subnets ---- */
@@ -130,7 +145,8 @@ static const char *that_of(const json_t *all, const char *list, const char *id, 
 	return own;
 }
 
-static void draw_subnets(struct tree *vpc, const json_t *all, const char *id)
+static void draw_subnets(struct tree *vpc, const json_t *all, const char *id,
+                         const struct datapath_counters *counters)
 {
 	const json_t *subnet, *item;
 	size_t subnet_at, item_at;
@@ -149,7 +165,7 @@ static void draw_subnets(struct tree *vpc, const json_t *all, const char *id)
 		             that_of(all, "NetworkAcls", "NetworkAclId", id, of));
 		EACH(all, "NetworkInterfaces", item)
 		if (!strcmp(client_text(item, "SubnetId"), of))
-			draw_interface(t, all, item);
+			draw_interface(t, all, item, counters);
 		EACH(all, "NatGateways", item)
 		if (!strcmp(client_text(item, "SubnetId"), of) &&
 		    strcmp(client_text(item, "State"), "deleted"))
@@ -242,7 +258,8 @@ static void draw_rules(struct tree *group, const json_t *v, const char *list, co
 	tree_add(group, "%s %s %s", service(permission, text), way, client_text(peer, peers[i].member));
 }
 
-static void draw_groups(struct tree *vpc, const json_t *all, const char *id)
+static void draw_groups(struct tree *vpc, const json_t *all, const char *id,
+                        const struct datapath_counters *counters)
 {
 	const json_t *group;
 	size_t group_at;
@@ -256,6 +273,10 @@ static void draw_groups(struct tree *vpc, const json_t *all, const char *id)
 		t = tree_add(vpc, "%s %s", client_text(group, "GroupId"), client_text(group, "GroupName"));
 		draw_rules(t, group, "IpPermissions", "from");
 		draw_rules(t, group, "IpPermissionsEgress", "to");
+		if (counters->rules_count)
+			tree_add(t, "packets let through: %llu",
+			         (unsigned long long)net_counters_group(counters,
+			                                                client_text(group, "GroupId")));
 	}
 }
 
@@ -309,10 +330,12 @@ static void draw_gateways(struct tree *vpc, const json_t *all, const char *id)
 	}
 }
 
-static void draw(const json_t *all, const json_t *vpc)
+static void draw(const json_t *all, const json_t *vpc, const char *data)
 {
 	const char *id = client_text(vpc, "VpcId");
+	struct datapath_counters counters;
 	struct buffer blocks = {0};
+	struct arena arena;
 	const json_t *block;
 	struct tree *t;
 	size_t block_at;
@@ -325,11 +348,14 @@ static void draw(const json_t *all, const json_t *vpc)
 	t = tree_new("%s%s%s%s", id, name_of(vpc, name), buffer_str(&blocks),
 	             json_is_true(json_object_get(vpc, "IsDefault")) ? " default" : "");
 	buffer_release(&blocks);
+	arena_init(&arena);
+	net_counters_read(data, id, &arena, &counters);
 	draw_gateways(t, all, id);
-	draw_subnets(t, all, id);
+	draw_subnets(t, all, id, &counters);
 	draw_routes(t, all, id);
-	draw_groups(t, all, id);
+	draw_groups(t, all, id, &counters);
 	draw_acls(t, all, id);
+	arena_release(&arena);
 	tree_end(t);
 }
 
@@ -357,7 +383,7 @@ int net_main(int argc, char **argv)
 		client_print(all);
 	else
 		EACH(all, "Vpcs", vpc)
-	draw(all, vpc);
+	draw(all, vpc, data);
 	json_decref(all);
 	return fflush(stdout) ? 1 : 0;
 }
