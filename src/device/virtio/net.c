@@ -419,7 +419,8 @@ static void net_apply_offloads(struct virtio_net *n)
 		f |= n->offloads & F_GUEST_TSO6 ? TUN_F_TSO6 : 0;
 		f |= f & (TUN_F_TSO4 | TUN_F_TSO6) && n->offloads & F_GUEST_ECN ? TUN_F_TSO_ECN : 0;
 	}
-	if (tap_set_offload(n->tap.fd, f) < 0)
+	/* EBADFD: the interface was deleted. */
+	if (tap_set_offload(n->tap.fd, f) < 0 && errno != EBADFD)
 		log_warn("tap '%s': offload 0x%x: %s", n->name, f, strerror(errno));
 }
 
