@@ -109,7 +109,7 @@ static const int common[] = {
 };
 static const int services_only[] = {
         SCMP_SYS(accept4),  SCMP_SYS(sendmsg),       SCMP_SYS(setsockopt),
-        SCMP_SYS(adjtimex), SCMP_SYS(clock_adjtime),
+        SCMP_SYS(adjtimex), SCMP_SYS(clock_adjtime), SCMP_SYS(ftruncate),
 };
 static const int resolver_only[] = {SCMP_SYS(connect)};
 /* Libraries try some of these on their way, and live without. */

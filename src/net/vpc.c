@@ -6,6 +6,7 @@
 #include "net/dhcp.h"
 #include "net/dhcp6.h"
 #include "net/dns_server.h"
+#include "net/flow_reader.h"
 #include "net/imds_server.h"
 #include "net/jail.h"
 #include "net/ntp.h"
@@ -37,6 +38,7 @@ struct vpc {
 	struct dns_server dns;
 	struct imds_server imds;
 	struct control control;
+	struct flow_reader flows;
 };
 
 /* ---- packets ---- */
@@ -268,7 +270,8 @@ static int start(struct vpc *v, int resolver, struct error *e)
 	    watch(v, &v->ntp[0], ntp4_event, e) < 0 || watch(v, &v->ntp[1], ntp6_event, e) < 0 ||
 	    dns_server_start(&v->dns, &v->loop, &v->guests, resolver, e) < 0 ||
 	    imds_server_start(&v->imds, &v->loop, &v->guests, e) < 0 ||
-	    control_start(&v->control, &v->loop, e) < 0 || links_ask(&v->guests.links, e) < 0)
+	    control_start(&v->control, &v->loop, e) < 0 ||
+	    flow_reader_start(&v->flows, &v->loop, &v->guests, e) < 0 || links_ask(&v->guests.links, e) < 0)
 		return -1;
 	loop_timer_arm(&v->advertise, clock_monotonic_ns() + ROUTER_EVERY_S * 1000000000ULL / 8);
 	return 0;
@@ -370,6 +373,7 @@ static int enter(const char *netns, struct error *e)
 
 struct options {
 	const char *dir, *netns, *resolv_conf;
+	unsigned flow_interval;
 	bool started;
 };
 
@@ -386,11 +390,12 @@ static int begin(struct vpc *v, const struct options *o, struct error *e)
 	root = open_root(dir, e);
 	resolver = root < 0 ? -1 : resolver_start(o->resolv_conf, user, root, e);
 	if (resolver < 0 || enter(o->netns, e) < 0 || open_sockets(v, e) < 0 ||
-	    control_open(&v->control, dir, e) < 0 || write_pid(dir, e) < 0)
+	    control_open(&v->control, dir, e) < 0 || flow_reader_open(&v->flows, dir, e) < 0 ||
+	    write_pid(dir, e) < 0)
 		return -1;
 	close(dir);
+	v->flows.every_s = o->flow_interval;
 	imds_prepare();
-	/* Told links before it is jailed, or after: the same. */
 	return start(v, resolver, e) < 0 || jail_enter(JAIL_SERVICES, user, root, e) < 0 ? -1 : 0;
 }
 
@@ -404,10 +409,12 @@ static void tell_ready(bool started, const char *text)
 
 static int usage(FILE *to)
 {
-	fputs("usage: insula vpc [--netns NAME] [--resolv-conf FILE] DIR\n\n"
+	fputs("usage: insula vpc [OPTION]... DIR\n\n"
 	      "Serves the VPC whose configuration is DIR/config.json: DHCP, DNS, time, metadata.\n"
 	      "  --netns NAME        in this network namespace\n"
-	      "  --resolv-conf FILE  who is asked for other names (/etc/resolv.conf)\n",
+	      "  --resolv-conf FILE  who is asked for other names (/etc/resolv.conf)\n"
+	      "  --flow-log-interval SECONDS\n"
+	      "                      how often flow.log is written (60)\n",
 	      to);
 	return to == stderr ? 2 : 0;
 }
@@ -417,11 +424,12 @@ int vpc_main(int argc, char **argv)
 	static const struct option longs[] = {
 	        {"netns", required_argument, NULL, 'n'},
 	        {"resolv-conf", required_argument, NULL, 'r'},
+	        {"flow-log-interval", required_argument, NULL, 'f'},
 	        {"started", no_argument, NULL, 's'},
 	        {"help", no_argument, NULL, 'h'},
 	        {0},
 	};
-	struct options o = {.resolv_conf = "/etc/resolv.conf"};
+	struct options o = {.resolv_conf = "/etc/resolv.conf", .flow_interval = FLOW_LOG_EVERY_S};
 	struct error e = {0};
 	struct vpc *v;
 	int c;
@@ -431,6 +439,8 @@ int vpc_main(int argc, char **argv)
 			o.netns = optarg;
 		else if (c == 'r')
 			o.resolv_conf = optarg;
+		else if (c == 'f' && atoi(optarg) > 0)
+			o.flow_interval = (unsigned)atoi(optarg);
 		else if (c == 's')
 			o.started = true;
 		else

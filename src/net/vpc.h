@@ -1,7 +1,7 @@
 /*
  * `insula vpc DIR`: the process that serves one VPC on this host: DHCP for IPv4 and IPv6, router
- * advertisements, DNS, time, and instance metadata. service.h says what is in DIR, and how it is started and
- * told; each service has a header of its own.
+ * advertisements, DNS, time, instance metadata, and flow logs. service.h says what is in DIR, and how it is
+ * started and told; each service has a header of its own.
  *
  * It takes the lock, reads config.json, starts the resolver in the namespace that it was started in, enters
  * that of the VPC, opens all its sockets there, and goes to jail (jail.h). From then on it is an event loop

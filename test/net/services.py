@@ -185,7 +185,7 @@ class Resolver(threading.Thread):
 
 def interface(i):
     return {"id": "eni-0%s00000000000" % "ab"[i], "tap": TAPS[i], "instance": "i-%d" % i, "subnet": "subnet-1", "mac": MACS[i],
-            "name": "ip-10-0-0-%d" % (5 + i), "addresses": [V4[i]], "addresses6": [V6[i]], "check": True}
+            "name": "ip-10-0-0-%d" % (5 + i), "addresses": [V4[i]], "addresses6": [V6[i]], "check": True, "log": i == 0}
 
 
 def instance(i, **options):
@@ -199,7 +199,7 @@ def instance(i, **options):
 
 
 def plan(generation=1):
-    return {"vpc": "vpc-" + TAG, "region": "us-east-1", "generation": generation, "dns": True, "dns_names": True,
+    return {"vpc": "vpc-" + TAG, "region": "us-east-1", "generation": generation, "account": "123456789012", "dns": True, "dns_names": True,
             "cidrs": ["10.0.0.0/16"], "cidrs6": ["2001:db8::/56"],
             "dhcp": {"domain": "ec2.internal", "dns": ["AmazonProvidedDNS"], "ntp": ["169.254.169.123"],
                      "netbios": ["10.0.0.9"], "netbios_type": 2},
@@ -231,7 +231,7 @@ def tell(document):
 
 def start():
     p = subprocess.Popen(["ip", "netns", "exec", HOST, INSULA, "vpc", "--netns", VPC, "--resolv-conf", folder + "/resolv.conf",
-                          folder + "/data"], stderr=open(folder + "/log", "ab"))
+                          "--flow-log-interval", "1", folder + "/data"], stderr=open(folder + "/log", "ab"))
     processes.append(p)
     for _ in range(600):
         if p.poll() is not None:
@@ -259,6 +259,11 @@ def udp(guest, address, family=socket.AF_INET, timeout=10, broadcast=False):
     if address:
         s.bind(address)
     return s
+
+
+def socket_listening(guest):
+    with within(guest):
+        return socket.create_server(("", 8000))
 
 
 def dhcp_message(mac, kind, xid=b"\1\2\3\4"):
@@ -588,6 +593,54 @@ def cases(process):
             equal(tell(config()), "ok 1\n")
             s.sendto(b"\0\x08" + query[2:], ("10.0.0.2", 53))
             equal(s.recv(2000)[:2], b"\0\x08")
+
+    @case
+    def flow_logs():
+        # As the datapath has them: the first packet of what is accepted, each of what is refused.
+        inside(VPC, "sysctl", "-q", "-w", "net.netfilter.nf_conntrack_acct=1")
+        inside(VPC, "nft", "-f", "-", input="""
+            table inet logs {
+                chain forward {
+                    type filter hook forward priority filter
+                    udp dport 9 log prefix "R %s" group 1 snaplen 128 drop
+                    ct state new log prefix "A %s" group 1 snaplen 128
+                }
+            }""" % (interface(0)["id"], interface(0)["id"]))
+        server, client = socket_listening(GUESTS[1]), None
+        with within(GUESTS[0]):
+            client = socket.create_connection((V4[1], 8000), timeout=20, source_address=(V4[0], 4000))
+        server.settimeout(20)
+        other, _ = server.accept()
+        client.sendall(b"x" * 5000)
+        other.settimeout(20)
+        equal(len(other.recv(5000, socket.MSG_WAITALL)), 5000)
+        with udp(GUESTS[0], (V4[0], 5000)) as s:
+            for _ in range(3):
+                s.sendto(b"12345678", (V4[1], 9))
+        # A reset ends the connection for conntrack within seconds, not minutes.
+        inside(VPC, "sysctl", "-q", "-w", "net.netfilter.nf_conntrack_tcp_timeout_close=1")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        other.close()
+        server.close()
+
+        def total(*key):
+            lines = [l.split() for l in open(folder + "/data/flow.log")]
+            mine = [l for l in lines if tuple(l[3:8]) + (l[12],) == key]
+            for l in mine:
+                equal((len(l), l[:3], l[13]), (14, ["2", "123456789012", interface(0)["id"]], "OK"))
+                true(0 <= int(l[11]) - int(l[10]) < 60, l)
+            return sum(int(l[8]) for l in mine), sum(int(l[9]) for l in mine)
+        for _ in range(600):
+            sent, back = total(V4[0], V4[1], "4000", "8000", "6", "ACCEPT"), total(V4[1], V4[0], "8000", "4000", "6", "ACCEPT")
+            refused = total(V4[0], V4[1], "5000", "9", "17", "REJECT")
+            if sent[0] > 1 and back[0] and refused[0] == 3:
+                break
+            time.sleep(0.1)
+        true(sent[1] >= 5000 + 40 * sent[0] and back[1] >= 40 * back[0], "accepted: %s, %s" % (sent, back))
+        equal(refused, (3, 3 * 36))
+        true(" - - - - - - - " in open(folder + "/data/flow.log").read(), "no line says NODATA")
+        inside(VPC, "nft", "delete", "table", "inet", "logs")
 
     @case
     def new_device():
