@@ -103,6 +103,13 @@ static void add_route(const struct context *c, u32 table, struct cidr to, const 
 		memset(i->via, 0, sizeof(i->via));
 		i->realm = 0;
 		i->blackhole = true;
+	} else if (nat && v6) { /* they translate IPv4 only */
+		*i = (struct fib_item){.kind = FIB_ROUTE,
+		                       .v6 = true,
+		                       .blackhole = true,
+		                       .length = to.length,
+		                       .table = table};
+		fib_bytes(i->to, to.first);
 	} else if (nat) {
 		i->realm = lookup_realm(c->plan, nat);
 	}

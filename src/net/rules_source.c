@@ -35,7 +35,7 @@ static void from_tap(struct rules *r)
 	rules_add(r, cast, "drop");
 }
 
-/* From the host: no address of the VPC itself, whatever networks the host is in. */
+/* From the host: no address of the VPC itself or of a peer, whatever networks the host is in. */
 static void from_uplink(struct rules *r)
 {
 	struct unit *c = rules_chain(r, "source_uplink", "");
@@ -49,6 +49,10 @@ static void from_uplink(struct rules *r)
 		rules_add(r, c, "ip saddr %s drop", r->plan->cidrs[i]);
 	for (unsigned i = 0; i < r->plan->cidrs6_count; i++)
 		rules_add(r, c, "ip6 saddr %s drop", r->plan->cidrs6[i]);
+	for (unsigned i = 0; i < r->plan->peerings_count; i++)
+		for (unsigned k = 0; k < r->plan->peerings[i].cidrs_count; k++)
+			rules_add(r, c, "%sdrop",
+			          rules_block(r->arena, "saddr", r->plan->peerings[i].cidrs[k]));
 	rules_add(r, c, "accept");
 }
 

@@ -5,6 +5,7 @@ Prints results as test/guest/lib/tap.sh has them. Namespaces and what is in /run
 import json
 import os
 import random
+import re
 import select
 import signal
 import socket
@@ -491,7 +492,8 @@ def internet(w):
     passes("egress-only-out", d.ask, "2001:db8::2", 5005, world)
     refused("egress-only-in", host.connect, "2600:1f00:a:3::8", 22)
     refused("private-address-from-the-host", host.connect, "10.0.1.5", 22)
-    refused("host-not-spoofed-as-the-vpc", inside_source, w)
+    refused("host-not-spoofed-as-the-vpc", inside_source, w, "10.0.1.6")
+    passes("host-network-of-that-kind", inside_source, w, "10.77.0.6")
 
     kept = Connection(host, a, "198.18.0.5", 22)
     w.eni_a["publics"], w.eni_b["publics"] = [], [{"address": "198.18.0.5", "private": "10.0.1.6"}]
@@ -517,17 +519,17 @@ def internet(w):
     w.apply()
 
 
-def inside_source(w, patience=WAIT):
-    """The host's network has a machine with an address of the VPC."""
-    w.world.ip("addr add 10.0.1.6/32 dev lo")
-    w.host.ip("route add 10.0.1.6/32 via 203.0.113.2")
-    w.plan.groups["sg-a"].append(rule("10.0.1.6/32"))
+def inside_source(w, address, patience=PATIENCE):
+    """The host's network has a machine with such an address."""
+    w.world.ip(f"addr add {address}/32 dev lo")
+    w.host.ip(f"route add {address}/32 via 203.0.113.2")
+    w.plan.groups["sg-a"].append(rule(f"{address}/32"))
     w.apply()
     with w.world.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.bind(("10.0.1.6", 0))
+        s.bind((address, 0))
         got = w.a.arrives(s, ("198.18.0.5", 5005), patience)
-    w.world.ip("addr del 10.0.1.6/32 dev lo")
-    w.host.ip("route del 10.0.1.6/32 via 203.0.113.2")
+    w.world.ip(f"addr del {address}/32 dev lo")
+    w.host.ip(f"route del {address}/32 via 203.0.113.2")
     return got
 
 
@@ -680,6 +682,7 @@ def others(w):
     refused("peering-not-transitive", a.connect, "10.2.1.5", 80)
     refused("peering-not-transitive-back", q.connect, "10.0.1.5", 80)
     refused("peering-no-way-to-the-internet", p.connect, "203.0.113.2", 80)
+    refused("peering-not-spoofed-by-the-host", inside_source, w, "10.1.1.5")
     # A private NAT gateway's address is what the peer sees.
     w.plan.nats["nat-2"] = {"id": "nat-2", "subnet": "subnet-1", "private": "10.0.1.201", "public": ""}
     w.plan.route("rtb-private", "10.1.0.0/16", "nat", "nat-2")
@@ -809,7 +812,8 @@ def holders(w):
 
 def unchanged(w):
     def state():
-        return [w.vpc.run("nft", "-a", "list", "ruleset"), w.vpc.run("ip", "-d", "route", "show", "table", "all"),
+        rules = w.vpc.run("nft", "-s", "-a", "list", "ruleset")  # without counters; guests solicit as they like
+        return [re.sub(r"set solicitors \{.*?\n\t\}", "", rules, flags=re.S), w.vpc.run("ip", "-d", "route", "show", "table", "all"),
                 w.vpc.run("ip", "addr"), w.vpc.run("ip", "neigh", "show", "nud", "permanent"), w.vpc.run("ip", "rule")]
 
     before = state()

@@ -153,6 +153,10 @@ static void nat_gateways(void **state)
 	leads(&c, "rtb-2", "203.0.113.128/25", UPLINK, REALM_INTERNET); /* and a more specific one */
 	leads(&c, "rtb-2", "192.0.2.0/24", 0, 0);                       /* no gateway behind a gateway */
 	arena_release(&c.arena);
+	/* By IPv6 nothing is translated. */
+	plan(&c, R("::/0", "internet", "igw-1"), R("64:ff9b::/96", "nat", "nat-1"));
+	leads(&c, "rtb-2", "64:ff9b::/96", 0, 0);
+	arena_release(&c.arena);
 	/* A gateway that is not there, or whose subnet leads nowhere. */
 	plan(&c, "", R("0.0.0.0/0", "nat", "nat-1") "," R("192.0.2.0/24", "nat", "nat-2"));
 	leads(&c, "rtb-2", "0.0.0.0/0", 0, 0);
