@@ -106,6 +106,7 @@ static const int common[] = {
         SCMP_SYS(lseek),
         SCMP_SYS(sched_yield),
         SCMP_SYS(sigaltstack),
+        SCMP_SYS(sysinfo), /* qsort() */
 };
 static const int services_only[] = {
         SCMP_SYS(accept4),  SCMP_SYS(sendmsg),       SCMP_SYS(setsockopt),

@@ -583,6 +583,20 @@ def cases(process):
         equal(tell(config()), "ok 1\n")
 
     @case
+    def large_configuration():
+        large = config()
+        for i in range(400):
+            large["plan"]["interfaces"].append({"id": "eni-%017d" % i, "tap": "eni%012d" % i, "mac": "02:00:01:00:00:00",
+                                                "instance": "i-x%d" % i, "addresses": ["10.1.%d.%d" % (i // 250, i % 250)]})
+            large["instances"]["i-x%d" % i] = dict(instance(1), user_data=base64.b64encode(bytes(16000)).decode())
+        large["plan"]["names"] += [{"name": "ip-10-1-%d-%d.ec2.internal" % (i // 250, i % 250), "reverse": True,
+                                    "address": "10.1.%d.%d" % (i // 250, i % 250)} for i in range(4000)]
+        equal(tell(large), "ok 1\n")
+        equal(short(GUESTS[0], "@10.0.0.2", "ip-10-1-15-249.ec2.internal"), "10.1.15.249")
+        equal(curl(GUESTS[0], BASE + "/meta-data/instance-id"), b"i-0")
+        equal(tell(config()), "ok 1\n")
+
+    @case
     def dns_off():
         equal(tell(config(plan={"dns": False})), "ok 1\n")
         query = struct.pack(">HHHHHH", 7, 0x100, 1, 0, 0, 0) + b"\3i-0\3ec2\x08internal\0\0\1\0\1"
