@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char help[] =
         "usage: insula serve [OPTION]...\n\n"
@@ -73,8 +74,10 @@ static void begin_network(struct agent *agent, struct server *server)
 	struct error e;
 
 	agent->network = network_agent_new(agent->cloud, wake_server, server, &e);
-	if (!agent->network)
-		log_info("instances have no network: %s", e.text);
+	if (!agent->network && geteuid() == 0)
+		log_warn("instances have no network: %s", e.text);
+	else if (!agent->network)
+		log_info("instances have no network of their VPC: %s", e.text);
 }
 
 static void run_agent(void *ctx)

@@ -282,13 +282,24 @@ static void renew(struct network_agent *n, struct request *r, struct network *ne
 
 /* ---- rounds ---- */
 
+/* Changes that come while a plan is being applied wait, and make one plan. */
+static bool is_due(const struct network *net)
+{
+	struct network_result result;
+
+	if (!net->dirty)
+		return false;
+	network_worker_look(net->job, &result);
+	return !result.busy;
+}
+
 static void look_at_results(struct network_agent *n, struct request *r)
 {
 	struct network_result result;
 
 	for (struct network **p = &n->networks, *net; (net = *p);) {
 		network_worker_look(net->job, &result);
-		if (result.peers)
+		if (network_worker_peers(net->job))
 			mark_peers(n, r, net->id, true);
 		if (net->changed_count && result.applied >= net->generation) {
 			for (unsigned i = 0; i < net->changed_count; i++)
@@ -331,7 +342,7 @@ void network_agent_run(struct network_agent *n, struct request *r)
 	for (unsigned turn = 0; more && turn < 3; turn++) {
 		more = false;
 		for (struct network *net = n->networks; net; net = net->next)
-			if (net->dirty) {
+			if (is_due(net)) {
 				renew(n, r, net);
 				more = true;
 			}

@@ -21,7 +21,7 @@ struct network_job {
 	enum wish wish;
 	char *config;
 	s64 generation;
-	bool busy, dropped;
+	bool busy, dropped, peers;
 	struct network_result result;
 	struct network_job *next;
 };
@@ -172,7 +172,7 @@ static void work(struct network_worker *w, struct network_job *j)
 		return;
 	}
 	j->result.failed = status < 0;
-	j->result.peers |= peers;
+	j->peers |= peers;
 	if (status < 0) {
 		j->result.failed_generation = generation;
 		snprintf(j->result.why, sizeof(j->result.why), "%s", e.text);
@@ -317,6 +317,17 @@ void network_worker_look(struct network_job *j, struct network_result *result)
 {
 	pthread_mutex_lock(&j->worker->lock);
 	*result = j->result;
-	j->result.peers = false;
+	result->busy = j->busy || j->wish != NOTHING;
 	pthread_mutex_unlock(&j->worker->lock);
+}
+
+bool network_worker_peers(struct network_job *j)
+{
+	bool peers;
+
+	pthread_mutex_lock(&j->worker->lock);
+	peers = j->peers;
+	j->peers = false;
+	pthread_mutex_unlock(&j->worker->lock);
+	return peers;
 }

@@ -14,10 +14,10 @@ struct network_job;
 
 struct network_result {
 	s64 applied; /* the generation that is true; 0: none */
+	bool busy;   /* something is asked for, and not done yet */
 	bool gone;   /* it was removed, and nothing else was asked for since */
 	bool failed; /* the last try: this generation, and why */
 	s64 failed_generation;
-	bool peers; /* others are to be applied again (datapath.h); said once */
 	char why[512];
 };
 
@@ -40,3 +40,5 @@ void network_worker_remove(struct network_job *j);
 /* Are its services alive? If not, they are started again. */
 void network_worker_watch(struct network_job *j);
 void network_worker_look(struct network_job *j, struct network_result *result);
+/* Are its peers to be applied again (datapath.h)? Said once. */
+bool network_worker_peers(struct network_job *j);
