@@ -4,6 +4,7 @@ import ctypes
 import os
 import random
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -26,13 +27,15 @@ def enter(*images):
     """Builds images, which takes the internet, and makes both namespaces; runs this program again in the host's, takes them away,
     and ends as it did. Returns in there."""
     if os.environ.get('INSULA_LAB'):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         return Lab(os.environ['INSULA_LAB'])
     with tempfile.TemporaryDirectory(prefix='insula-lab-') as data:
         for image in images:
             sh(os.environ.get('INSULA', ROOT + '/build/insula'), 'image', 'build', image, '--data', data)
     tag = str(os.getpid())
     host, world = 'insula-host-' + tag, 'insula-world-' + tag
-    status = 1
+    status, inner = 1, None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         for name in (host, world):
             sh('ip', 'netns', 'add', name)
@@ -42,9 +45,13 @@ def enter(*images):
             sh('ip', '-n', name, 'address', 'add', address + '/24', 'dev', 'uplink')
             sh('ip', '-n', name, 'link', 'set', 'uplink', 'up')
         sh('ip', '-n', host, 'route', 'add', 'default', 'via', WORLD)
-        status = subprocess.run(['nsenter', '--net=/run/netns/' + host, sys.executable, *sys.argv],
-                                env={**os.environ, 'INSULA_LAB': tag}).returncode
+        inner = subprocess.Popen(['nsenter', '--net=/run/netns/' + host, sys.executable, *sys.argv],
+                                 env={**os.environ, 'INSULA_LAB': tag})
+        status = inner.wait()
     finally:
+        if inner and inner.poll() is None:
+            inner.terminate()  # it cleans up behind itself
+            inner.wait()
         for name in (host, world):
             for pid in sh('ip', 'netns', 'pids', name, check=False).split():
                 print(f'not ok left-behind # process {pid}: {open(f"/proc/{pid}/cmdline").read()!r}')

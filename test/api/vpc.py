@@ -264,6 +264,20 @@ def publics(v, a, b):
     ec2.replace_route(RouteTableId=v['table'], DestinationCidrBlock='0.0.0.0/0', GatewayId=v['gateway'])
     becomes('route-back', lambda: b'from-b' in connects(address['PublicIp'], 7000))
     ec2.disassociate_address(AssociationId=made)
+    # Through a NAT gateway in the other subnet.
+    private = ec2.create_route_table(VpcId=v['vpc'])['RouteTable']['RouteTableId']
+    table, = ec2.describe_route_tables(RouteTableIds=[v['table']])['RouteTables']
+    own = next(x['RouteTableAssociationId'] for x in table['Associations'] if x.get('SubnetId') == v['b'])
+    made = ec2.replace_route_table_association(AssociationId=own, RouteTableId=private)['NewAssociationId']
+    results.ok('nat-without', not b.ok(out))
+    nat = ec2.create_nat_gateway(SubnetId=v['a'], AllocationId=address['AllocationId'])['NatGateway']['NatGatewayId']
+    ec2.create_route(RouteTableId=private, DestinationCidrBlock='0.0.0.0/0', NatGatewayId=nat)
+    becomes('nat', lambda: b.ok(out))
+    results.ok('nat-not-inwards', not connects(address['PublicIp'], 7000))
+    ec2.delete_nat_gateway(NatGatewayId=nat)
+    becomes('nat-deleted', lambda: b.ok(out), False)
+    ec2.disassociate_route_table(AssociationId=made)
+    ec2.delete_route_table(RouteTableId=private)
     ec2.release_address(AllocationId=address['AllocationId'])
     server.shutdown()
 

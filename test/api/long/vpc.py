@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Networks that come and go: a hundred instances, some at a time, and a region that is killed at any moment. In the end nothing of
+"""Networks that come and go: a hundred instances, five at a time, and a region that is killed at any moment. In the end nothing of
 them is left on the host: no namespace, interface, route, rule, table, process or file."""
 import os
 import random
@@ -12,7 +12,7 @@ import lab
 from lab import eventually, pings
 from region import Region, Results
 
-BATCHES, BATCH, KILLS = 5, 20, 20
+BATCHES, BATCH, KILLS = 20, 5, 20
 here = lab.enter('micro')
 results = Results()
 region = Region(name='vpc-long')
