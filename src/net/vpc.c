@@ -451,7 +451,6 @@ int vpc_main(int argc, char **argv)
 	o.dir = argv[optind];
 	if (o.started)
 		fcntl(VPC_SERVICE_READY, F_SETFD, FD_CLOEXEC);
-	log_set_level(LOG_INFO);
 	signal(SIGPIPE, SIG_IGN);
 	v = calloc(1, sizeof(*v));
 	if (!v || begin(v, &o, &e) < 0) {
