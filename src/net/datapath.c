@@ -36,7 +36,6 @@ struct work {
 	bool uplink;
 	struct ruleset before, after;
 	char *before_text, *after_text; /* before: NULL if nothing is known to be loaded */
-	bool made;                      /* some interface is new */
 	struct netlink netlink;
 	struct link_list links;
 	struct datapath_result *result;
@@ -163,8 +162,8 @@ static int make_peering(struct work *w, const struct plan_peering *p)
 		return -1;
 	status = link_make_veth(&w->netlink, name, name, there, pair_mac, PEERING_MTU, w->error);
 	close(there);
-	w->result->peers = w->made = true;
-	return status;
+	w->result->peers = true;
+	return status < 0 ? -1 : link_look(&w->netlink, &w->arena, &w->links, name, w->error);
 }
 
 static int make_links(struct work *w)
@@ -174,9 +173,9 @@ static int make_links(struct work *w)
 	for (unsigned i = 0; i < w->plan->interfaces_count; i++) {
 		if (link_find(&w->links, w->plan->interfaces[i].tap))
 			continue;
-		if (link_make_tap(w->plan->interfaces[i].tap, w->error) < 0)
+		if (link_make_tap(w->plan->interfaces[i].tap, w->error) < 0 ||
+		    link_look(&w->netlink, &w->arena, &w->links, w->plan->interfaces[i].tap, w->error) < 0)
 			return -1;
-		w->made = true;
 	}
 	for (unsigned i = 0; i < w->plan->peerings_count; i++)
 		if (make_peering(w, &w->plan->peerings[i]) < 0)
@@ -184,8 +183,9 @@ static int make_links(struct work *w)
 	plan_uplink_name(name, w->plan->vpc);
 	if (!uplink_wanted(w->plan) || link_find(&w->links, "up0"))
 		return 0;
-	w->made = true;
-	return link_make_veth(&w->netlink, "up0", name, w->host, pair_mac, UPLINK_MTU, w->error);
+	if (link_make_veth(&w->netlink, "up0", name, w->host, pair_mac, UPLINK_MTU, w->error) < 0)
+		return -1;
+	return link_look(&w->netlink, &w->arena, &w->links, "up0", w->error);
 }
 
 static int start_links(struct work *w)
@@ -304,8 +304,7 @@ static int work_within(void *arg)
 	    connection_parameters(w->error) < 0)
 		return -1;
 	if (link_list(&w->netlink, &w->arena, &w->links, w->error) < 0 || remove_links(w) < 0 ||
-	    make_links(w) < 0 || (w->made && link_list(&w->netlink, &w->arena, &w->links, w->error) < 0) ||
-	    start_links(w) < 0)
+	    make_links(w) < 0 || start_links(w) < 0)
 		return -1;
 	routes_plan(&wanted, w->plan, &w->links);
 	if (fib_apply(&w->netlink, &wanted, 0, &gone, w->error) < 0)

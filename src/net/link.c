@@ -16,7 +16,6 @@
 struct reading {
 	struct arena *arena;
 	struct link_list *links;
-	unsigned room;
 };
 
 static void read_link(const struct nlmsghdr *m, void *arg)
@@ -29,8 +28,8 @@ static void read_link(const struct nlmsghdr *m, void *arg)
 
 	if (m->nlmsg_type != RTM_NEWLINK)
 		return;
-	if (l->count == r->room) {
-		struct link *more = arena_alloc(r->arena, (r->room = r->room * 2 + 16) * sizeof(*more));
+	if (l->count == l->room) {
+		struct link *more = arena_alloc(r->arena, (l->room = l->room * 2 + 16) * sizeof(*more));
 
 		if (l->count)
 			memcpy(more, l->all, l->count * sizeof(*more));
@@ -59,7 +58,7 @@ static void read_link(const struct nlmsghdr *m, void *arg)
 static int list(struct netlink *n, struct arena *a, struct link_list *l, bool counters, struct error *e)
 {
 	struct ifinfomsg all = {.ifi_family = AF_UNSPEC};
-	struct reading r = {a, l, 0};
+	struct reading r = {a, l};
 	struct netlink_request request;
 
 	*l = (struct link_list){0};
@@ -77,6 +76,18 @@ int link_list(struct netlink *n, struct arena *a, struct link_list *l, struct er
 int link_list_counters(struct netlink *n, struct arena *a, struct link_list *l, struct error *e)
 {
 	return list(n, a, l, true, e);
+}
+
+int link_look(struct netlink *n, struct arena *a, struct link_list *l, const char *name, struct error *e)
+{
+	struct ifinfomsg any = {.ifi_family = AF_UNSPEC};
+	struct reading r = {a, l};
+	struct netlink_request request;
+
+	netlink_begin(&request, RTM_GETLINK, 0, &any, sizeof(any));
+	netlink_put_text(&request, IFLA_IFNAME, name);
+	netlink_put32(&request, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+	return netlink_get(n, &request, read_link, &r, e) < 0 ? error_prefix(e, "interface '%s'", name) : 0;
 }
 
 struct link *link_find(const struct link_list *l, const char *name)

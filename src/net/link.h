@@ -18,12 +18,14 @@ struct link {
 
 struct link_list {
 	struct link *all;
-	unsigned count;
+	unsigned count, room;
 };
 
 /* Without counters, which cost most of it. */
 int link_list(struct netlink *n, struct arena *a, struct link_list *l, struct error *e);
 int link_list_counters(struct netlink *n, struct arena *a, struct link_list *l, struct error *e);
+/* Looks at one, and adds it to the list. */
+int link_look(struct netlink *n, struct arena *a, struct link_list *l, const char *name, struct error *e);
 struct link *link_find(const struct link_list *l, const char *name); /* or NULL */
 
 int link_delete(struct netlink *n, u32 index, struct error *e);

@@ -94,18 +94,19 @@ char *ruleset_write(const struct ruleset *r, struct arena *a)
 
 void ruleset_read(struct ruleset *r, const char *text)
 {
+	char *line = arena_strdup(r->arena, text), *end;
 	struct unit *u = NULL;
-	const char *end;
 
-	for (; (end = strchr(text, '\n')); text = end + 1) {
-		char *line = arena_text(r->arena, text, (size_t)(end - text)), *table, *name, *declaration;
+	for (; (end = strchr(line, '\n')); line = end + 1) {
+		char *table, *name, *declaration;
 
+		*end = 0;
 		if (*line == '\t') {
 			if (u)
 				add_line(r, u, line + 1);
 			continue;
 		}
-		if (!strchr("csm", *line) || !(table = strchr(line, '\t')) ||
+		if (!*line || !strchr("csm", *line) || !(table = strchr(line, '\t')) ||
 		    !(name = strchr(table + 1, '\t')) || !(declaration = strchr(name + 1, '\t')))
 			continue;
 		*table++ = *name++ = *declaration++ = 0;
@@ -128,7 +129,7 @@ static int compare_lines(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* A copy whose units, and elements, are in the order of their names. */
+/* A copy whose units are in the order of their names. */
 static struct ruleset sorted(const struct ruleset *r, struct arena *a)
 {
 	struct ruleset s = {a, NULL, r ? r->count : 0, 0};
@@ -136,18 +137,22 @@ static struct ruleset sorted(const struct ruleset *r, struct arena *a)
 	if (!s.count)
 		return s;
 	s.units = arena_alloc(a, s.count * sizeof(*s.units));
-	for (unsigned i = 0; i < s.count; i++) {
-		struct unit *u = s.units[i] = arena_alloc(a, sizeof(*u));
-
-		*u = *r->units[i];
-		if (u->kind == UNIT_CHAIN || !u->count)
-			continue;
-		u->lines = arena_alloc(a, u->count * sizeof(*u->lines));
-		memcpy(u->lines, r->units[i]->lines, u->count * sizeof(*u->lines));
-		qsort(u->lines, u->count, sizeof(*u->lines), compare_lines);
-	}
+	memcpy(s.units, r->units, s.count * sizeof(*s.units));
 	qsort(s.units, s.count, sizeof(*s.units), compare_units);
 	return s;
+}
+
+/* Elements in order; those of chains are as they are. */
+static struct unit ordered(const struct unit *u, struct arena *a)
+{
+	struct unit copy = *u;
+
+	if (u->kind != UNIT_CHAIN && u->count) {
+		copy.lines = arena_alloc(a, u->count * sizeof(*copy.lines));
+		memcpy(copy.lines, u->lines, u->count * sizeof(*copy.lines));
+		qsort(copy.lines, copy.count, sizeof(*copy.lines), compare_lines);
+	}
+	return copy;
 }
 
 static const char *word(const struct unit *u)
@@ -200,10 +205,13 @@ static void rules(struct buffer *b, const struct unit *u)
  * first, and goes last. */
 struct script {
 	struct buffer declare, flush, remove, fill, drop;
+	struct arena *arena;
 };
 
-static void unit_gone(struct script *s, const struct unit *u)
+static void unit_gone(struct script *s, const struct unit *gone)
 {
+	struct unit copy = ordered(gone, s->arena), *u = &copy;
+
 	if (u->kind == UNIT_CHAIN)
 		buffer_printf(&s->flush, "flush chain %s %s\n", u->table, u->name);
 	else
@@ -211,8 +219,10 @@ static void unit_gone(struct script *s, const struct unit *u)
 	buffer_printf(&s->drop, "delete %s %s %s\n", word(u), u->table, u->name);
 }
 
-static void unit_new(struct script *s, const struct unit *u)
+static void unit_new(struct script *s, const struct unit *new)
 {
+	struct unit copy = ordered(new, s->arena), *u = &copy;
+
 	buffer_printf(&s->declare, "add %s %s %s %s\n", word(u), u->table, u->name, u->declaration);
 	if (u->kind == UNIT_CHAIN)
 		rules(&s->fill, u);
@@ -228,8 +238,10 @@ static void unit_changed(struct script *s, const struct unit *before, const stru
 		buffer_printf(&s->flush, "flush chain %s %s\n", after->table, after->name);
 		rules(&s->fill, after);
 	} else {
-		elements(&s->remove, "delete", before, after, true);
-		elements(&s->fill, "add", after, before, false);
+		struct unit old = ordered(before, s->arena), new = ordered(after, s->arena);
+
+		elements(&s->remove, "delete", &old, &new, true);
+		elements(&s->fill, "add", &new, &old, false);
 	}
 }
 
@@ -284,10 +296,15 @@ static void tables(struct buffer *b, const struct ruleset *r, const char *format
 
 static u64 hash(const char *text)
 {
-	u64 h = 0xcbf29ce484222325;
+	size_t length = strlen(text);
+	u64 h = 0xcbf29ce484222325 ^ length, word;
 
-	for (; *text; text++)
-		h = (h ^ (u8)*text) * 0x100000001b3;
+	for (; length; text += sizeof(word), length -= min(length, sizeof(word))) {
+		word = 0;
+		memcpy(&word, text, min(length, sizeof(word)));
+		h = (h ^ word) * 0x9e3779b97f4a7c15;
+		h ^= h >> 32;
+	}
 	return h;
 }
 
@@ -318,7 +335,7 @@ char *ruleset_script(const struct ruleset *before, const char *before_text, cons
                      const char *after_text, struct arena *a)
 {
 	struct ruleset old = sorted(before, a), new = sorted(after, a);
-	struct script s = {0};
+	struct script s = {.arena = a};
 	struct buffer b = {0}, *const parts[] = {&s.declare, &s.flush, &s.remove, &s.fill, &s.drop};
 	char *text;
 

@@ -42,7 +42,7 @@ static void plan(struct context *c, const char *first, const char *second)
 	                     {.index = CHECKED, .name = "eni2"},
 	                     {.index = UPLINK, .name = "up0"},
 	                     {.index = PEERING, .name = "pcx1"}};
-	struct link_list links = {all, ARRAY_SIZE(all)};
+	struct link_list links = {all, ARRAY_SIZE(all), 0};
 	struct error e;
 	json_t *json;
 
