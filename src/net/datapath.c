@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -36,6 +37,7 @@ struct work {
 	bool uplink;
 	struct ruleset before, after;
 	char *before_text, *after_text; /* before: NULL if nothing is known to be loaded */
+	u32 generation;                 /* of what is loaded */
 	struct netlink netlink;
 	struct link_list links;
 	struct datapath_result *result;
@@ -300,7 +302,7 @@ static int work_within(void *arg)
 	struct forgotten f = {.arena = &w->arena};
 
 	if (namespace_parameters(w->error) < 0 ||
-	    ruleset_load(w->before_text, &w->after, w->after_text, &w->arena, w->error) < 0 ||
+	    ruleset_load(w->before_text, &w->after, w->after_text, &w->generation, &w->arena, w->error) < 0 ||
 	    connection_parameters(w->error) < 0)
 		return -1;
 	if (link_list(&w->netlink, &w->arena, &w->links, w->error) < 0 || remove_links(w) < 0 ||
@@ -327,12 +329,24 @@ static int within(void *arg)
 	return status;
 }
 
+/* The file: the generation of the rules (ruleset.h), and their texts. */
+static void read_loaded(struct work *w)
+{
+	char *text = state_read(w->plan->vpc, "rules", &w->arena), *end;
+
+	if (!text)
+		return;
+	w->generation = (u32)strtoul(text, &end, 10);
+	if (*end == '\n')
+		w->before_text = end + 1;
+}
+
 /* With the lock, and the host's namespace. */
 static int apply(struct work *w, const char *owner)
 {
 	const struct plan *p = w->plan;
 	struct error *e = w->error;
-	bool changed;
+	u32 generation;
 
 	if (state_claim(p->vpc, owner, e) < 0 || namespace_make(p->vpc, &w->result->made, e) < 0 ||
 	    uplink_exists(p->vpc, &w->arena, &w->uplink, e) < 0)
@@ -346,13 +360,17 @@ static int apply(struct work *w, const char *owner)
 	w->before.arena = w->after.arena = &w->arena;
 	rules_build(&w->after, p);
 	w->after_text = ruleset_write(&w->after, &w->arena);
-	w->before_text = w->result->made ? NULL : state_read(p->vpc, "rules", &w->arena);
-	changed = !w->before_text || strcmp(w->before_text, w->after_text);
-	if (w->before_text && changed)
+	if (!w->result->made)
+		read_loaded(w);
+	if (w->before_text && strcmp(w->before_text, w->after_text))
 		ruleset_read(&w->before, w->before_text);
+	generation = w->generation;
 	if (namespace_call(p->vpc, within, w, e) < 0 || uplink_apply(p, &w->arena, e) < 0)
 		return -1;
-	return changed ? state_write(p->vpc, "rules", w->after_text, e) : 0;
+	if (w->before_text && !w->before.count && generation == w->generation)
+		return 0;
+	return state_write(p->vpc, "rules", arena_printf(&w->arena, "%u\n%s", w->generation, w->after_text),
+	                   e);
 }
 
 int datapath_apply(const struct plan *p, const char *owner, struct datapath_result *result, struct error *e)

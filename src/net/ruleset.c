@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 /* ---- putting together ---- */
 
@@ -160,14 +161,20 @@ static const char *word(const struct unit *u)
 	return u->kind == UNIT_CHAIN ? "chain" : u->kind == UNIT_SET ? "set" : "map";
 }
 
-static bool same_lines(const struct unit *a, const struct unit *b)
+/* Does it begin with all lines of the other? */
+static bool is_longer(const struct unit *a, const struct unit *other)
 {
-	if (a->count != b->count)
+	if (a->count < other->count)
 		return false;
-	for (unsigned i = 0; i < a->count; i++)
-		if (strcmp(a->lines[i], b->lines[i]))
+	for (unsigned i = 0; i < other->count; i++)
+		if (strcmp(a->lines[i], other->lines[i]))
 			return false;
 	return true;
+}
+
+static bool same_lines(const struct unit *a, const struct unit *b)
+{
+	return a->count == b->count && is_longer(a, b);
 }
 
 /* Elements of u that other (may be NULL) does not have; only their keys, to delete them. */
@@ -195,9 +202,9 @@ static void elements(struct buffer *b, const char *verb, const struct unit *u, c
 		buffer_text(b, " }\n");
 }
 
-static void rules(struct buffer *b, const struct unit *u)
+static void rules(struct buffer *b, const struct unit *u, unsigned from)
 {
-	for (unsigned i = 0; i < u->count; i++)
+	for (unsigned i = from; i < u->count; i++)
 		buffer_printf(b, "add rule %s %s %s\n", u->table, u->name, u->lines[i]);
 }
 
@@ -225,7 +232,7 @@ static void unit_new(struct script *s, const struct unit *new)
 
 	buffer_printf(&s->declare, "add %s %s %s %s\n", word(u), u->table, u->name, u->declaration);
 	if (u->kind == UNIT_CHAIN)
-		rules(&s->fill, u);
+		rules(&s->fill, u, 0);
 	else
 		elements(&s->fill, "add", u, NULL, false);
 }
@@ -234,9 +241,11 @@ static void unit_changed(struct script *s, const struct unit *before, const stru
 {
 	if (same_lines(before, after))
 		return;
-	if (after->kind == UNIT_CHAIN) {
+	if (after->kind == UNIT_CHAIN && is_longer(after, before)) {
+		rules(&s->fill, after, before->count);
+	} else if (after->kind == UNIT_CHAIN) {
 		buffer_printf(&s->flush, "flush chain %s %s\n", after->table, after->name);
-		rules(&s->fill, after);
+		rules(&s->fill, after, 0);
 	} else {
 		struct unit old = ordered(before, s->arena), new = ordered(after, s->arena);
 
@@ -327,7 +336,7 @@ static const char *stamp_name(const char *text, struct arena *a)
 static void stamp(struct buffer *b, const char *verb, const struct ruleset *r, const char *text,
                   struct arena *a)
 {
-	if (r->count)
+	if (r->count && text)
 		buffer_printf(b, "%s chain %s %s\n", verb, stamp_table(r), stamp_name(text, a));
 }
 
@@ -393,17 +402,61 @@ static bool is_loaded(const struct ruleset *r, const char *text, struct arena *a
 	return there;
 }
 
-int ruleset_load(const char *before, const struct ruleset *after, const char *after_text, struct arena *a,
-                 struct error *e)
+static void read_generation(const struct nlmsghdr *message, void *arg)
 {
+	const struct nlattr *a[NFTA_GEN_MAX + 1];
+
+	netlink_attributes(message, sizeof(struct nfgenmsg), a, NFTA_GEN_MAX);
+	*(u32 *)arg = netlink_get32(a[NFTA_GEN_ID], 0);
+}
+
+static int find_generation(u32 *generation, struct error *e)
+{
+	struct nfgenmsg any = {.nfgen_family = AF_UNSPEC};
+	struct netlink_request request;
+	struct netlink n;
+	int status;
+
+	*generation = 0;
+	if (netlink_open(&n, NETLINK_NETFILTER, e) < 0)
+		return -1;
+	netlink_begin(&request, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN, 0, &any, sizeof(any));
+	status = netlink_get(&n, &request, read_generation, generation, e);
+	netlink_close(&n);
+	return status < 0 ? error_prefix(e, "the generation of rules") : 0;
+}
+
+/* By stamps a transaction that does not fit fails; by the generation that is known before. */
+static int load(const char *before, const struct ruleset *after, const char *after_text, bool stamps,
+                struct arena *a, struct error *e)
+{
+	const char *stamp_before = stamps ? before : NULL, *stamp_after = stamps ? after_text : NULL;
 	struct ruleset old = {.arena = a};
 
-	if (before && !strcmp(before, after_text) && is_loaded(after, after_text, a))
-		return 0;
 	if (before) {
 		ruleset_read(&old, before);
-		if (run(ruleset_script(&old, before, after, after_text, a), e) == 0)
+		if (run(ruleset_script(&old, stamp_before, after, stamp_after, a), e) == 0)
 			return 0;
 	}
-	return run(ruleset_script(NULL, NULL, after, after_text, a), e);
+	return run(ruleset_script(NULL, NULL, after, stamp_after, a), e);
+}
+
+int ruleset_load(const char *before, const struct ruleset *after, const char *after_text, u32 *generation,
+                 struct arena *a, struct error *e)
+{
+	bool same = before && !strcmp(before, after_text);
+	u32 now;
+
+	if (!generation)
+		return same && is_loaded(after, after_text, a) ? 0
+		                                               : load(before, after, after_text, true, a, e);
+	if (find_generation(&now, e) < 0)
+		return -1;
+	if (now != *generation)
+		before = NULL;
+	else if (same)
+		return 0;
+	if (load(before, after, after_text, false, a, e) < 0)
+		return -1;
+	return find_generation(generation, e);
 }

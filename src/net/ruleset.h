@@ -1,9 +1,14 @@
 /*
  * nftables rules as texts, and the way into the kernel: one transaction of what changed since the last one,
- * so that a change costs as much as it changes, and counters and running connections go on. A file keeps the
- * texts that were loaded last; an empty chain of the tables, named after the texts' hash, proves that they
- * are what is there. When it does not (a crash between the two, somebody else's hands), the tables are
- * replaced whole, also in one transaction.
+ * so that a change costs as much as it changes, and counters and running connections go on. The texts that
+ * were loaded last are kept in a file; what proves that they are what is there is one of two:
+ *
+ *   a generation  The kernel counts the transactions of a network namespace. For one that is ours alone: it
+ * costs nothing, and what only adds does not have to wait until the kernel has let go of something. a stamp
+ * An empty chain of the tables, named after the texts' hash. For the host, whose rules others change.
+ *
+ * Where it does not hold (a crash between the two, somebody else's hands), the tables are replaced whole,
+ * also in one transaction.
  *
  * All memory is the arena's. For the thread whose network namespace is meant.
  */
@@ -43,10 +48,11 @@ char *ruleset_write(const struct ruleset *r, struct arena *a);
 void ruleset_read(struct ruleset *r, const char *text); /* r: with an arena, empty */
 
 /* Commands for nft that lead from one to the other; before NULL: whatever there was in the tables goes. The
- * texts are those of ruleset_write(). */
+ * texts, those of ruleset_write(), are for stamps; NULL: without. */
 char *ruleset_script(const struct ruleset *before, const char *before_text, const struct ruleset *after,
                      const char *after_text, struct arena *a);
 
-/* Loads it. before: what was loaded last, as it was written; NULL if nothing. */
-int ruleset_load(const char *before, const struct ruleset *after, const char *after_text, struct arena *a,
-                 struct error *e);
+/* Loads it. before: what was loaded last, as it was written; NULL if nothing. generation: the one after that,
+ * and then the one now; NULL: by stamps. */
+int ruleset_load(const char *before, const struct ruleset *after, const char *after_text, u32 *generation,
+                 struct arena *a, struct error *e);

@@ -200,7 +200,7 @@ static int rules(const struct plan *p, const char *outside, struct arena *a, str
 	/* Written first: where the file is not, there is no table. */
 	if ((!text || strcmp(text, next)) && state_write(p->vpc, "host", next, e) < 0)
 		return -1;
-	return ruleset_load(text, &after, next, a, e);
+	return ruleset_load(text, &after, next, NULL, a, e);
 }
 
 static int remove_rules(const char *vpc, struct arena *a, struct error *e)

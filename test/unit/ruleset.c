@@ -97,6 +97,21 @@ static void changes(void **state)
 	assert_null(strstr(script, "\"a\""));
 }
 
+/* Rules behind those that are there, and no stamps: nothing goes, so nobody waits for it. */
+static void additions(void **state)
+{
+	struct ruleset a, b;
+	const char *script;
+
+	example(&a, "two", "accept");
+	example(&b, "two", "accept");
+	unit_line(&b, b.units[2], "counter");
+	unit_line(&b, b.units[1], "\"c\" : goto one");
+	script = ruleset_script(&a, NULL, &b, NULL, &arena);
+	assert_string_equal(script, "add table inet t\nadd rule inet t one counter\nadd element inet t to { "
+	                            "\"c\" : goto one }\n");
+}
+
 static void declarations(void **state)
 {
 	struct ruleset a, b;
@@ -157,8 +172,9 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(whole),        cmocka_unit_test(nothing),   cmocka_unit_test(changes),
-	        cmocka_unit_test(declarations), cmocka_unit_test(gone_sets), cmocka_unit_test(there_and_back),
+	        cmocka_unit_test(whole),          cmocka_unit_test(nothing),      cmocka_unit_test(changes),
+	        cmocka_unit_test(additions),      cmocka_unit_test(declarations), cmocka_unit_test(gone_sets),
+	        cmocka_unit_test(there_and_back),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
