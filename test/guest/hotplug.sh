@@ -1,7 +1,8 @@
 #!/bin/sh
-# timeout: 300
+# timeout: 900
 # Cards and disks are plugged in and given back while the guest runs; by force too, and by a reboot; a guest that
 # does not answer keeps what it has.
+VMM_LIMIT=400
 . "$(dirname "$0")/lib/guest.sh"
 own_network
 image micro
@@ -20,13 +21,13 @@ gives() {
 	[ "${answer%% *}" = "$want" ] || tap_fail "$1 $2: $answer"
 }
 
-# Until a DELETE says that it is gone.
+# Until a DELETE says that it is gone; a guest on a busy host may be asked more than once.
 gone() {
 	tries=0
 	until answer=$(api DELETE "$1") && [ "${answer%% *}" = 204 ]; do
-		[ "${answer%% *}" = 202 ] || tap_fail "DELETE $1: $answer" || return 1
+		case $answer in 202*) ;; *'has not given it back'*) ;; *) tap_fail "DELETE $1: $answer" || return 1 ;; esac
 		tries=$((tries + 1))
-		[ $tries -lt 400 ] || tap_fail "$1 is not given back" || return 1
+		[ $tries -lt 2000 ] || tap_fail "$1 is not given back" || return 1
 		sleep 0.1
 	done
 }
@@ -36,7 +37,7 @@ sees() {
 	tries=0
 	until grep -a '^INSULA-HOTPLUG' "$WORK/a.out" | tail -n 1 | grep -qE "$1"; do
 		tries=$((tries + 1))
-		[ $tries -lt 600 ] || tap_fail "the guest sees $(grep -a '^INSULA-HOTPLUG' "$WORK/a.out" | tail -n 1)" || return 1
+		[ $tries -lt 2000 ] || tap_fail "the guest sees $(grep -a '^INSULA-HOTPLUG' "$WORK/a.out" | tail -n 1)" || return 1
 		sleep 0.1
 	done
 }
@@ -45,7 +46,7 @@ NET='{"iface_id":"eni-1","host_dev_name":"tap1","guest_mac":"02:00:00:00:00:78"}
 DISK="{\"drive_id\":\"vol1\",\"path_on_host\":\"$WORK/disk.raw\",\"is_root_device\":false}"
 
 card() {
-	vmm_await a 'INSULA-HOTPLUG eth0 lo' 120 || return 1
+	vmm_await a 'INSULA-HOTPLUG eth0 lo' 300 || return 1
 	gives 204 PUT /network-interfaces/eni-1 "$NET" && sees 'eth0 eth1 lo' || return 1
 	# The same again changes nothing; another of the same name is refused.
 	gives 204 PUT /network-interfaces/eni-1 "$NET" || return 1
@@ -93,7 +94,7 @@ while_booting() {
 			sleep 0.1
 		done
 	done
-	vmm_await b 'INSULA-HOTPLUG .*lo' 120 && kernel_is_calm b
+	vmm_await b 'INSULA-HOTPLUG .*lo' 300 && kernel_is_calm b
 }
 
 vmm_start a --kernel "$MICRO/vmlinuz" --initrd "$MICRO/initrd.img" --memory 192M --cpus 2 --api "$WORK/api" \

@@ -1,7 +1,8 @@
 #!/bin/sh
-# timeout: 300
+# timeout: 900
 # The micro disk on a network: an address by DHCP, the metadata service's name, key and user data, ssh, and a root
 # file system that fills its disk; user data not again at the second boot.
+VMM_LIMIT=400
 . "$(dirname "$0")/lib/guest.sh"
 . "$ROOT/test/guest/lib/cloud.sh"
 own_network
@@ -22,7 +23,7 @@ boot() {
 }
 
 first() {
-	vmm_await first 'INSULA-USER-DATA status=0' 120 || return 1
+	vmm_await first 'INSULA-USER-DATA status=0' 300 || return 1
 	console_has first 'INSULA-NETWORK eth0 10.77.0.20' || return 1
 	in_guest 'hostname; cat /sys/class/net/eth0/mtu; df -k / | tail -n 1; ip route; cat /root/ran' >"$WORK/seen" || return 1
 	cat "$WORK/seen"
@@ -39,7 +40,7 @@ has_curl() {
 }
 
 second() {
-	ended_with first 0 && vmm_await again INSULA-SSH-READY 120 || return 1
+	ended_with first 0 && vmm_await again INSULA-SSH-READY 300 || return 1
 	tries=0
 	until in_guest 'test -e /run/user-data && cat /root/ran' >"$WORK/ran"; do
 		sleep 1

@@ -1,6 +1,7 @@
 #!/bin/sh
-# timeout: 500
+# timeout: 900
 # virtio-net on a tap, and virtio-rng: the micro guest pings its host and is pinged; a card's rates; a large MTU.
+VMM_LIMIT=300
 . "$(dirname "$0")/lib/guest.sh"
 own_network
 image micro
@@ -40,7 +41,7 @@ at_most() {
 }
 
 rates() {
-	vmm_await rates BENCH-NET-UP 120 || return 1
+	vmm_await rates BENCH-NET-UP 300 || return 1
 	at_most 4000000 || return 1
 	at_most 2000000 -R || return 1
 	# Changed while it runs.
