@@ -165,6 +165,10 @@ static int read_addresses(struct config_interface *i, struct arena *a, struct er
 		if (ip_parse(&i->addresses[n], text) < 0 || i->addresses[n].v6 != v6)
 			return error_set(e, 0, "interface %s: an address of the wrong family", p->id);
 	}
+	i->prefixes = arena_alloc(a, (p->prefixes_count + 1) * sizeof(*i->prefixes));
+	for (unsigned n = 0; n < p->prefixes_count; n++)
+		if (cidr_parse(&i->prefixes[n], p->prefixes[n]) < 0)
+			return error_set(e, 0, "interface %s: a prefix that is none", p->id);
 	return 0;
 }
 
@@ -283,6 +287,9 @@ bool config_has_address(const struct config_interface *i, struct ip a)
 {
 	for (unsigned n = 0; n < i->v4_count + i->v6_count; n++)
 		if (ip_equal(i->addresses[n], a))
+			return true;
+	for (unsigned n = 0; n < i->plan->prefixes_count; n++)
+		if (cidr_contains(i->prefixes[n], a))
 			return true;
 	return false;
 }

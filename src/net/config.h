@@ -40,6 +40,7 @@ struct config_interface {
 	struct cidr block;    /* of the subnet, IPv4; length 0: it has none */
 	struct ip *addresses; /* IPv4, then IPv6, as in the plan */
 	unsigned v4_count, v6_count;
+	struct cidr *prefixes; /* delegated: their addresses are its own, too */
 };
 
 struct config {
