@@ -87,7 +87,9 @@ int link_look(struct netlink *n, struct arena *a, struct link_list *l, const cha
 	netlink_begin(&request, RTM_GETLINK, 0, &any, sizeof(any));
 	netlink_put_text(&request, IFLA_IFNAME, name);
 	netlink_put32(&request, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-	return netlink_get(n, &request, read_link, &r, e) < 0 ? error_prefix(e, "interface '%s'", name) : 0;
+	if (netlink_get(n, &request, read_link, &r, e) == 0 || e->code == ENODEV)
+		return 0;
+	return error_prefix(e, "interface '%s'", name);
 }
 
 struct link *link_find(const struct link_list *l, const char *name)

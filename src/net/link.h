@@ -24,7 +24,7 @@ struct link_list {
 /* Without counters, which cost most of it. */
 int link_list(struct netlink *n, struct arena *a, struct link_list *l, struct error *e);
 int link_list_counters(struct netlink *n, struct arena *a, struct link_list *l, struct error *e);
-/* Looks at one, and adds it to the list. */
+/* Looks for one, and adds it to the list if it is there. */
 int link_look(struct netlink *n, struct arena *a, struct link_list *l, const char *name, struct error *e);
 struct link *link_find(const struct link_list *l, const char *name); /* or NULL */
 

@@ -33,14 +33,14 @@ bool uplink_wanted(const struct plan *p)
 int uplink_exists(const char *vpc, struct arena *a, bool *exists, struct error *e)
 {
 	char name[PLAN_TAP];
-	struct link_list links;
+	struct link_list links = {0};
 	struct netlink n;
 	int status;
 
 	plan_uplink_name(name, vpc);
 	if (netlink_open(&n, NETLINK_ROUTE, e) < 0)
 		return -1;
-	status = link_list(&n, a, &links, e);
+	status = link_look(&n, a, &links, name, e);
 	*exists = status == 0 && link_find(&links, name);
 	netlink_close(&n);
 	return status;
@@ -223,12 +223,12 @@ static int remove_rules(const char *vpc, struct arena *a, struct error *e)
 static int apply(struct netlink *n, const struct plan *p, struct arena *a, struct error *e)
 {
 	char name[PLAN_TAP], outside[IF_NAMESIZE];
-	struct link_list links;
+	struct link_list links = {0};
 	struct link *link;
 	bool ours;
 
 	plan_uplink_name(name, p->vpc);
-	if (link_list(n, a, &links, e) < 0 || find_outside(n, outside, e) < 0)
+	if (link_look(n, a, &links, name, e) < 0 || find_outside(n, outside, e) < 0)
 		return -1;
 	link = link_find(&links, name);
 	if (!link)
@@ -265,7 +265,7 @@ int uplink_apply(const struct plan *p, struct arena *a, struct error *e)
 int uplink_remove(const char *vpc, struct arena *a, struct error *e)
 {
 	char name[PLAN_TAP];
-	struct link_list links;
+	struct link_list links = {0};
 	struct link *link;
 	struct netlink n;
 	int status;
@@ -273,7 +273,7 @@ int uplink_remove(const char *vpc, struct arena *a, struct error *e)
 	plan_uplink_name(name, vpc);
 	if (netlink_open(&n, NETLINK_ROUTE, e) < 0)
 		return -1;
-	status = link_list(&n, a, &links, e);
+	status = link_look(&n, a, &links, name, e);
 	link = status < 0 ? NULL : link_find(&links, name);
 	if (link)
 		status = link_delete(&n, link->index, e);
