@@ -28,13 +28,15 @@ struct known {
 
 struct network {
 	char id[64];
-	char *text; /* the last configuration, but for its generation; NULL: none yet */
+	char *text;       /* the last configuration, but for its generation; NULL: none yet */
+	char *shared;     /* what metadata says of the VPC */
+	json_t *metadata; /* of instances, as texts, until something of them changes */
 	struct known *interfaces;
 	unsigned interfaces_count;
 	struct known
 	        *changed; /* that came or went with the last generations, to be plugged when they are true */
 	unsigned changed_count;
-	s64 generation, renew_ms; /* renew: when metadata is to be made anew, 0: never */
+	s64 generation, renew_ms; /* renew: when all metadata is to be made anew, 0: never */
 	u64 retry_ns;             /* after a failure, 0: none */
 	bool dirty, again;        /* again: apply it, even if nothing has changed */
 	bool leaving;
@@ -79,6 +81,7 @@ static struct network *add(struct network_agent *n, const char *id)
 		return NULL;
 	}
 	snprintf(net->id, sizeof(net->id), "%s", id);
+	net->metadata = json_object();
 	net->next = n->networks;
 	n->networks = net;
 	return net;
@@ -88,6 +91,8 @@ static void drop(struct network *net)
 {
 	network_worker_drop(net->job);
 	free(net->text);
+	free(net->shared);
+	json_decref(net->metadata);
 	free(net->interfaces);
 	free(net->changed);
 	free(net);
@@ -150,6 +155,13 @@ static void look_for_changes(struct network_agent *n, struct request *r)
 {
 	char id[64];
 
+	while (network_change_next_instance(n->cloud->changes, id))
+		for (struct network *net = n->networks; net; net = net->next) {
+			if (*id)
+				json_object_del(net->metadata, id);
+			else
+				json_object_clear(net->metadata);
+		}
 	while (network_change_next(n->cloud->changes, id)) {
 		if (!*id) {
 			mark_all(n, r);
@@ -233,8 +245,101 @@ static void leave(struct network *net)
 	net->interfaces = NULL;
 	net->interfaces_count = 0;
 	net->renew_ms = 0;
+	json_object_clear(net->metadata);
 	net->leaving = true;
 	network_worker_remove(net->job);
+}
+
+/* Of the plan what metadata says as well. */
+static char *shared_of(const struct plan *p)
+{
+	struct buffer b = {0};
+
+	buffer_printf(&b, "%d %s", p->dns_names, p->dhcp.domain);
+	for (unsigned i = 0; i < p->cidrs_count; i++)
+		buffer_printf(&b, " %s", p->cidrs[i]);
+	for (unsigned i = 0; i < p->cidrs6_count; i++)
+		buffer_printf(&b, " %s", p->cidrs6[i]);
+	for (unsigned i = 0; i < p->subnets_count; i++)
+		buffer_printf(&b, " %s %s %s", p->subnets[i].id, p->subnets[i].cidr, p->subnets[i].cidr6);
+	return b.bytes;
+}
+
+/* The metadata of an instance, as text. NULL: there is none. */
+static const char *metadata_of(struct network_agent *n, struct request *r, struct network *net,
+                               const struct plan *p, const char *instance)
+{
+	const char *kept = json_string_value(json_object_get(net->metadata, instance));
+	json_t *made;
+	char *text;
+
+	if (kept)
+		return kept;
+	made = metadata_make(n->metadata, r, p, instance, &net->renew_ms);
+	text = made ? json_dumps(made, JSON_COMPACT) : NULL;
+	json_decref(made);
+	if (text)
+		json_object_set_new(net->metadata, instance, json_string(text));
+	free(text);
+	return json_string_value(json_object_get(net->metadata, instance));
+}
+
+/* Forgets what was made of the metadata, if it is about to be wrong. */
+static void refresh_metadata(struct request *r, struct network *net, const struct plan *p)
+{
+	char *shared = shared_of(p);
+
+	if (!net->shared || strcmp(shared, net->shared) || (net->renew_ms && r->now_ms >= net->renew_ms)) {
+		json_object_clear(net->metadata);
+		net->renew_ms = 0;
+	}
+	free(net->shared);
+	net->shared = shared;
+}
+
+#define GENERATION "{\"generation\":"
+
+/* The configuration (net/config.h), its plan's generation first:
+ * "{"plan":{"generation":N,…},"instances":{…}}". From malloc(); NULL: no memory. */
+static char *configuration(struct network_agent *n, struct request *r, struct network *net,
+                           const struct plan *p, const char *const *instances)
+{
+	json_t *plan = plan_write(p), *first = json_object();
+	struct buffer b = {0};
+	char *text;
+
+	json_object_set_new(first, "generation", json_integer(0));
+	json_object_del(plan, "generation");
+	json_object_update(first, plan);
+	text = json_dumps(first, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	json_decref(first);
+	json_decref(plan);
+	if (!text)
+		return NULL;
+	buffer_text(&b, "{\"plan\":");
+	buffer_text(&b, text);
+	free(text);
+	buffer_text(&b, ",\"instances\":{");
+	for (unsigned i = 0; instances[i]; i++) {
+		const char *of = metadata_of(n, r, net, p, instances[i]);
+
+		buffer_printf(&b, "%s\"%s\":", i ? "," : "", instances[i]);
+		buffer_text(&b, of ? of : "{}");
+	}
+	buffer_text(&b, "}}");
+	return b.bytes;
+}
+
+/* With its generation in it. */
+static char *numbered(const char *text, s64 generation)
+{
+	const char *at = strstr(text, GENERATION) + strlen(GENERATION);
+	struct buffer b = {0};
+
+	buffer_append(&b, text, (size_t)(at - text));
+	buffer_integer(&b, generation);
+	buffer_text(&b, at + 1);
+	return b.bytes;
 }
 
 /* Makes the plan anew, and has it applied if it is another one. */
@@ -242,7 +347,6 @@ static void renew(struct network_agent *n, struct request *r, struct network *ne
 {
 	bool again = net->again, is_new = !net->text;
 	const char *const *instances;
-	json_t *config, *metadata;
 	struct plan p;
 	char *text;
 
@@ -256,26 +360,17 @@ static void renew(struct network_agent *n, struct request *r, struct network *ne
 		return;
 	}
 	net->leaving = false;
-	metadata = json_object();
-	net->renew_ms = 0;
-	for (; *instances; instances++)
-		json_object_set_new(metadata, *instances,
-		                    metadata_make(n->metadata, r, &p, *instances, &net->renew_ms));
-	config = json_pack("{s:o, s:o}", "plan", plan_write(&p), "instances", metadata);
-	text = config ? json_dumps(config, JSON_COMPACT) : NULL;
+	refresh_metadata(r, net, &p);
+	text = configuration(n, r, net, &p, instances);
 	if (text && (again || !net->text || strcmp(text, net->text))) {
-		p.generation = max(net->generation + 1, r->now_ms);
-		net->generation = p.generation;
-		json_object_set_new(json_object_get(config, "plan"), "generation",
-		                    json_integer(p.generation));
+		net->generation = p.generation = max(net->generation + 1, r->now_ms);
 		remember(net, &p);
-		network_worker_apply(net->job, json_dumps(config, JSON_COMPACT), p.generation);
+		network_worker_apply(net->job, numbered(text, p.generation), p.generation);
 		free(net->text);
 		net->text = text;
 		text = NULL;
 	}
 	free(text);
-	json_decref(config);
 	if (is_new)
 		mark_peers(n, r, net->id, true);
 }

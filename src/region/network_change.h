@@ -24,3 +24,5 @@ void network_change_id(struct cloud *c, const char *id);
 
 /* Takes one; false: there is none. "": all of them may have changed. */
 bool network_change_next(struct network_changes *changes, char out[64]);
+/* The same with instances of which something has changed: they themselves, or their interfaces. */
+bool network_change_next_instance(struct network_changes *changes, char out[64]);

@@ -1,5 +1,5 @@
 #!/bin/sh
-# timeout: 400
+# timeout: 600
 # VPCs: what the API says of a network, real instances see. Namespaces of its own; needs root.
 if [ "$(id -u)" -ne 0 ]; then
 	echo "skip vpc # needs root"
