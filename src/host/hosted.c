@@ -359,7 +359,7 @@ static int vmm_request(const char *dir, const char *method, const char *path, co
 {
 	struct timeval limit = {.tv_sec = 5};
 	int fd = connect_to(dir, "vmm.sock", e), status = -1;
-	char text[4096], *end;
+	char text[8192], *end;
 	size_t got = 0;
 	ssize_t n;
 
@@ -442,17 +442,50 @@ int hosted_attach_tap(const char *dir, const char *net, const char *id, struct e
 	return status / 100 == 2 ? 0 : refused("the interface was not attached", status, answer, e);
 }
 
-int hosted_detach_tap(const char *dir, const char *id, bool force, struct error *e)
+int hosted_attach_disk(const char *dir, const struct hosted_disk *disk, struct error *e)
+{
+	char answer[1024], path[128], body[4400];
+	int n, status;
+
+	/* It stands in JSON as it is. */
+	for (const char *p = disk->path; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == '"' || *p == '\\')
+			return error_set(e, EINVAL,
+			                 "attach %s: its path has a character that is not possible",
+			                 disk->id);
+	snprintf(path, sizeof(path), "/drives/%s", disk->id);
+	n = snprintf(
+	        body, sizeof(body),
+	        "{\"drive_id\":\"%s\",\"path_on_host\":\"%s\",\"is_root_device\":false,\"is_read_only\":%s}",
+	        disk->id, disk->path, disk->readonly ? "true" : "false");
+	if (n >= (int)sizeof(body))
+		return error_set(e, ENAMETOOLONG, "attach %s", disk->id);
+	status = vmm_request(dir, "PUT", path, body, answer, sizeof(answer), e);
+	return status / 100 == 2 ? 0 : refused("the disk was not attached", status, answer, e);
+}
+
+static int detach(const char *dir, const char *kind, const char *id, bool force, const char *what,
+                  struct error *e)
 {
 	char answer[1024], path[128];
 	int status;
 
-	snprintf(path, sizeof(path), "/network-interfaces/%s", id);
+	snprintf(path, sizeof(path), "/%s/%s", kind, id);
 	status = vmm_request(dir, "DELETE", path, force ? "{\"force\":true}" : "{}", answer, sizeof(answer),
 	                     e);
 	if (status == 204)
 		return 0;
-	return status == 202 ? 1 : refused("the interface was not detached", status, answer, e);
+	return status == 202 ? 1 : refused(what, status, answer, e);
+}
+
+int hosted_detach_tap(const char *dir, const char *id, bool force, struct error *e)
+{
+	return detach(dir, "network-interfaces", id, force, "the interface was not detached", e);
+}
+
+int hosted_detach_disk(const char *dir, const char *id, bool force, struct error *e)
+{
+	return detach(dir, "drives", id, force, "the disk was not detached", e);
 }
 
 int hosted_kill(const char *dir, struct error *e)

@@ -73,6 +73,9 @@ int hosted_attach_tap(const char *dir, const char *net, const char *id, struct e
 /* 0: it is gone, or was not there; 1: the guest was asked for it: call again; -1: the guest does not give it
  * back, or the machine is not there. By force, it is gone at once. */
 int hosted_detach_tap(const char *dir, const char *id, bool force, struct error *e);
+/* The same of a disk, by its id; its path is as hosted_spec has it. */
+int hosted_attach_disk(const char *dir, const struct hosted_disk *disk, struct error *e);
+int hosted_detach_disk(const char *dir, const char *id, bool force, struct error *e);
 /* Ends it now; returns without waiting. */
 int hosted_kill(const char *dir, struct error *e);
 /* Connects to the serial line. */
