@@ -708,6 +708,23 @@ def others(w):
     case("vpcs-removed", w.datapath.ask("list test") == [vpc_id(1)])
 
 
+def ipv6_only(w):
+    """A subnet without IPv4."""
+    w.plan.subnet("subnet-6", "", "2600:1f00:a:6::/64")
+    w.plan.groups["sg-s"] = []
+    name = f"{len([m for m in made if m[0] == 'namespace']):x}"
+    s, _ = guest(w.plan, "s", "subnet-6", ["2600:1f00:a:6::5"], ["sg-s"], None)
+    w.groups(a=EVERYWHERE, s=[*EVERYWHERE, rule("sg-a", "tcp", 80), rule(f"{HOST6}/128", "tcp", 22)])
+    passes("ipv6-only", w.a.connect, "2600:1f00:a:6::5", 80)
+    refused("ipv6-only-other-port", w.a.connect, "2600:1f00:a:6::5", 22)
+    passes("ipv6-only-from-the-host", w.host.connect, "2600:1f00:a:6::5", 22)
+    passes("ipv6-only-to-the-internet", s.ask, "2001:db8::2", 5005, w.world)
+    refused("ipv6-only-source-of-another", spoofed, s, "2600:1f00:a:1::6", "2600:1f00:a:1::5", w.a)
+    s.close()
+    del w.plan.interfaces[name], w.plan.subnets["subnet-6"], w.plan.groups["sg-s"]
+    w.groups()
+
+
 # ---- services, logs, counters ----
 
 def services(w):
@@ -932,7 +949,7 @@ def main():
     begun = time.monotonic()
     try:
         w = World(program)
-        parts = [no_rules, by_block, by_icmp, by_group, by_more, changes, acls, sources, internet, routes, others,
+        parts = [no_rules, by_block, by_icmp, by_group, by_more, changes, acls, sources, internet, routes, ipv6_only, others,
                  services, logs_and_counters, holders, unchanged, owners, crashes,
                  many, ends]
         for part in parts:
