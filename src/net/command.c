@@ -2,14 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <spawn.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-extern char **environ;
 
 static int memory_file(const char *name, const char *bytes, size_t length, struct error *e)
 {
@@ -43,28 +43,35 @@ static void read_all(int fd, struct buffer *to)
 	}
 }
 
-static int start(const char *const argv[], const int fds[3], pid_t *pid)
+/* In the child, which shares memory until it is another program. Should we be killed, it is too: a
+ * transaction must not come after the ones that follow ours. */
+static void become(const char *path, const char *const argv[], const int fds[3], const sigset_t *signals)
 {
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	sigset_t none;
-	char path[64];
-	int code;
-
-	posix_spawn_file_actions_init(&actions);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	for (int i = 0; i < 3; i++)
-		posix_spawn_file_actions_adddup2(&actions, fds[i], i);
-	posix_spawnattr_init(&attributes);
-	sigemptyset(&none);
-	posix_spawnattr_setsigmask(&attributes, &none);
-	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+		dup2(fds[i], i);
+	sigprocmask(SIG_SETMASK, signals, NULL);
+	execv(path, (char *const *)argv);
+	if (errno == ENOENT)
+		execvp(argv[0], (char *const *)argv);
+	_exit(127);
+}
+
+static pid_t start(const char *const argv[], const int fds[3])
+{
+	sigset_t all, none, own;
+	char path[64];
+	pid_t pid;
+
 	snprintf(path, sizeof(path), "/usr/sbin/%s", argv[0]);
-	code = posix_spawn(pid, path, &actions, &attributes, (char *const *)argv, environ);
-	if (code == ENOENT)
-		code = posix_spawnp(pid, argv[0], &actions, &attributes, (char *const *)argv, environ);
-	posix_spawn_file_actions_destroy(&actions);
-	posix_spawnattr_destroy(&attributes);
-	return code;
+	sigfillset(&all);
+	sigemptyset(&none);
+	pthread_sigmask(SIG_SETMASK, &all, &own);
+	pid = vfork();
+	if (pid == 0)
+		become(path, argv, fds, &none);
+	pthread_sigmask(SIG_SETMASK, &own, NULL);
+	return pid;
 }
 
 int command_run(const char *const argv[], const char *input, size_t length, struct buffer *output,
@@ -77,9 +84,9 @@ int command_run(const char *const argv[], const char *input, size_t length, stru
 	if ((fds[0] = memory_file("input", input, length, e)) < 0 ||
 	    (fds[1] = memory_file("output", "", 0, e)) < 0 || (fds[2] = memory_file("errors", "", 0, e)) < 0)
 		goto out;
-	code = start(argv, fds, &pid);
-	if (code) {
-		error_set(e, code, "%s", argv[0]);
+	pid = start(argv, fds);
+	if (pid < 0) {
+		error_set(e, errno, "%s", argv[0]);
 		goto out;
 	}
 	while (waitpid(pid, &code, 0) < 0 && errno == EINTR)
@@ -92,7 +99,10 @@ int command_run(const char *const argv[], const char *input, size_t length, stru
 		read_all(fds[2], &said);
 		while (said.length && said.bytes[said.length - 1] == '\n')
 			said.bytes[--said.length] = 0;
-		error_set(e, 0, "%s: %.400s", argv[0], said.length ? said.bytes : "it failed");
+		if (WIFEXITED(code) && WEXITSTATUS(code) == 127)
+			error_set(e, 0, "%s: there is no such program", argv[0]);
+		else
+			error_set(e, 0, "%s: %.400s", argv[0], said.length ? said.bytes : "it failed");
 	}
 out:
 	for (int i = 0; i < 3; i++)

@@ -1,5 +1,5 @@
 /* Programs that are run for what they do: nft. Any thread; the program is in the network namespace of the
- * thread. */
+ * thread, and ends if we are killed. */
 #pragma once
 
 #include "base/buffer.h"
