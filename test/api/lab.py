@@ -145,6 +145,14 @@ class Guest:
                     raise
                 time.sleep(0.2)
 
+    def has_said(self, *texts, seconds=120):
+        """Until its console has said all of these, whoever was listening. What a boot still says would be in a command's output."""
+        def said():
+            with open(os.path.dirname(self.path) + '/console.log', errors='replace') as log:
+                text = log.read()
+            return all(t in text for t in texts)
+        return eventually(said, seconds)
+
     def ok(self, command, seconds=60):
         return self.run(command, seconds)[1] == 0
 

@@ -113,7 +113,7 @@ def metadata(v, a):
     results.equal('imds-v1', a.says(get + 'meta-data/instance-id'), v['i-a'])
     results.equal('imds-addresses', (a.says(get + 'meta-data/local-ipv4'), a.says(get + 'meta-data/public-ipv4')),
                   (v['ip-a'], v['public-a']))
-    results.ok('imds-key', a.says(get + 'meta-data/public-keys/0/openssh-key').startswith('ssh-ed25519 '))
+    results.equal('imds-key', a.says(get + 'meta-data/public-keys/0/openssh-key').split()[0], 'ssh-ed25519')
     document = json.loads(a.says(get + 'dynamic/instance-identity/document'))
     results.equal('imds-document', (document['instanceId'], document['privateIp'], document['region'], document['accountId']),
                   (v['i-a'], v['ip-a'], 'us-east-1', '123456789012'))
@@ -344,8 +344,9 @@ def leave(v):
 try:
     made = build()
     first, second = Guest(region, made['i-a']), Guest(region, made['i-b'])
-    first.wait()
-    second.wait()
+    for guest in (first, second):
+        guest.wait()
+        results.ok('booted', guest.has_said('INSULA-NETWORK', 'INSULA-USER-DATA', 'INSULA-SSH-READY'))
     for part in (addresses, metadata, names, groups, acls, publics, shell, plugged, survives):
         begun = time.monotonic()
         part(made, *(first, second)[:part.__code__.co_argcount - 1])
