@@ -1,8 +1,8 @@
 #include "host/hosted.h"
+#include "base/process_folder.h"
 #include "host/keeper.h"
-#include "host/process.h"
+#include "base/process.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -15,40 +15,6 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static int open_dir(const char *dir, struct error *e)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	return fd < 0 ? error_set(e, errno, "open %s", dir) : fd;
-}
-
-/* The lock of a folder that is open; -1 with EAGAIN: a keeper has it. An open file description's, so that it
- * goes on with a process that inherits it. */
-static int take_lock(int at, const char *dir, struct error *e)
-{
-	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	int fd = openat(at, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-
-	if (fd < 0)
-		return error_set(e, errno, "open %s/lock", dir);
-	if (fcntl(fd, F_OFD_SETLK, &whole) == 0)
-		return fd;
-	error_set(e, errno == EACCES ? EAGAIN : errno, "%s: its keeper is there", dir);
-	close(fd);
-	return -1;
-}
-
-static bool is_locked(int at)
-{
-	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	int fd = openat(at, "lock", O_RDONLY | O_CLOEXEC);
-	bool locked = fd >= 0 && fcntl(fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
-
-	if (fd >= 0)
-		close(fd);
-	return locked;
-}
 
 /* ---- what to run ---- */
 
@@ -87,7 +53,7 @@ static int __attribute__((format(printf, 2, 3))) word(struct words *w, const cha
 
 static int write_words(const char *dir, const char *name, const struct words *w, struct error *e)
 {
-	int fd, at = open_dir(dir, e), result = 0;
+	int fd, at = process_folder_open(dir, e), result = 0;
 
 	if (at < 0)
 		return -1;
@@ -204,7 +170,7 @@ int hosted_state(const char *dir, struct hosted_state *state, struct error *e)
 	unsigned long long started, at, up = 0;
 	long long cpu = -1;
 	char text[256], how[16];
-	int fd = open_dir(dir, e);
+	int fd = process_folder_open(dir, e);
 
 	*state = (struct hosted_state){.status = HOSTED_NONE, .cpu_us = -1};
 	if (fd < 0)
@@ -223,7 +189,7 @@ int hosted_state(const char *dir, struct hosted_state *state, struct error *e)
 		state->at_up_ms = (s64)up;
 		state->cpu_us = cpu;
 	}
-	if ((state->status == HOSTED_NONE || state->status == HOSTED_LOST) && is_locked(fd))
+	if ((state->status == HOSTED_NONE || state->status == HOSTED_LOST) && process_folder_locked(fd))
 		state->status = HOSTED_STARTING;
 	close(fd);
 	return 0;
@@ -239,7 +205,7 @@ void hosted_guest(const char *dir, struct hosted_guest *guest)
 	struct error e;
 	char text[64], name[16];
 	long long at;
-	int fd = open_dir(dir, &e);
+	int fd = process_folder_open(dir, &e);
 
 	*guest = (struct hosted_guest){GUEST_STARTING, 0};
 	if (fd < 0)
@@ -275,10 +241,10 @@ int hosted_start(const char *dir, struct error *e)
 		return -1;
 	if (state.status == HOSTED_RUNNING || state.status == HOSTED_STARTING)
 		return 0;
-	at = open_dir(dir, e);
+	at = process_folder_open(dir, e);
 	if (at < 0)
 		return -1;
-	lock = check_netns(at, e) < 0 ? -1 : take_lock(at, dir, e);
+	lock = check_netns(at, e) < 0 ? -1 : process_folder_lock(at, dir, e);
 	if (lock >= 0) {
 		unlinkat(at, "keeper", 0);
 		unlinkat(at, "ended", 0);
@@ -328,7 +294,7 @@ int hosted_start(const char *dir, struct error *e)
 static int connect_to(const char *dir, const char *name, struct error *e)
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
-	int where = open_dir(dir, e), fd;
+	int where = process_folder_open(dir, e), fd;
 
 	if (where < 0)
 		return -1;
@@ -501,33 +467,13 @@ int hosted_kill(const char *dir, struct error *e)
 
 int hosted_remove(const char *dir, struct error *e)
 {
-	int at = open_dir(dir, e), lock;
-	struct dirent *entry;
-	DIR *list;
-
-	if (at < 0)
-		return errno == ENOENT ? 0 : -1;
-	lock = take_lock(at, dir, e);
-	if (lock < 0) {
-		close(at);
-		return -1;
-	}
-	list = fdopendir(at);
-	while (list && (entry = readdir(list)))
-		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-			unlinkat(at, entry->d_name, 0);
-	if (list)
-		closedir(list);
-	close(lock);
-	if (rmdir(dir) < 0 && errno != ENOENT)
-		return error_set(e, errno, "remove %s", dir);
-	return 0;
+	return process_folder_remove(dir, e);
 }
 
 size_t hosted_console_tail(const char *dir, char *buf, size_t size)
 {
 	struct error e;
-	int at = open_dir(dir, &e), fd;
+	int at = process_folder_open(dir, &e), fd;
 	struct stat st;
 	ssize_t n = 0;
 

@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/loop.h"
-#include "host/process.h"
+#include "base/process.h"
 #include "host/user_network.h"
 
 #include <errno.h>

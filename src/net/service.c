@@ -1,7 +1,7 @@
 #include "net/service.h"
 #include "base/clock.h"
+#include "base/process_folder.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -18,37 +18,12 @@
 
 enum { PATIENCE_S = 10 };
 
-static int open_dir(const char *dir, struct error *e)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	return fd < 0 ? error_set(e, errno, "open %s", dir) : fd;
-}
-
-/* An open file description's lock, so that it goes on with a process that inherits it. */
-static int take_lock(int at, const char *dir, struct error *e)
-{
-	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	int fd = openat(at, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-
-	if (fd < 0)
-		return error_set(e, errno, "open %s/lock", dir);
-	if (fcntl(fd, F_OFD_SETLK, &whole) == 0)
-		return fd;
-	error_set(e, errno == EACCES ? EAGAIN : errno, "%s: its process is there", dir);
-	close(fd);
-	return -1;
-}
-
 bool vpc_service_running(const char *dir)
 {
-	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	struct error e;
-	int at = open_dir(dir, &e), fd = at < 0 ? -1 : openat(at, "lock", O_RDONLY | O_CLOEXEC);
-	bool locked = fd >= 0 && fcntl(fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
+	int at = process_folder_open(dir, &e);
+	bool locked = at >= 0 && process_folder_locked(at);
 
-	if (fd >= 0)
-		close(fd);
 	if (at >= 0)
 		close(at);
 	return locked;
@@ -126,10 +101,10 @@ int vpc_service_start(const char *dir, const char *netns, struct error *e)
 	int ready[2], at, lock, result;
 	pid_t pid;
 
-	at = open_dir(dir, e);
+	at = process_folder_open(dir, e);
 	if (at < 0)
 		return -1;
-	lock = take_lock(at, dir, e);
+	lock = process_folder_lock(at, dir, e);
 	if (lock >= 0)
 		unlinkat(at, "vpc.pid", 0);
 	close(at);
@@ -255,7 +230,7 @@ int vpc_service_config(const char *dir, const char *bytes, size_t length, struct
 
 	if (length > UINT32_MAX)
 		return error_set(e, EFBIG, "configure the services of %s", dir);
-	at = open_dir(dir, e);
+	at = process_folder_open(dir, e);
 	if (at < 0)
 		return -1;
 	/* Written first, and renamed when it was taken: what is on the disk is never behind what was refused.
@@ -314,7 +289,7 @@ int vpc_service_end(const char *dir, struct error *e)
 {
 	u64 end = clock_monotonic_ns() + PATIENCE_S * 1000000000ULL;
 	struct timespec pause = {.tv_nsec = 10000000};
-	int at = open_dir(dir, e), process;
+	int at = process_folder_open(dir, e), process;
 
 	if (at < 0)
 		return e->code == ENOENT ? 0 : -1;
@@ -336,25 +311,5 @@ int vpc_service_end(const char *dir, struct error *e)
 
 int vpc_service_remove(const char *dir, struct error *e)
 {
-	int at = open_dir(dir, e), lock;
-	struct dirent *entry;
-	DIR *list;
-
-	if (at < 0)
-		return e->code == ENOENT ? 0 : -1;
-	lock = take_lock(at, dir, e);
-	if (lock < 0) {
-		close(at);
-		return -1;
-	}
-	list = fdopendir(at);
-	while (list && (entry = readdir(list)))
-		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-			unlinkat(at, entry->d_name, !strcmp(entry->d_name, "root") ? AT_REMOVEDIR : 0);
-	if (list)
-		closedir(list);
-	close(lock);
-	if (rmdir(dir) < 0 && errno != ENOENT)
-		return error_set(e, errno, "remove %s", dir);
-	return 0;
+	return process_folder_remove(dir, e);
 }

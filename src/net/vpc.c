@@ -1,6 +1,7 @@
 #include "net/vpc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "net/control.h"
 #include "net/datagram.h"
 #include "net/dhcp.h"
@@ -290,29 +291,11 @@ static int take_lock(int dir, bool started, const char *path, struct error *e)
 	return 0;
 }
 
-/* When this process was started, as /proc has it (field 22; the second may hold anything, but ends with ')').
- */
-static unsigned long long start_time(void)
-{
-	char text[2048], *end = NULL;
-	unsigned long long value = 0;
-	FILE *file = fopen("/proc/self/stat", "re");
-
-	if (file && fgets(text, sizeof(text), file))
-		end = strrchr(text, ')');
-	if (file)
-		fclose(file);
-	if (end)
-		sscanf(end + 1,
-		       "%*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu",
-		       &value);
-	return value;
-}
-
 static int write_pid(int dir, struct error *e)
 {
 	char text[64];
-	int n = snprintf(text, sizeof(text), "%d %llu\n", getpid(), start_time());
+	int n = snprintf(text, sizeof(text), "%d %llu\n", getpid(),
+	                 (unsigned long long)process_start_time(getpid()));
 	int fd = openat(dir, "vpc.pid.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), status = 0;
 
 	if (fd < 0 || write(fd, text, (size_t)n) != n || renameat(dir, "vpc.pid.new", dir, "vpc.pid") < 0)

@@ -1,4 +1,4 @@
-#include "host/process.h"
+#include "base/process.h"
 
 #include <inttypes.h>
 #include <stdio.h>
