@@ -4,10 +4,9 @@
  * Owned and filled by machine/memory.c before the first vCPU runs; read-only afterwards (any thread).
  *
  * page[] holds one word for each 4 KiB page of RAM (index physmem_page()): bit 0 says "a translation cache
- * holds code of this page"; bit 1, "it did until the page changed, and some vCPU may not know yet"; the other
- * bits count the page's changes since. Whoever writes to a page by any other way than a vCPU's own store path
- * (devices' DMA, loaders) calls physmem_written() after the write, before the guest is told of it: decoded
- * code of that page dies then.
+ * holds code of this page", the other bits count the page's changes since. Whoever writes to a page by any
+ * other way than a vCPU's own store path (devices' DMA, loaders) calls physmem_written() after the write,
+ * before the guest is told of it: decoded code of that page dies then.
  *
  * Marking a page as code (bit 0: 0 -> 1) is followed by a membarrier(2), and stores look at the word after
  * the store: so either the decoder sees the new bytes or the store sees the mark.
@@ -36,10 +35,8 @@ struct physmem {
 	bool single_vcpu; /* no membarrier needed */
 };
 
-#define PHYSMEM_PAGE_CODE  1u
-#define PHYSMEM_PAGE_STALE 2u /* not with CODE; never with a single vCPU */
-#define PHYSMEM_PAGE_ASK   (PHYSMEM_PAGE_CODE | PHYSMEM_PAGE_STALE) /* what a vCPU's own store looks for */
-#define PHYSMEM_PAGE_STEP  4u
+#define PHYSMEM_PAGE_CODE 1u
+#define PHYSMEM_PAGE_STEP 2u
 
 static inline const struct physmem_slot *physmem_find(const struct physmem *pm, u64 gpa)
 {

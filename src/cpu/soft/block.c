@@ -290,14 +290,11 @@ static u32 mark(struct soft_cpu *c, _Atomic u32 *page)
 	}
 	/* Also if it is marked: whoever did that may not be past the barrier yet. */
 	pthread_mutex_lock(&mark_lock);
-	u32 old = atomic_load(page), new;
-	do
-		new = (old | PHYSMEM_PAGE_CODE) & ~PHYSMEM_PAGE_STALE;
-	while (!atomic_compare_exchange_weak(page, &old, new));
-	if (!(old & PHYSMEM_PAGE_CODE))
+	u32 word = atomic_fetch_or(page, PHYSMEM_PAGE_CODE);
+	if (!(word & PHYSMEM_PAGE_CODE))
 		syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
 	pthread_mutex_unlock(&mark_lock);
-	return new;
+	return word | PHYSMEM_PAGE_CODE;
 }
 
 void soft_block_unstop(struct soft_cpu *c)

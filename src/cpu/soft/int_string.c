@@ -92,7 +92,7 @@ static void wrote_chunk(struct soft_cpu *c, u64 linear)
 	const struct soft_tlb_entry *e = soft_tlb_entry(c, linear);
 
 	if (soft_tlb_hit(c, e->tag_write, linear, 1) &&
-	    (atomic_load_explicit(e->page, memory_order_relaxed) & PHYSMEM_PAGE_ASK))
+	    (atomic_load_explicit(e->page, memory_order_relaxed) & PHYSMEM_PAGE_CODE))
 		soft_code_written(c, e->page);
 }
 

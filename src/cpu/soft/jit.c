@@ -130,10 +130,9 @@ static bool interpret(struct soft_cpu *c, const struct jit_site *s)
 	return false;
 }
 
-/* A translated store hit a page with code, or that had some until another vCPU changed it. */
+/* A translated store hit a page with code. */
 static bool written(struct soft_cpu *c, const struct jit_site *s, _Atomic u32 *page)
 {
-	bool code = atomic_load_explicit(page, memory_order_relaxed) & PHYSMEM_PAGE_CODE;
 	const struct op *o;
 
 	c->block = (struct soft_block *)(u64)s->block;
@@ -145,10 +144,7 @@ static bool written(struct soft_cpu *c, const struct jit_site *s, _Atomic u32 *p
 		c->rip = c->regs[SREG_PAGE_RIP] + (u64)o->disp;
 	else
 		c->rip = c->jx.target_rip;
-	if (code)
-		return true;
-	soft_jit_settle(page);
-	return go_on(c);
+	return true;
 }
 
 /* The instruction at pc raised SIGFPE: a division or a vector instruction. */
@@ -455,6 +451,7 @@ void soft_jit_init(struct soft_cpu *c)
 	j->table = j->oldest = JIT_USER_TABLE;
 	soft_jit_remapped(c);
 	soft_jit_space(c);
+	jit_pages_watch(c);
 }
 
 void soft_jit_release(struct soft_cpu *c)
@@ -463,6 +460,7 @@ void soft_jit_release(struct soft_cpu *c)
 
 	if (!j)
 		return;
+	jit_pages_unwatch(j);
 	if (j->jumps != MAP_FAILED)
 		munmap(j->jumps, tables_bytes(j));
 	if (j->counters != MAP_FAILED)

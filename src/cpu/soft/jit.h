@@ -57,15 +57,8 @@ bool soft_jit_has_page(const struct soft_cpu *c, u64 linear);
 bool soft_jit_note_pages(struct soft_cpu *c);
 /* c->tlb_tag is another now. */
 void soft_jit_space(struct soft_cpu *c);
-/* Is told by CPU_EV_SYNC of code that changes; without a translator, too. Unwatch does no harm if it never
- * was.
- */
-void soft_jit_watch(struct soft_cpu *c);
-void soft_jit_unwatch(struct soft_cpu *c);
 /* CPU_EV_SYNC was raised (and is cleared): code of pages that changed dies. */
 void soft_jit_sweep(struct soft_cpu *c);
-/* PHYSMEM_PAGE_STALE goes if every vCPU knows. */
-void soft_jit_settle(_Atomic u32 *page);
 /* May a C function go back into the code that called it? If not it returns to run.c with c->rip set. */
 static inline bool soft_jit_may_return(const struct soft_cpu *c)
 {
@@ -210,6 +203,8 @@ struct soft_jit {
 	bool seen_twice; /* seen does not have all addresses of aliased pages */
 
 	/* jit_pages.c */
+	struct soft_jit *next;
+	_Atomic u32 *events;
 	_Atomic u32 heads[JIT_HEADS]; /* of struct jit_code; 0: there never was code */
 	u16 changed[JIT_CHANGED], changed_count;
 	bool changed_all;
@@ -258,6 +253,8 @@ void jit_link_none(struct soft_cpu *c, const struct jit_site *s);
 
 /* ---- jit_pages.c ---- */
 
+void jit_pages_watch(struct soft_cpu *c);
+void jit_pages_unwatch(struct soft_jit *j);
 void jit_pages_forget(struct soft_jit *j);
 /* There is going to be code of b's page. Is the block still current? */
 bool jit_pages_announce(struct soft_jit *j, const struct soft_block *b);

@@ -383,7 +383,7 @@ static void test_written(struct tr *t, unsigned op, unsigned reg, bool last)
 	struct cold *k;
 
 	e_mem(&t->b, false, 0xf6, 0, (int)reg, NO_REG, 0, 0); /* testb $1, (reg) */
-	e8(&t->b, PHYSMEM_PAGE_ASK);
+	e8(&t->b, PHYSMEM_PAGE_CODE);
 	k = tr_cold(t, COLD_WRITTEN, op, e_jcc(&t->b, CC_NE));
 	k->resume = here(&t->b);
 	k->load = last;

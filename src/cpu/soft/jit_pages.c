@@ -11,12 +11,8 @@
  * reads heads; lists. The one who translates: head; full barrier; looks whether the block is still current.
  * So either the writer sees the head, or the translator the change. And what the writer stores afterwards (a
  * flag that says "the code is there", an interrupt) is not seen before the event is. The event comes before
- * the mark goes.
- *
- * A second writer must not go on into its own old code either, to which no check of events need be on its
- * way: PHYSMEM_PAGE_STALE follows the mark, until each vCPU has swept or is asleep, and so has no code to be
- * in the middle of. Its stores look for both, and it leaves code if it has the event. So while a vCPU
- * executes a block, of operations or of code, the block's page has the mark or this.
+ * the mark goes, as a second writer who finds no mark goes on at once, maybe into its own old code: it has
+ * the event by then, and its sweep waits for the lock.
  */
 #include "cpu/soft/block.h"
 #include "cpu/soft/jit.h"
@@ -24,7 +20,7 @@
 #include <sched.h>
 
 static atomic_flag lock = ATOMIC_FLAG_INIT;
-static struct soft_cpu *watchers;
+static struct soft_jit *watchers;
 
 static void take(void)
 {
@@ -48,22 +44,17 @@ static unsigned hash(_Atomic u32 *page)
 void physmem_code_changed(_Atomic u32 *page)
 {
 	unsigned h = hash(page);
-	u32 v, new, stale = 0;
+	u32 v;
 
 	take();
-	for (struct soft_cpu *c = watchers; c; c = c->watch.next) {
-		c->watch.behind = true;
-		atomic_fetch_or(&c->base.events, CPU_EV_SYNC);
-		stale |= soft_board(c)->mem->single_vcpu ? 0 : PHYSMEM_PAGE_STALE;
-	}
+	for (struct soft_jit *j = watchers; j; j = j->next)
+		atomic_fetch_or(j->events, CPU_EV_SYNC);
 	v = atomic_load(page);
-	do
-		new = ((v & ~PHYSMEM_PAGE_ASK) + PHYSMEM_PAGE_STEP) | stale;
-	while (v & PHYSMEM_PAGE_CODE && !atomic_compare_exchange_weak(page, &v, new));
-	for (struct soft_cpu *c = v & PHYSMEM_PAGE_CODE ? watchers : NULL; c; c = c->watch.next) {
-		struct soft_jit *j = c->jit;
-
-		if (!j || !atomic_load(&j->heads[h]))
+	while (v & PHYSMEM_PAGE_CODE &&
+	       !atomic_compare_exchange_weak(page, &v, (v & ~PHYSMEM_PAGE_CODE) + PHYSMEM_PAGE_STEP))
+		;
+	for (struct soft_jit *j = v & PHYSMEM_PAGE_CODE ? watchers : NULL; j; j = j->next) {
+		if (!atomic_load(&j->heads[h]))
 			continue;
 		if (j->changed_count < JIT_CHANGED)
 			j->changed[j->changed_count++] = (u16)h;
@@ -73,37 +64,23 @@ void physmem_code_changed(_Atomic u32 *page)
 	drop();
 }
 
-void soft_jit_settle(_Atomic u32 *page)
+void jit_pages_watch(struct soft_cpu *c)
 {
-	u32 v = atomic_load(page);
-	bool known = true;
+	struct soft_jit *j = c->jit;
 
-	if ((v & PHYSMEM_PAGE_ASK) != PHYSMEM_PAGE_STALE)
-		return;
+	j->events = &c->base.events;
 	take();
-	for (struct soft_cpu *c = watchers; c; c = c->watch.next)
-		known &= !c->watch.behind || atomic_load(&c->base.asleep);
-	v = atomic_load(page);
-	while (known && (v & PHYSMEM_PAGE_ASK) == PHYSMEM_PAGE_STALE &&
-	       !atomic_compare_exchange_weak(page, &v, v & ~PHYSMEM_PAGE_STALE))
-		;
+	j->next = watchers;
+	watchers = j;
 	drop();
 }
 
-void soft_jit_watch(struct soft_cpu *c)
+void jit_pages_unwatch(struct soft_jit *j)
 {
 	take();
-	c->watch.next = watchers;
-	watchers = c;
-	drop();
-}
-
-void soft_jit_unwatch(struct soft_cpu *c)
-{
-	take();
-	for (struct soft_cpu **at = &watchers; *at; at = &(*at)->watch.next) {
-		if (*at == c) {
-			*at = c->watch.next;
+	for (struct soft_jit **at = &watchers; *at; at = &(*at)->next) {
+		if (*at == j) {
+			*at = j->next;
 			break;
 		}
 	}
@@ -256,12 +233,9 @@ void soft_jit_sweep(struct soft_cpu *c)
 	unsigned count;
 	bool all, flagless = false;
 
-	take();
-	c->watch.behind = false;
-	if (!j) {
-		drop();
+	if (!j)
 		return;
-	}
+	take();
 	count = j->changed_count;
 	all = j->changed_all;
 	for (unsigned i = 0; i < count; i++)

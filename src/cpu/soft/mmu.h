@@ -78,7 +78,7 @@ static inline void *soft_tlb_host(const struct soft_tlb_entry *e, u64 linear)
 		if (soft_tlb_hit(c, e->tag_write, linear, sizeof(type))) {                            \
 			*(volatile type *)soft_tlb_host(e, linear) = value;                           \
 			if (unlikely(atomic_load_explicit(e->page, memory_order_relaxed) &            \
-			             PHYSMEM_PAGE_ASK))                                               \
+			             PHYSMEM_PAGE_CODE))                                              \
 				soft_code_written(c, e->page);                                        \
 			return;                                                                       \
 		}                                                                                     \
@@ -142,7 +142,7 @@ static inline void soft_rmw_end(struct soft_cpu *c)
 {
 	/* page is NULL on the slow way */
 	if (likely(c->rmw.page &&
-	           !(atomic_load_explicit(c->rmw.page, memory_order_relaxed) & PHYSMEM_PAGE_ASK)))
+	           !(atomic_load_explicit(c->rmw.page, memory_order_relaxed) & PHYSMEM_PAGE_CODE)))
 		return;
 	soft_rmw_end_slow(c);
 }

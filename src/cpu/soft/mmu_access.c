@@ -3,7 +3,6 @@
  * data breakpoints, by the byte.
  */
 #include "cpu/soft/block.h"
-#include "cpu/soft/jit.h"
 #include "cpu/soft/mmu_tlb.h"
 
 /* Held while a locked instruction works on a copy (page-crossing, MMIO), by any vCPU of the process. */
@@ -69,7 +68,7 @@ static void read_place(struct soft_cpu *c, const struct place *p, void *buf, siz
 
 static void written(struct soft_cpu *c, _Atomic u32 *page)
 {
-	if (unlikely(atomic_load_explicit(page, memory_order_relaxed) & PHYSMEM_PAGE_ASK))
+	if (unlikely(atomic_load_explicit(page, memory_order_relaxed) & PHYSMEM_PAGE_CODE))
 		soft_code_written(c, page);
 }
 
@@ -88,7 +87,6 @@ void soft_code_written(struct soft_cpu *c, _Atomic u32 *page)
 	if (unlikely(c->rehearsing))
 		return;
 	physmem_page_changed(page);
-	soft_jit_settle(page);
 	if (c->block && c->block->page == page)
 		soft_block_stop(c);
 }

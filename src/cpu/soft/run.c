@@ -344,7 +344,6 @@ static void soft_free(struct cpu *cpu)
 {
 	struct soft_cpu *c = soft_of(cpu);
 
-	soft_jit_unwatch(c);
 	soft_vec_release(c);
 	soft_cache_release(c);
 	soft_mmu_release(c);
@@ -413,7 +412,6 @@ struct cpu *soft_cpu_new(const struct cpu_config *config, struct error *e)
 		return NULL;
 	}
 	soft_jit_init(c);
-	soft_jit_watch(c);
 	if (config->check && soft_lockstep_init(c, e) < 0) {
 		soft_free(&c->base);
 		return NULL;

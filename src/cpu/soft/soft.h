@@ -266,10 +266,6 @@ struct soft_cpu {
 			} at[16];
 		} loop; /* the loop that runs, see jit_loop.h */
 	} jx;
-	struct {
-		struct soft_cpu *next;
-		bool behind;     /* code changed, and it has not taken notice */
-	} watch;                 /* jit_pages.c */
 	struct soft_event event; /* to deliver next */
 	struct soft_event delivering;
 	bool shutdown;

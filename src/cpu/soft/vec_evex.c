@@ -144,7 +144,7 @@ const struct op *evex_store(struct soft_cpu *c, const struct op *o)
 	e = whole(c, o, SOFT_WRITE, &host);
 	if (likely(e)) {
 		evex_call(c, o, host);
-		if (unlikely(atomic_load_explicit(e->page, memory_order_relaxed) & PHYSMEM_PAGE_ASK))
+		if (unlikely(atomic_load_explicit(e->page, memory_order_relaxed) & PHYSMEM_PAGE_CODE))
 			soft_code_written(c, e->page);
 		return o + 1;
 	}

@@ -159,7 +159,7 @@ const struct op *vec_store(struct soft_cpu *c, const struct op *o)
 		vec_enter(c);
 		call_stub(o, soft_tlb_host(e, linear));
 		vec_leave(c);
-		if (unlikely(atomic_load_explicit(e->page, memory_order_relaxed) & PHYSMEM_PAGE_ASK))
+		if (unlikely(atomic_load_explicit(e->page, memory_order_relaxed) & PHYSMEM_PAGE_CODE))
 			soft_code_written(c, e->page);
 		return o + 1;
 	}
@@ -218,7 +218,7 @@ const struct op *x87_store_op(struct soft_cpu *c, const struct op *o)
 			x87_pointers(c, o);
 			x87_data(c, o, at);
 			vec_leave(c);
-			if (unlikely(atomic_load_explicit(e->page, memory_order_relaxed) & PHYSMEM_PAGE_ASK))
+			if (unlikely(atomic_load_explicit(e->page, memory_order_relaxed) & PHYSMEM_PAGE_CODE))
 				soft_code_written(c, e->page);
 			return o + 1;
 		}
