@@ -183,7 +183,8 @@ static bool is_there(const struct way *w)
 	const struct timeval limit = {.tv_sec = 5};
 	struct sockaddr_in from = {.sin_family = AF_INET};
 	int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	static const char hello[] = "SSH-2.0-insula\r\n"; /* passt lets a server speak after its client */
+	static const char hello[] =
+	        "SSH-2.0-insula\r\n"; /* through passt a server is heard after its client */
 	char said[4];
 	bool there;
 

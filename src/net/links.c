@@ -148,12 +148,3 @@ void links_read(struct links *l)
 			take_all(l, bytes, (size_t)n);
 	}
 }
-
-void links_release(struct links *l)
-{
-	while (l->count)
-		forget(l, l->list[0]->index);
-	free(l->list);
-	if (l->fd >= 0)
-		close(l->fd);
-}

@@ -38,4 +38,3 @@ int links_ask(struct links *l, struct error *e);
 /* Reads what the kernel says; to be called when fd is readable. */
 void links_read(struct links *l);
 struct link *links_find(const struct links *l, int index);
-void links_release(struct links *l);

@@ -229,15 +229,6 @@ int stream_server_start(struct stream_server *v, struct loop *l, int fd, struct 
 	return loop_add(l, &v->fd, e);
 }
 
-void stream_server_stop(struct stream_server *v)
-{
-	while (v->first)
-		stream_close(v->first);
-	loop_timer_release(&v->timer);
-	loop_remove(v->loop, &v->fd);
-	close(v->fd.fd);
-}
-
 void stream_send(struct stream *s, const void *bytes, size_t length)
 {
 	buffer_append(&s->out, bytes, length);

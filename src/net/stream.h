@@ -49,7 +49,6 @@ struct stream_server {
 int stream_listen(bool v6, u16 port, struct error *e);
 /* fd: listening, not blocking; owned by the server from now on. The other members have been set. */
 int stream_server_start(struct stream_server *v, struct loop *l, int fd, struct error *e);
-void stream_server_stop(struct stream_server *v);
 
 /* To be sent; all of it is in memory until it is. */
 void stream_send(struct stream *s, const void *bytes, size_t length);

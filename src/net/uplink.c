@@ -30,20 +30,34 @@ bool uplink_wanted(const struct plan *p)
 	return p->internet || p->egress_only;
 }
 
-int uplink_exists(const char *vpc, struct arena *a, bool *exists, struct error *e)
+/* Opens n, to be closed, and looks for the host's end; *link NULL: it is not there. */
+static int look(struct netlink *n, const char *vpc, struct arena *a, struct link **link, struct error *e)
 {
 	char name[PLAN_TAP];
 	struct link_list links = {0};
-	struct netlink n;
-	int status;
 
 	plan_uplink_name(name, vpc);
-	if (netlink_open(&n, NETLINK_ROUTE, e) < 0)
+	if (netlink_open(n, NETLINK_ROUTE, e) < 0)
 		return -1;
-	status = link_look(&n, a, &links, name, e);
-	*exists = status == 0 && link_find(&links, name);
+	if (link_look(n, a, &links, name, e) < 0) {
+		netlink_close(n);
+		return -1;
+	}
+	*link = link_find(&links, name);
+	return 0;
+}
+
+int uplink_exists(const char *vpc, struct arena *a, bool *exists, struct error *e)
+{
+	struct link *link;
+	struct netlink n;
+
+	*exists = false;
+	if (look(&n, vpc, a, &link, e) < 0)
+		return -1;
+	*exists = link != NULL;
 	netlink_close(&n);
-	return status;
+	return 0;
 }
 
 /* ---- forwarding ---- */
@@ -264,19 +278,13 @@ int uplink_apply(const struct plan *p, struct arena *a, struct error *e)
 
 int uplink_remove(const char *vpc, struct arena *a, struct error *e)
 {
-	char name[PLAN_TAP];
-	struct link_list links = {0};
 	struct link *link;
 	struct netlink n;
 	int status;
 
-	plan_uplink_name(name, vpc);
-	if (netlink_open(&n, NETLINK_ROUTE, e) < 0)
+	if (look(&n, vpc, a, &link, e) < 0)
 		return -1;
-	status = link_look(&n, a, &links, name, e);
-	link = status < 0 ? NULL : link_find(&links, name);
-	if (link)
-		status = link_delete(&n, link->index, e);
+	status = link ? link_delete(&n, link->index, e) : 0;
 	netlink_close(&n);
 	return status < 0 ? -1 : remove_rules(vpc, a, e);
 }

@@ -463,15 +463,6 @@ int network_agent_ready(struct network_agent *n, const char *vpc, const char *in
 	return -1;
 }
 
-unsigned network_agent_count(const struct network_agent *n)
-{
-	unsigned count = 0;
-
-	for (struct network *net = n->networks; net; net = net->next)
-		count += net->text != NULL;
-	return count;
-}
-
 /* ---- life ---- */
 
 /* A container may have all rights but this one. */

@@ -34,6 +34,3 @@ void network_agent_run(struct network_agent *n, struct request *r);
 /* Is the interface of a VPC there, for a machine to be started with? 1; 0: not yet; -1: it cannot be made,
  * and why (good until the next round). */
 int network_agent_ready(struct network_agent *n, const char *vpc, const char *interface, const char **why);
-
-/* How many VPCs are here. */
-unsigned network_agent_count(const struct network_agent *n);

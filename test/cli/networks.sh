@@ -4,12 +4,7 @@
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../guest/lib/tap.sh"
 root=$(cd "$here/../.." && pwd)
-if [ "$(id -u)" -ne 0 ] || ! unshare --net true 2>/dev/null; then
-	tap_skip networks "networks need root"
-	exit 0
-fi
-[ -n "${OWN_NETWORK:-}" ] || OWN_NETWORK=yes exec unshare --net "$0" "$@"
-ip link set lo up
+tap_own_network networks micro find-root
 work=$(mktemp -d)
 
 region() {

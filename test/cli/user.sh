@@ -4,12 +4,7 @@
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../guest/lib/tap.sh"
 root=$(cd "$here/../.." && pwd)
-if [ "$(id -u)" -ne 0 ] || ! unshare --net true 2>/dev/null; then
-	tap_skip user "becoming another user, in a network namespace, needs root"
-	exit 0
-fi
-[ -n "${OWN_NETWORK:-}" ] || OWN_NETWORK=yes exec unshare --net "$0" "$@"
-ip link set lo up
+tap_own_network user micro find-root
 # What passt takes for the way out.
 ip link add out type veth peer name far
 ip link set far up
@@ -42,7 +37,6 @@ cleanup() {
 trap cleanup EXIT
 
 begin() {
-	"$root/images/build" micro >/dev/null && "$root/images/build" find-root >/dev/null || return 1
 	cp "${INSULA:-$root/build/insula}" "$(dirname "${INSULA:-$root/build/insula}")/insula-vmm" "$work/"
 	cp --sparse=always "$images/micro/vmlinuz" "$images/micro/disk.raw" "$images/find-root/initrd.img" "$work/"
 	chown -R 65534:65534 "$work"

@@ -115,7 +115,8 @@ void lockstep_pages_forget(struct lockstep_run *r)
 		for (unsigned k = 0; k < PAGE_SIZE; k += LOCKSTEP_CHUNK)             \
 			if (p->chunks >> k / LOCKSTEP_CHUNK & 1)
 
-void lockstep_pages_rewind(struct lockstep_run *r)
+/* Pages are as they were. */
+static void rewind_pages(struct lockstep_run *r)
 {
 	EACH_CHUNK(r, p, k)
 	vec_copy(p->copy + k, p->before + k, LOCKSTEP_CHUNK);
@@ -127,7 +128,7 @@ void lockstep_pages_shorten(struct lockstep_run *r)
 		EACH_CHUNK(r, p, k)
 	vec_copy(p->furthest + k, p->copy + k, LOCKSTEP_CHUNK);
 	r->further = true;
-	lockstep_pages_rewind(r);
+	rewind_pages(r);
 }
 
 void lockstep_pages_again(struct lockstep_run *r)
@@ -142,7 +143,7 @@ void lockstep_pages_again(struct lockstep_run *r)
 				p->before[k] = now;
 		}
 	}
-	lockstep_pages_rewind(r);
+	rewind_pages(r);
 }
 
 /* A page of the run whose chunks for len bytes at off are there. */

@@ -64,8 +64,6 @@ int lockstep_pages_init(struct lockstep_run *r);
 void lockstep_pages_release(struct lockstep_run *r);
 /* For a new rehearsal: no page is written yet. */
 void lockstep_pages_forget(struct lockstep_run *r);
-/* Pages are as they were. */
-void lockstep_pages_rewind(struct lockstep_run *r);
 /* For a rehearsal that goes less far: pages are as they were, and what else the last one would write
  * (accessed flags of pages for which there are TLB entries by now, or on the way to a fault) may have been
  * written. */

@@ -7,6 +7,8 @@
 #   tap_case NAME COMMAND..  ok if COMMAND succeeds; what it printed goes after "# "
 #   tap_fail WHY             inside a case's function: says why, returns 1
 #   tap_note TEXT            a comment
+#   tap_own_network NAME IMAGE..  builds the images, which takes the internet, and runs the script anew in a network
+#                            namespace of its own; where that cannot be, skips it
 #   tap_end                  the last command of a script: status 1 if anything failed
 
 tap_failed=0
@@ -31,6 +33,21 @@ tap_note() {
 tap_fail() {
 	echo "$*"
 	return 1
+}
+
+tap_own_network() {
+	if [ "$(id -u)" -ne 0 ] || ! unshare --net true 2>/dev/null; then
+		tap_skip "$1" "no network namespaces here, or not root"
+		exit 0
+	fi
+	if [ -z "${OWN_NETWORK:-}" ]; then
+		shift
+		for tap_image in "$@"; do
+			"$(dirname "$0")/../../images/build" "$tap_image" >/dev/null || exit 1
+		done
+		OWN_NETWORK=yes exec unshare --net "$0"
+	fi
+	ip link set lo up
 }
 
 # The case runs in a subshell, so that it may change what it likes.
