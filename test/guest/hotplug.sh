@@ -4,8 +4,8 @@
 # does not answer keeps what it has.
 VMM_LIMIT=400
 . "$(dirname "$0")/lib/guest.sh"
-own_network
 image micro
+own_network
 ip tuntap add dev tap1 mode tap && ip link set tap1 up
 truncate -s 16M "$WORK/disk.raw"
 

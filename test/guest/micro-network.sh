@@ -5,10 +5,10 @@
 VMM_LIMIT=400
 . "$(dirname "$0")/lib/guest.sh"
 . "$ROOT/test/guest/lib/cloud.sh"
-own_network
 image find-root
 FIND_ROOT=$IMAGE
 image micro
+own_network
 disk_copy micro
 truncate -s 160M "$DISK"
 

@@ -3,8 +3,8 @@
 # virtio-net on a tap, and virtio-rng: the micro guest pings its host and is pinged; a card's rates; a large MTU.
 VMM_LIMIT=300
 . "$(dirname "$0")/lib/guest.sh"
-own_network
 image micro
+own_network
 
 # NAME CPUS
 pings() {

@@ -19,7 +19,7 @@
 #   programs_run NAME KERNEL CPUS MEMORY PROGRAM..   one session of a Debian guest that mounts $PROGRAMS and runs PROGRAMs
 #                            in turn; a case for the session, and one for each
 #   own_network              runs the script anew in a network namespace of its own, with a
-#                            tap tap0, 10.77.0.1/24, in it
+#                            tap tap0, 10.77.0.1/24, in it; after image, which takes the internet
 #   console_has NAME PATTERN / console_lacks NAME PATTERN
 #   kernel_is_calm NAME      no line that a healthy machine would not give
 #
@@ -70,8 +70,8 @@ trap 'exit 130' INT TERM
 image() {
 	IMAGE=$IMAGES/$1
 	image_text=$("$ROOT/images/build" "$1" --out "$IMAGE" 2>&1) || {
-		tap_skip "$(basename "$0" .sh)" "no image $1: $(printf '%s\n' "$image_text" | tail -n 1)"
-		exit 0
+		tap_not_ok "$(basename "$0" .sh)" "no image $1: $(printf '%s\n' "$image_text" | tail -n 1)"
+		exit 1
 	}
 }
 

@@ -6,8 +6,8 @@
 VMM_LIMIT=1700
 . "$(dirname "$0")/../lib/guest.sh"
 . "$ROOT/test/guest/lib/cloud.sh"
-own_network
 image debian-12
+own_network
 disk_copy debian
 truncate -s 3G "$DISK"
 cloud_begin

@@ -12,8 +12,8 @@
 # own_network begins this script anew, without its arguments.
 SOAK_SECONDS=${1:-${SOAK_SECONDS:-120}}
 export SOAK_SECONDS
-own_network
 image debian-12-test
+own_network
 programs_disk "$(dirname "$0")/programs"
 samples=${SOAK_SAMPLES:-$WORK/samples}
 

@@ -3,8 +3,8 @@
 # A Debian guest on a tap: ssh into it, a file through ssh, iperf3 both ways, ping, and its
 # card's offloads.
 . "$(dirname "$0")/../lib/guest.sh"
-own_network
 image debian-12-test
+own_network
 disk_copy guest
 guest_ip=10.77.0.2
 
