@@ -74,40 +74,57 @@ static pid_t start(const char *const argv[], const int fds[3])
 	return pid;
 }
 
+static void close_files(struct command *c)
+{
+	for (int i = 0; i < 3; i++)
+		if (c->fds[i] >= 0)
+			close(c->fds[i]);
+}
+
+int command_start(struct command *c, const char *const argv[], const char *input, size_t length,
+                  struct error *e)
+{
+	*c = (struct command){argv[0], {-1, -1, -1}, -1};
+	if ((c->fds[0] = memory_file("input", input, length, e)) >= 0 &&
+	    (c->fds[1] = memory_file("output", "", 0, e)) >= 0 &&
+	    (c->fds[2] = memory_file("errors", "", 0, e)) >= 0) {
+		c->pid = start(argv, c->fds);
+		if (c->pid >= 0)
+			return 0;
+		error_set(e, errno, "%s", argv[0]);
+	}
+	close_files(c);
+	return -1;
+}
+
+int command_end(struct command *c, struct buffer *output, struct error *e)
+{
+	struct buffer said = {0};
+	int status = -1, code;
+
+	while (waitpid(c->pid, &code, 0) < 0 && errno == EINTR)
+		;
+	if (output)
+		read_all(c->fds[1], output);
+	if (WIFEXITED(code) && WEXITSTATUS(code) == 0) {
+		status = 0;
+	} else if (WIFEXITED(code) && WEXITSTATUS(code) == 127) {
+		error_set(e, 0, "%s: there is no such program", c->name);
+	} else {
+		read_all(c->fds[2], &said);
+		while (said.length && said.bytes[said.length - 1] == '\n')
+			said.bytes[--said.length] = 0;
+		error_set(e, 0, "%s: %.400s", c->name, said.length ? said.bytes : "it failed");
+	}
+	close_files(c);
+	buffer_release(&said);
+	return status;
+}
+
 int command_run(const char *const argv[], const char *input, size_t length, struct buffer *output,
                 struct error *e)
 {
-	int fds[3] = {-1, -1, -1}, status = -1, code;
-	struct buffer said = {0};
-	pid_t pid;
+	struct command c;
 
-	if ((fds[0] = memory_file("input", input, length, e)) < 0 ||
-	    (fds[1] = memory_file("output", "", 0, e)) < 0 || (fds[2] = memory_file("errors", "", 0, e)) < 0)
-		goto out;
-	pid = start(argv, fds);
-	if (pid < 0) {
-		error_set(e, errno, "%s", argv[0]);
-		goto out;
-	}
-	while (waitpid(pid, &code, 0) < 0 && errno == EINTR)
-		;
-	if (output)
-		read_all(fds[1], output);
-	if (WIFEXITED(code) && WEXITSTATUS(code) == 0) {
-		status = 0;
-	} else {
-		read_all(fds[2], &said);
-		while (said.length && said.bytes[said.length - 1] == '\n')
-			said.bytes[--said.length] = 0;
-		if (WIFEXITED(code) && WEXITSTATUS(code) == 127)
-			error_set(e, 0, "%s: there is no such program", argv[0]);
-		else
-			error_set(e, 0, "%s: %.400s", argv[0], said.length ? said.bytes : "it failed");
-	}
-out:
-	for (int i = 0; i < 3; i++)
-		if (fds[i] >= 0)
-			close(fds[i]);
-	buffer_release(&said);
-	return status;
+	return command_start(&c, argv, input, length, e) < 0 ? -1 : command_end(&c, output, e);
 }

@@ -2,10 +2,10 @@
  * Theory of operation. A plan is compared with what is there, and the differences are made: interfaces, then
  * addresses and routes (all read from the kernel each time), while the rules are one transaction of nft
  * against the texts that were loaded last. Rules come first, so that nothing is reachable before it is
- * guarded, and what has been taken from the plan ends at once; then interfaces that the plan does not have
- * go, and new ones come, which are started when all of their parameters are set: one that is down is not
- * ready. Connections of addresses that have gone are forgotten last. Each step looks at what there is, so it
- * does not matter where a former run ended.
+ * guarded, and what has been taken from the plan ends at once; while nft is at work what there is is read.
+ * Then interfaces that the plan does not have go, and new ones come, which are started when all of their
+ * parameters are set: one that is down is not ready. Connections of addresses that have gone are forgotten
+ * last. Each step looks at what there is, so it does not matter where a former run ended.
  *
  * Who works within the namespace is a thread made for it (namespace.h).
  */
@@ -38,8 +38,11 @@ struct work {
 	struct ruleset before, after;
 	char *before_text, *after_text; /* before: NULL if nothing is known to be loaded */
 	u32 generation;                 /* of what is loaded */
+	bool loaded;                    /* that was in this run */
 	struct netlink netlink;
 	struct link_list links;
+	struct fib there;
+	bool restarted; /* a link that was there; its routes may have gone */
 	struct datapath_result *result;
 	struct error *error;
 };
@@ -207,6 +210,7 @@ static int start_links(struct work *w)
 		    link_start(&w->netlink, l->index, tap ? routes_mac : NULL, tap ? TAP_MTU : 0, w->error) <
 		            0)
 			return -1;
+		w->restarted |= l->up;
 	}
 	return 0;
 }
@@ -295,21 +299,55 @@ static void forget_sources(struct forgotten *f, const struct work *w)
 
 /* ---- all of it ---- */
 
+/* The file of what is loaded: the generation of the rules (ruleset.h), which is known in the end, and their
+ * texts. */
+#define GENERATION "%10u\n"
+
+static int look_around(struct work *w)
+{
+	const char *rules = "";
+
+	if (w->loaded)
+		rules = arena_printf(&w->arena, GENERATION "%s", 0U, w->after_text);
+	if (w->loaded && state_prepare(w->plan->vpc, "rules", rules, w->error) < 0)
+		return -1;
+	return link_list(&w->netlink, &w->arena, &w->links, w->error) < 0
+	               ? -1
+	               : fib_read(&w->netlink, &w->there, 0, w->error);
+}
+
+/* The rules come into force, while others look around. */
+static int load_rules(struct work *w)
+{
+	struct ruleset_change change;
+	struct error unused;
+	int looked;
+
+	if (ruleset_begin(&change, w->before_text, &w->after, w->after_text, &w->generation, &w->arena,
+	                  w->error) < 0)
+		return -1;
+	w->loaded = change.running;
+	looked = look_around(w);
+	return ruleset_end(&change, looked < 0 ? &unused : w->error) < 0 ? -1 : looked;
+}
+
 static int work_within(void *arg)
 {
 	struct work *w = arg;
 	struct fib wanted = {.arena = &w->arena}, gone = wanted;
 	struct forgotten f = {.arena = &w->arena};
 
-	if (namespace_parameters(w->error) < 0 ||
-	    ruleset_load(w->before_text, &w->after, w->after_text, &w->generation, &w->arena, w->error) < 0 ||
-	    connection_parameters(w->error) < 0)
+	w->there = wanted;
+	if (namespace_parameters(w->error) < 0 || load_rules(w) < 0 || connection_parameters(w->error) < 0 ||
+	    remove_links(w) < 0 || make_links(w) < 0 || start_links(w) < 0)
 		return -1;
-	if (link_list(&w->netlink, &w->arena, &w->links, w->error) < 0 || remove_links(w) < 0 ||
-	    make_links(w) < 0 || start_links(w) < 0)
-		return -1;
+	if (w->restarted) {
+		w->there.count = 0;
+		if (fib_read(&w->netlink, &w->there, 0, w->error) < 0)
+			return -1;
+	}
 	routes_plan(&wanted, w->plan, &w->links);
-	if (fib_apply(&w->netlink, &wanted, 0, &gone, w->error) < 0)
+	if (fib_apply(&w->netlink, &wanted, &w->there, &gone, w->error) < 0)
 		return -1;
 	forget_publics(&f, w);
 	forget_sources(&f, w);
@@ -329,7 +367,6 @@ static int within(void *arg)
 	return status;
 }
 
-/* The file: the generation of the rules (ruleset.h), and their texts. */
 static void read_loaded(struct work *w)
 {
 	char *text = state_read(w->plan->vpc, "rules", &w->arena), *end;
@@ -346,7 +383,6 @@ static int apply(struct work *w, const char *owner)
 {
 	const struct plan *p = w->plan;
 	struct error *e = w->error;
-	u32 generation;
 
 	if (state_claim(p->vpc, owner, e) < 0 || namespace_make(p->vpc, &w->result->made, e) < 0 ||
 	    uplink_exists(p->vpc, &w->arena, &w->uplink, e) < 0)
@@ -364,13 +400,11 @@ static int apply(struct work *w, const char *owner)
 		read_loaded(w);
 	if (w->before_text && strcmp(w->before_text, w->after_text))
 		ruleset_read(&w->before, w->before_text);
-	generation = w->generation;
 	if (namespace_call(p->vpc, within, w, e) < 0 || uplink_apply(p, &w->arena, e) < 0)
 		return -1;
-	if (w->before_text && !w->before.count && generation == w->generation)
+	if (!w->loaded)
 		return 0;
-	return state_write(p->vpc, "rules", arena_printf(&w->arena, "%u\n%s", w->generation, w->after_text),
-	                   e);
+	return state_commit(p->vpc, "rules", arena_printf(&w->arena, GENERATION, w->generation), e);
 }
 
 int datapath_apply(const struct plan *p, const char *owner, struct datapath_result *result, struct error *e)

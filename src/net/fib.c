@@ -170,9 +170,9 @@ static int read_kind(struct netlink *n, struct reading *r, unsigned type, u8 fam
 	return netlink_dump(n, &request, read_item, r, e);
 }
 
-static int read_all(struct netlink *n, struct fib *f, u32 link, struct error *e)
+static int read_all(struct netlink *n, struct fib *there, u32 link, struct error *e)
 {
-	struct reading r = {f, link};
+	struct reading r = {there, link};
 
 	if (read_kind(n, &r, RTM_GETADDR, AF_UNSPEC, sizeof(struct ifaddrmsg), e) < 0 ||
 	    read_kind(n, &r, RTM_GETNEIGH, AF_UNSPEC, sizeof(struct ndmsg), e) < 0 ||
@@ -183,6 +183,11 @@ static int read_all(struct netlink *n, struct fib *f, u32 link, struct error *e)
 	              read_kind(n, &r, RTM_GETRULE, AF_INET6, sizeof(struct fib_rule_hdr), e) < 0))
 		return -1;
 	return 0;
+}
+
+int fib_read(struct netlink *n, struct fib *there, u32 link, struct error *e)
+{
+	return read_all(n, there, link, e) < 0 ? error_prefix(e, "addresses and routes") : 0;
 }
 
 /* ---- changes ---- */
@@ -324,26 +329,24 @@ static bool same_place(const struct fib_item *a, const struct fib_item *b)
 	       (a->kind == FIB_ROUTE || a->link == b->link);
 }
 
-int fib_apply(struct netlink *n, struct fib *wanted, u32 link, struct fib *gone, struct error *e)
+int fib_apply(struct netlink *n, struct fib *wanted, struct fib *there, struct fib *gone, struct error *e)
 {
-	struct fib there = {.arena = wanted->arena}, make = there, remove = there;
+	struct fib make = {.arena = wanted->arena}, remove = make;
 	unsigned w = 0, t = 0;
 
-	if (read_all(n, &there, link, e) < 0)
-		return error_prefix(e, "addresses and routes");
 	if (wanted->count)
 		qsort(wanted->items, wanted->count, sizeof(*wanted->items), compare);
-	if (there.count)
-		qsort(there.items, there.count, sizeof(*there.items), compare);
-	while (w < wanted->count || t < there.count) {
-		int order = w == wanted->count ? 1
-		            : t == there.count ? -1
-		                               : compare(&wanted->items[w], &there.items[t]);
+	if (there->count)
+		qsort(there->items, there->count, sizeof(*there->items), compare);
+	while (w < wanted->count || t < there->count) {
+		int order = w == wanted->count  ? 1
+		            : t == there->count ? -1
+		                                : compare(&wanted->items[w], &there->items[t]);
 
 		if (order < 0 && !(w && !compare(&wanted->items[w - 1], &wanted->items[w])))
 			*add(&make) = wanted->items[w];
 		else if (order > 0)
-			*add(&remove) = there.items[t];
+			*add(&remove) = there->items[t];
 		w += order <= 0;
 		t += order >= 0;
 	}

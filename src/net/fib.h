@@ -40,6 +40,8 @@ struct fib {
 struct fib_item *fib_add(struct fib *f, enum fib_kind kind, struct cidr to);
 void fib_bytes(u8 out[16], struct ip a);
 
-/* Makes it so, with as few changes as it takes. link: only what has this interface is looked at, and no
- * rules; 0: all of the namespace. What went away is added to gone (may be NULL). */
-int fib_apply(struct netlink *n, struct fib *wanted, u32 link, struct fib *gone, struct error *e);
+/* What is there. link: only what has this interface, and no rules; 0: all of the namespace. */
+int fib_read(struct netlink *n, struct fib *there, u32 link, struct error *e);
+/* Makes it so, with as few changes as it takes. Of what was there, some may have gone with something else in
+ * the meantime. What is not wanted is added to gone (may be NULL). */
+int fib_apply(struct netlink *n, struct fib *wanted, struct fib *there, struct fib *gone, struct error *e);

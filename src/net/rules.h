@@ -2,16 +2,17 @@
  * The nftables rules of a VPC, made from its plan; texts only, nothing happens here. Tables "inet vpc" and
  * "arp vpc" of its namespace. A packet that goes through takes this way:
  *
- *   source    (prerouting, before fragments are put together) MAC and address are the interface's own; from
- * the outside: not one of ours. A packet of somebody else's address, from an interface whose check is off,
- * gets mark 1.                                                                          rules_source.c
- *   notrack   what goes to the services (DHCP, DNS, time, metadata), and their answers: no connection is
- * kept. Then input     takes it, and nothing else. rules_service.c nat_in    public addresses become private
- * ones.                                            rules_nat.c forward   acls: network ACLs, of every packet
- * that leaves or enters a subnet.              rules_acl.c egress: the groups of the interface it came from,
- * or `from_internet`.            rules_group.c ingress: the groups of the interface it goes to. nat_out
- * private addresses become public ones, by the realm of the route: 1 the internet gateway, others NAT
- *             gateways. What has no public address ends here.
+ * - source (prerouting, before fragments are put together): MAC and address are the interface's own; from the
+ *   outside, not one of ours. A packet of somebody else's address, from an interface whose check is off, gets
+ *   mark 1. rules_source.c
+ * - notrack: what goes to the services (DHCP, DNS, time, metadata), and their answers; no connection is kept.
+ *   Then input takes it, and nothing else. rules_service.c
+ * - nat_in: public addresses become private ones. rules_nat.c
+ * - forward, first acls: network ACLs, of every packet that leaves or enters a subnet. rules_acl.c
+ * - egress: the groups of the interface it came from, or `from_internet`. ingress: the groups of the interface
+ *   it goes to. rules_group.c
+ * - nat_out: private addresses become public ones, by the realm of the route: 1 the internet gateway, others
+ *   NAT gateways. What has no public address ends here. rules_nat.c
  *
  * Connection mark: bit 0, the interface that began the connection tracks it, and lets all of it through; bit
  * 1, the other one does. What is not tracked is judged packet by packet. Bits 8 to 23: realm of the NAT

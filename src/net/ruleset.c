@@ -1,6 +1,5 @@
 #include "net/ruleset.h"
 #include "base/buffer.h"
-#include "net/command.h"
 #include "net/netlink.h"
 
 #include <linux/netfilter.h>
@@ -366,13 +365,6 @@ char *ruleset_script(const struct ruleset *before, const char *before_text, cons
 	return text;
 }
 
-static int run(const char *script, struct error *e)
-{
-	static const char *const argv[] = {"nft", "-f", "-", NULL};
-
-	return command_run(argv, script, strlen(script), NULL, e);
-}
-
 static void found(const struct nlmsghdr *message, void *arg)
 {
 	*(bool *)arg = true;
@@ -426,37 +418,49 @@ static int find_generation(u32 *generation, struct error *e)
 	return status < 0 ? error_prefix(e, "the generation of rules") : 0;
 }
 
-/* By stamps a transaction that does not fit fails; by the generation that is known before. */
-static int load(const char *before, const struct ruleset *after, const char *after_text, bool stamps,
-                struct arena *a, struct error *e)
+static int start(struct ruleset_change *c, const struct ruleset *before, const char *before_text,
+                 struct error *e)
 {
-	const char *stamp_before = stamps ? before : NULL, *stamp_after = stamps ? after_text : NULL;
-	struct ruleset old = {.arena = a};
+	static const char *const argv[] = {"nft", "-f", "-", NULL};
+	const char *script =
+	        ruleset_script(before, before_text, c->after, c->generation ? NULL : c->text, c->arena);
 
-	if (before) {
-		ruleset_read(&old, before);
-		if (run(ruleset_script(&old, stamp_before, after, stamp_after, a), e) == 0)
-			return 0;
-	}
-	return run(ruleset_script(NULL, NULL, after, stamp_after, a), e);
+	c->difference = before;
+	c->running = command_start(&c->nft, argv, script, strlen(script), e) == 0;
+	return c->running ? 0 : -1;
 }
 
-int ruleset_load(const char *before, const struct ruleset *after, const char *after_text, u32 *generation,
-                 struct arena *a, struct error *e)
+int ruleset_begin(struct ruleset_change *c, const char *before, const struct ruleset *after, const char *text,
+                  u32 *generation, struct arena *a, struct error *e)
 {
-	bool same = before && !strcmp(before, after_text);
+	bool same = before && !strcmp(before, text);
+	struct ruleset old = {.arena = a};
 	u32 now;
 
-	if (!generation)
-		return same && is_loaded(after, after_text, a) ? 0
-		                                               : load(before, after, after_text, true, a, e);
-	if (find_generation(&now, e) < 0)
-		return -1;
-	if (now != *generation)
-		before = NULL;
-	else if (same)
+	*c = (struct ruleset_change){.arena = a, .after = after, .text = text, .generation = generation};
+	if (generation) {
+		if (find_generation(&now, e) < 0)
+			return -1;
+		if (now != *generation)
+			before = NULL;
+		else if (same)
+			return 0;
+	} else if (same && is_loaded(after, text, a)) {
 		return 0;
-	if (load(before, after, after_text, false, a, e) < 0)
+	}
+	if (!before)
+		return start(c, NULL, NULL, e);
+	ruleset_read(&old, before);
+	return start(c, &old, generation ? NULL : before, e);
+}
+
+int ruleset_end(struct ruleset_change *c, struct error *e)
+{
+	if (!c->running)
+		return 0;
+	/* A difference that does not fit, as stamps show, fails; then all is loaded anew. */
+	if (command_end(&c->nft, NULL, e) < 0 &&
+	    (!c->difference || start(c, NULL, NULL, e) < 0 || command_end(&c->nft, NULL, e) < 0))
 		return -1;
-	return find_generation(generation, e);
+	return c->generation ? find_generation(c->generation, e) : 0;
 }

@@ -3,9 +3,10 @@
  * so that a change costs as much as it changes, and counters and running connections go on. The texts that
  * were loaded last are kept in a file; what proves that they are what is there is one of two:
  *
- *   a generation  The kernel counts the transactions of a network namespace. For one that is ours alone: it
- * costs nothing, and what only adds does not have to wait until the kernel has let go of something. a stamp
- * An empty chain of the tables, named after the texts' hash. For the host, whose rules others change.
+ * - A generation. The kernel counts the transactions of a network namespace. For one that is ours alone: it
+ *   costs nothing, and what only adds does not have to wait until the kernel has let go of something.
+ * - A stamp: an empty chain of the tables, named after the texts' hash. For the host, whose rules others
+ *   change.
  *
  * Where it does not hold (a crash between the two, somebody else's hands), the tables are replaced whole,
  * also in one transaction.
@@ -16,6 +17,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "net/command.h"
 
 enum unit_kind { UNIT_CHAIN = 'c', UNIT_SET = 's', UNIT_MAP = 'm' };
 
@@ -52,7 +54,21 @@ void ruleset_read(struct ruleset *r, const char *text); /* r: with an arena, emp
 char *ruleset_script(const struct ruleset *before, const char *before_text, const struct ruleset *after,
                      const char *after_text, struct arena *a);
 
-/* Loads it. before: what was loaded last, as it was written; NULL if nothing. generation: the one after that,
- * and then the one now; NULL: by stamps. */
-int ruleset_load(const char *before, const struct ruleset *after, const char *after_text, u32 *generation,
-                 struct arena *a, struct error *e);
+/* A transaction under way. */
+struct ruleset_change {
+	struct arena *arena;
+	const struct ruleset *after;
+	const char *text; /* of after */
+	u32 *generation;
+	struct command nft;
+	bool running;    /* there is something to do */
+	bool difference; /* it may turn out not to fit what is there */
+};
+
+/* Begins to load it. before: what was loaded last, as it was written; NULL if nothing. generation: the one
+ * after that; NULL: by stamps. Begun, it must be ended, by the same thread; all that is given stays until
+ * then. */
+int ruleset_begin(struct ruleset_change *c, const char *before, const struct ruleset *after, const char *text,
+                  u32 *generation, struct arena *a, struct error *e);
+/* Waits until the rules are in force, and sets the generation. */
+int ruleset_end(struct ruleset_change *c, struct error *e);

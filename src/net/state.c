@@ -57,23 +57,50 @@ char *state_read(const char *vpc, const char *name, struct arena *a)
 	return text;
 }
 
-int state_write(const char *vpc, const char *name, const char *text, struct error *e)
+static void paths(char path[PATH], char temporary[PATH + 8], const char *vpc, const char *name)
+{
+	snprintf(path, PATH, FOLDER "/%s/%s", vpc, name);
+	snprintf(temporary, PATH + 8, "%s.new", path);
+}
+
+int state_prepare(const char *vpc, const char *name, const char *text, struct error *e)
 {
 	size_t length = strlen(text);
 	char path[PATH], temporary[PATH + 8];
-	int fd;
 	bool good;
+	int fd;
 
-	snprintf(path, sizeof(path), FOLDER "/%s/%s", vpc, name);
-	snprintf(temporary, sizeof(temporary), "%s.new", path);
+	paths(path, temporary, vpc, name);
 	fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return error_set(e, errno, "%s", temporary);
 	good = write(fd, text, length) == (ssize_t)length;
+	if (!good)
+		error_set(e, errno, "%s", temporary);
 	close(fd);
-	if (!good || rename(temporary, path) < 0)
-		return error_set(e, errno, "%s", path);
-	return 0;
+	return good ? 0 : -1;
+}
+
+int state_commit(const char *vpc, const char *name, const char *head, struct error *e)
+{
+	size_t length = strlen(head);
+	char path[PATH], temporary[PATH + 8];
+	bool good = true;
+	int fd;
+
+	paths(path, temporary, vpc, name);
+	if (length) {
+		fd = open(temporary, O_WRONLY | O_CLOEXEC);
+		good = fd >= 0 && pwrite(fd, head, length, 0) == (ssize_t)length;
+		if (fd >= 0)
+			close(fd);
+	}
+	return good && rename(temporary, path) == 0 ? 0 : error_set(e, errno, "%s", path);
+}
+
+int state_write(const char *vpc, const char *name, const char *text, struct error *e)
+{
+	return state_prepare(vpc, name, text, e) < 0 ? -1 : state_commit(vpc, name, "", e);
 }
 
 void state_drop(const char *vpc, const char *name)

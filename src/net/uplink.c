@@ -182,7 +182,7 @@ static int addresses_and_routes(struct netlink *n, const struct plan *p, u32 lin
                                 struct error *e)
 {
 	struct ip host = lookup_ip(p->host);
-	struct fib f = {.arena = a};
+	struct fib f = {.arena = a}, there = f;
 
 	if (*p->host)
 		fib_add(&f, FIB_ADDRESS, lookup_host(p->host))->link = link;
@@ -201,12 +201,13 @@ static int addresses_and_routes(struct netlink *n, const struct plan *p, u32 lin
 		r->link = link;
 		fib_bytes(r->source, lookup_ip(DATAPATH_HOST6));
 	}
-	return fib_apply(n, &f, link, NULL, e);
+	return fib_read(n, &there, link, e) < 0 ? -1 : fib_apply(n, &f, &there, NULL, e);
 }
 
 static int rules(const struct plan *p, const char *outside, struct arena *a, struct error *e)
 {
 	struct ruleset after = {.arena = a};
+	struct ruleset_change change;
 	char *text = state_read(p->vpc, "host", a), *next;
 
 	rules_host(&after, p->vpc, outside);
@@ -214,7 +215,7 @@ static int rules(const struct plan *p, const char *outside, struct arena *a, str
 	/* Written first: where the file is not, there is no table. */
 	if ((!text || strcmp(text, next)) && state_write(p->vpc, "host", next, e) < 0)
 		return -1;
-	return ruleset_load(text, &after, next, NULL, a, e);
+	return ruleset_begin(&change, text, &after, next, NULL, a, e) < 0 ? -1 : ruleset_end(&change, e);
 }
 
 static int remove_rules(const char *vpc, struct arena *a, struct error *e)

@@ -14,6 +14,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from guests import (PATIENCE, WAIT, Datapath, Guest, Log, Namespace, Peer, checksum, datagram4, datagram6, run)  # noqa: E402
 from plans import ALL4, ALL6, EVERYWHERE, OPEN, Plan, entry, out, rule  # noqa: E402
 
@@ -942,7 +943,7 @@ def stop(*_):
 
 
 def main():
-    program = os.path.join(os.path.dirname(os.environ["INSULA"]), "test", "datapath")
+    program = os.path.join(os.path.dirname(os.environ.get("INSULA", ROOT + "/build/insula")), "test", "datapath")
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGHUP, stop)
     w = None
