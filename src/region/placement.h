@@ -1,9 +1,12 @@
 /*
  * Which of the hosts with room an instance is placed on: one with the fewest vCPUs in use, and as its
- * placement group has it (EC2 User Guide, "Placement groups"): spread     each on a host of its own, at most
- * seven in a zone; cluster    all in one zone, on as few hosts as there can be, those near each other: racks
- * with numbers that are next to each other; partition  no host has instances of two partitions; those without
- * a number go to the partition with the fewest.
+ * placement group has it (EC2 User Guide, "Placement groups"):
+ *
+ *   spread     each on a host of its own, at most seven in a zone
+ *   cluster    all in one zone, on as few hosts as there can be, those near each other: racks with numbers
+ *              that are next to each other
+ *   partition  no host has instances of two partitions; those without a number go to the partition with the
+ *              fewest
  */
 #pragma once
 

@@ -7,8 +7,9 @@
  *   trampolines        jit_trampolines
  *   cells that gave up jit_tlb: their check, behind a jump (jit_cell.h)
  *   state              jit_rip, jit_op: where struct soft_cpu has these (how code was left, and what was
- * interpreted) code flushed       flush_SIZE_NS, of size 0: lines in front of it about the SIZE (hexadecimal)
- * bytes from here held until NS of CLOCK_MONOTONIC
+ *                      interpreted)
+ *   code flushed       flush_SIZE_NS, of size 0: lines in front of it about the SIZE (hexadecimal) bytes from
+ *                      here held until NS of CLOCK_MONOTONIC
  *
  * A file that cannot be written is no error: then there is no map.
  */
