@@ -39,7 +39,8 @@ struct server {
 	struct event_base *base;
 	struct evhttp *http;
 	struct event *batch, *term, *interrupt, *hang_up, *every, *waker;
-	int wake; /* an eventfd, -1: none */
+	int wake;              /* an eventfd, -1: none */
+	struct timeval period; /* from the end of one round to the next */
 	void (*every_fn)(void *ctx);
 	void *every_ctx;
 	SSL_CTX *tls;
@@ -344,6 +345,7 @@ static void run_every(evutil_socket_t fd, short what, void *ctx)
 
 	(void)fd, (void)what;
 	s->every_fn(s->every_ctx);
+	event_add(s->every, &s->period);
 }
 
 static void woken(evutil_socket_t fd, short what, void *ctx)
@@ -364,12 +366,11 @@ void server_wake(struct server *s)
 
 void server_every(struct server *s, unsigned ms, void (*fn)(void *ctx), void *ctx)
 {
-	const struct timeval period = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
-
+	s->period = (struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 	s->every_fn = fn;
 	s->every_ctx = ctx;
-	s->every = event_new(s->base, -1, EV_PERSIST, run_every, s);
-	event_add(s->every, &period);
+	/* Not EV_PERSIST: there each event_active() puts the next round off by one more period. */
+	s->every = event_new(s->base, -1, 0, run_every, s);
 	event_active(s->every, EV_TIMEOUT, 0);
 	s->waker = event_new(s->base, s->wake, EV_READ | EV_PERSIST, woken, s);
 	event_add(s->waker, NULL);

@@ -7,6 +7,7 @@ import urllib.request
 from botocore.exceptions import ClientError
 from prometheus_client.parser import text_string_to_metric_families
 
+from lab import eventually
 from region import Region, Results
 
 results = Results()
@@ -67,6 +68,13 @@ try:
     results.ok('reconciler', value(seen, 'insula_reconciler_pending') == 0 and value(seen, 'insula_reconciler_lag_seconds') >= 0 and
                value(seen, 'insula_reconciler_round_seconds_count') > 0, '')
     results.ok('process', value(seen, 'process_resident_memory_bytes') > 1 << 20 and value(seen, 'process_open_fds') > 3, '')
+
+    # Each of these has a round at once; others come in between, as ever, and not after so many periods.
+    for i in range(300):
+        (ec2.stop_instances if i % 2 else ec2.start_instances)(InstanceIds=ids[2:])
+    rounds = value(scrape(), 'insula_reconciler_round_seconds_count')
+    results.ok('rounds-go-on', eventually(lambda: value(scrape(), 'insula_reconciler_round_seconds_count') > rounds + 2, 20),
+               'none in 20 s')
 
     # What clients make up becomes no series of its own.
     for i in range(50):
