@@ -154,6 +154,14 @@ int run_main(int argc, char **argv)
 
 /* ---- ls, show, types ---- */
 
+/* Where it is reached within its VPC. */
+static const char *address_of(const json_t *instance)
+{
+	const char *v4 = client_text(instance, "PrivateIpAddress");
+
+	return *v4 ? v4 : client_text(instance, "Ipv6Address");
+}
+
 int ls_main(int argc, char **argv)
 {
 	static const char *const headings[] = {"ID",   "NAME",    "STATE",  "TYPE",
@@ -192,7 +200,7 @@ int ls_main(int argc, char **argv)
 			table_cell(&table, "%s", client_text(instance, "State.Name"));
 			table_cell(&table, "%s", client_text(instance, "InstanceType"));
 			table_cell(&table, "%s", client_text(instance, "Placement.AvailabilityZone"));
-			table_cell(&table, "%s", client_text(instance, "PrivateIpAddress"));
+			table_cell(&table, "%s", address_of(instance));
 			table_cell(&table, "%s", client_text(instance, "PublicIpAddress"));
 			table_cell(&table, "%s", client_text(instance, "ImageId"));
 		}

@@ -154,15 +154,20 @@ static void draw_subnets(struct tree *vpc, const json_t *all, const char *id,
 
 	EACH(all, "Subnets", subnet)
 	{
-		const char *of = client_text(subnet, "SubnetId");
+		const char *of = client_text(subnet, "SubnetId"), *block = client_text(subnet, "CidrBlock");
+		struct buffer blocks = {0};
 		struct tree *t;
 
 		if (strcmp(client_text(subnet, "VpcId"), id))
 			continue;
-		t = tree_add(vpc, "%s%s %s %s, %s, %s", of, name_of(subnet, name),
-		             client_text(subnet, "CidrBlock"), client_text(subnet, "AvailabilityZone"),
+		buffer_printf(&blocks, "%s%s", *block ? " " : "", block);
+		EACH(subnet, "Ipv6CidrBlockAssociationSet", item)
+		buffer_printf(&blocks, " %s", client_text(item, "Ipv6CidrBlock"));
+		t = tree_add(vpc, "%s%s%s %s, %s, %s", of, name_of(subnet, name), buffer_str(&blocks),
+		             client_text(subnet, "AvailabilityZone"),
 		             that_of(all, "RouteTables", "RouteTableId", id, of),
 		             that_of(all, "NetworkAcls", "NetworkAclId", id, of));
+		buffer_release(&blocks);
 		EACH(all, "NetworkInterfaces", item)
 		if (!strcmp(client_text(item, "SubnetId"), of))
 			draw_interface(t, all, item, counters);
@@ -222,15 +227,19 @@ static long long number(const json_t *v, const char *member)
 	return (long long)json_integer_value(json_object_get(v, member));
 }
 
-/* "tcp 22", "icmp", "all" */
+/* "tcp 22", "icmp", "icmp type 8", "icmp type 3 code 4", "all" */
 static const char *service(const json_t *v, char text[64])
 {
 	const char *protocol = client_text(v, "IpProtocol");
 	long long from = number(v, "FromPort"), to = number(v, "ToPort");
-	bool ports = json_object_get(v, "FromPort") && (from || to) && from >= 0;
+	bool ports = json_object_get(v, "FromPort") && from >= 0;
 
 	if (!strcmp(protocol, "-1"))
 		snprintf(text, 64, "all");
+	else if (ports && !strncmp(protocol, "icmp", 4) && to < 0)
+		snprintf(text, 64, "%.20s type %lld", protocol, from);
+	else if (ports && !strncmp(protocol, "icmp", 4))
+		snprintf(text, 64, "%.9s type %lld code %lld", protocol, from, to);
 	else if (ports && from == to)
 		snprintf(text, 64, "%.20s %lld", protocol, from);
 	else if (ports)

@@ -1,5 +1,6 @@
 #include "region/address.h"
 #include "region/describe.h"
+#include "region/instance_network.h"
 #include "region/link.h"
 #include "region/network_interface.h"
 #include "region/public_pool.h"
@@ -178,6 +179,9 @@ void address_disassociate(struct request *r, struct resource *address)
 		network_interface_associate(r, interface, value_string(address->doc, "PrivateIpAddress"),
 		                            NULL);
 	clear(r, address);
+	id = interface ? value_path(interface->doc, "Attachment.InstanceId") : NULL;
+	if (id)
+		instance_network_public_back(r, id);
 }
 
 void address_private_gone(struct request *r, struct resource *interface, const char *private_address)
@@ -242,7 +246,7 @@ static struct resource *wanted_interface(struct request *r)
 ACTION(ec2, AssociateAddress)
 {
 	const char *private_address = value_string(r->in, "PrivateIpAddress");
-	bool again = value_boolean(r->in, "AllowReassociation", !value_get(r->in, "AllocationId"));
+	bool again = value_boolean(r->in, "AllowReassociation", true);
 	struct resource *address = address_of(r), *interface, *other;
 	const struct value *item;
 	const char *taken;

@@ -2,6 +2,7 @@
  */
 #include "region/capacity_reservation.h"
 #include "region/instance.h"
+#include "region/instance_network.h"
 
 #include <string.h>
 
@@ -112,6 +113,7 @@ ACTION(ec2, ModifyPrivateDnsNameOptions)
 		if (value_get(r->in, records[i]))
 			value_set_boolean(options, records[i], value_boolean(r->in, records[i], false));
 	resource_save(r, instance);
+	instance_network_changed(r, instance->id);
 	value_set_boolean(r->out, "Return", true);
 	return 0;
 }

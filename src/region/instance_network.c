@@ -1,5 +1,6 @@
 #include "region/instance_network.h"
 #include "region/instance.h"
+#include "region/instance_type.h"
 #include "region/link.h"
 #include "region/network_interface.h"
 #include "region/security_group.h"
@@ -38,10 +39,20 @@ static void copy_alike(struct value *to, const struct value *from)
 	}
 }
 
-static void show(struct value *doc, struct resource **interfaces)
+/* An instance has its private name even where DNS does not know it. */
+static const char *private_name(struct request *r, const struct value *doc, const struct value *first)
 {
-	static const char *const members[] = {"PrivateIpAddress", "PrivateDnsName", "SubnetId", "VpcId",
-	                                      "SourceDestCheck"};
+	const char *type = value_path(doc, "PrivateDnsNameOptions.HostnameType"),
+	           *address = value_string(first, "PrivateIpAddress");
+
+	if (!address || (type && !strcmp(type, "resource-name")))
+		return resource_dns_name(r, value_string(doc, "InstanceId"));
+	return private_dns_name(r, address);
+}
+
+static void show(struct request *r, struct value *doc, struct resource **interfaces)
+{
+	static const char *const members[] = {"PrivateIpAddress", "SubnetId", "VpcId", "SourceDestCheck"};
 	struct value *list, *groups;
 	const struct value *first = interfaces[0] ? interfaces[0]->doc : NULL, *a;
 
@@ -59,6 +70,7 @@ static void show(struct value *doc, struct resource **interfaces)
 		copy_alike(value_append(list), (*interfaces)->doc);
 	if (!first)
 		return;
+	value_set_string(doc, "PrivateDnsName", private_name(r, doc, first));
 	for (unsigned i = 0; i < ARRAY_SIZE(members); i++)
 		if (value_get(first, members[i]))
 			value_put(doc, members[i], value_copy(doc->arena, value_get(first, members[i])));
@@ -81,7 +93,7 @@ void instance_network_changed(struct request *r, const char *id)
 
 	if (!instance)
 		return;
-	show(instance->doc, network_interface_list(r, id));
+	show(r, instance->doc, network_interface_list(r, id));
 	resource_save(r, instance);
 }
 
@@ -245,8 +257,8 @@ static struct resource *subnet_in(struct request *r, struct instance_network *n,
 }
 
 /* One of the request's interfaces, made or attached. */
-static struct resource *add_listed(struct request *r, const struct value *item, struct resource *subnet,
-                                   const char *instance)
+static struct resource *add_listed(struct request *r, const struct value *item, bool alone,
+                                   struct resource *subnet, const char *instance)
 {
 	const char *existing = value_string(item, "NetworkInterfaceId");
 	unsigned device = (unsigned)value_integer(item, "DeviceIndex", 0);
@@ -273,15 +285,33 @@ static struct resource *add_listed(struct request *r, const struct value *item, 
 	if (!spec.subnet)
 		return NULL;
 	spec.public_address =
-	        !device && value_boolean(item, "AssociatePublicIpAddress",
-	                                 value_boolean(spec.subnet->doc, "MapPublicIpOnLaunch", false));
+	        alone && value_boolean(item, "AssociatePublicIpAddress",
+	                               value_boolean(spec.subnet->doc, "MapPublicIpOnLaunch", false));
 	return network_interface_create(r, &spec);
+}
+
+/* How it is named: what the request does not say, its subnet does. */
+static void name_options(struct request *r, struct value *doc, const struct resource *subnet)
+{
+	static const char *const records[] = {"EnableResourceNameDnsARecord",
+	                                      "EnableResourceNameDnsAAAARecord"};
+	const struct value *said = value_get(r->in, "PrivateDnsNameOptions"),
+	                   *otherwise = value_get(subnet->doc, "PrivateDnsNameOptionsOnLaunch");
+	struct value *options = value_open(doc, "PrivateDnsNameOptions");
+	const char *type = said ? value_string(said, "HostnameType") : NULL;
+
+	value_set_string(options, "HostnameType", type ? type : value_string(otherwise, "HostnameType"));
+	for (unsigned i = 0; i < ARRAY_SIZE(records); i++)
+		value_set_boolean(options, records[i],
+		                  value_boolean(said && value_get(said, records[i]) ? said : otherwise,
+		                                records[i], false));
 }
 
 int instance_network_create(struct request *r, struct instance_network *n, struct resource *instance,
                             const char *zone)
 {
 	struct resource *subnet = subnet_in(r, n, zone), **interfaces;
+	const struct instance_type *type = instance_type_find(value_string(instance->doc, "InstanceType"));
 	unsigned count = n->list ? n->list->count : 1;
 
 	if (!subnet)
@@ -296,7 +326,7 @@ int instance_network_create(struct request *r, struct instance_network *n, struc
 		unsigned at = i;
 
 		if (n->list) {
-			made = add_listed(r, value_item(n->list, i), subnet, instance->id);
+			made = add_listed(r, value_item(n->list, i), count == 1, subnet, instance->id);
 		} else {
 			spec.private_address = value_string(r->in, "PrivateIpAddress");
 			spec.ipv6_count = value_integer(r->in, "Ipv6AddressCount", 0);
@@ -304,7 +334,7 @@ int instance_network_create(struct request *r, struct instance_network *n, struc
 			spec.public_address = value_boolean(subnet->doc, "MapPublicIpOnLaunch", false);
 			made = network_interface_create(r, &spec);
 		}
-		if (!made)
+		if (!made || network_interface_check_type(r, made, count, type) < 0)
 			return -1;
 		for (;
 		     at && value_integer(value_get(interfaces[at - 1]->doc, "Attachment"), "DeviceIndex", 0) >
@@ -313,13 +343,34 @@ int instance_network_create(struct request *r, struct instance_network *n, struc
 			interfaces[at] = interfaces[at - 1];
 		interfaces[at] = made;
 	}
-	show(instance->doc, interfaces);
+	name_options(r, instance->doc, resource_find(r, &subnet_kind, interfaces[0]->parent));
+	show(r, instance->doc, interfaces);
 	if (value_get(instance->doc, "PublicIpAddress"))
 		property_set(r, instance->id, "public-address", "true");
 	return 0;
 }
 
 /* ---- states ---- */
+
+/* The public address of what was launched with one and has one interface only. An empty pool keeps nobody from
+ * starting. */
+static void assign_public(struct request *r, const char *instance)
+{
+	struct resource **interfaces = network_interface_list(r, instance);
+
+	if (interfaces[0] && !interfaces[1] && property_is(r, instance, "public-address", "true") &&
+	    network_interface_public_assign(r, interfaces[0]) < 0)
+		r->fault->status = 0;
+}
+
+void instance_network_public_back(struct request *r, const char *id)
+{
+	struct resource *instance = resource_find(r, &instance_kind, id);
+	enum instance_state state = instance ? instance_state_of(instance->doc) : INSTANCE_TERMINATED;
+
+	if (state == INSTANCE_PENDING || state == INSTANCE_RUNNING)
+		assign_public(r, id);
+}
 
 void instance_network_enter(struct request *r, struct resource *instance)
 {
@@ -335,14 +386,10 @@ void instance_network_enter(struct request *r, struct resource *instance)
 		break;
 	case INSTANCE_PENDING:
 	case INSTANCE_RUNNING:
-		interfaces = network_interface_list(r, instance->id);
-		/* an empty pool does not keep an instance from starting */
-		if (interfaces[0] && property_is(r, instance->id, "public-address", "true") &&
-		    network_interface_public_assign(r, interfaces[0]) < 0)
-			r->fault->status = 0;
+		assign_public(r, instance->id);
 		break;
 	default:
 		return;
 	}
-	show(instance->doc, network_interface_list(r, instance->id));
+	show(r, instance->doc, network_interface_list(r, instance->id));
 }

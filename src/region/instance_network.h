@@ -22,5 +22,7 @@ int instance_network_create(struct request *r, struct instance_network *n, struc
                             const char *zone);
 /* The instance has entered another state: addresses and interfaces come and go. Not stored. */
 void instance_network_enter(struct request *r, struct resource *instance);
+/* Its Elastic IP has gone: what was launched with a public address has another, if it is running. */
+void instance_network_public_back(struct request *r, const char *instance);
 /* An interface of the instance was changed. */
 void instance_network_changed(struct request *r, const char *instance);

@@ -280,6 +280,7 @@ static json_t *meta_data(const struct making *k, bool with_tags)
 static const char *document(const struct making *k)
 {
 	const struct value *doc = k->instance->doc, *launched = value_get(doc, "LaunchTime");
+	const char *address = value_string(doc, "PrivateIpAddress");
 	struct request *r = k->r;
 
 	return arena_printf(r->arena,
@@ -295,7 +296,7 @@ static const char *document(const struct making *k)
 	                    "  \"instanceType\" : \"%s\",\n"
 	                    "  \"kernelId\" : null,\n"
 	                    "  \"pendingTime\" : \"%s\",\n"
-	                    "  \"privateIp\" : \"%s\",\n"
+	                    "  \"privateIp\" : %s,\n"
 	                    "  \"ramdiskId\" : null,\n"
 	                    "  \"region\" : \"%s\",\n"
 	                    "  \"version\" : \"2017-09-30\"\n"
@@ -303,9 +304,7 @@ static const char *document(const struct making *k)
 	                    r->account, value_path(doc, "Placement.AvailabilityZone"),
 	                    value_string(doc, "ImageId"), k->instance->id, value_string(doc, "InstanceType"),
 	                    time_text(r, launched ? launched->integer : k->instance->created_ms),
-	                    value_string(doc, "PrivateIpAddress") ? value_string(doc, "PrivateIpAddress")
-	                                                          : "",
-	                    r->region);
+	                    address ? arena_printf(r->arena, "\"%s\"", address) : "null", r->region);
 }
 
 static json_t *dynamic(const struct making *k)

@@ -62,6 +62,11 @@ const char *private_dns_name(struct request *r, const char *address)
 	return name;
 }
 
+const char *resource_dns_name(struct request *r, const char *instance)
+{
+	return arena_printf(r->arena, "%s%s", instance, strchr(private_dns_name(r, "0.0.0.0"), '.'));
+}
+
 /* ---- making them ---- */
 
 /* Locally administered; the lower four bytes are the private address, so that it is the VPC's only one. */
@@ -365,9 +370,8 @@ ACTION(ec2, AttachNetworkInterface)
 			                    "'%lld'.",
 			                    id, (long long)device);
 	type = instance_type_find(value_string(instance->doc, "InstanceType"));
-	if (type && count >= type->interfaces)
-		return request_fail(r, "AttachmentLimitExceeded",
-		                    "Interface count %u exceeds the limit for %s", count + 1, type->name);
+	if (network_interface_check_type(r, interface, count + 1, type) < 0)
+		return -1;
 	network_interface_attach(r, interface, id, (unsigned)device, (unsigned)card, false);
 	value_set_string(r->out, "AttachmentId", value_path(interface->doc, "Attachment.AttachmentId"));
 	value_set_integer(r->out, "NetworkCardIndex", card);

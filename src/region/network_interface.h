@@ -12,6 +12,8 @@
 extern const struct resource_kind network_interface_kind;
 extern const struct resource_kind network_interface_permission_kind; /* a child */
 
+struct instance_type;
+
 struct network_interface_spec {
 	struct resource *subnet;
 	const char *private_address; /* NULL: any */
@@ -66,12 +68,19 @@ struct value *network_interface_address(const struct resource *interface, const 
 
 /* "ip-10-0-0-5.ec2.internal"; in the request's arena. */
 const char *private_dns_name(struct request *r, const char *address);
+/* "i-0123456789abcdef0.ec2.internal", likewise. */
+const char *resource_dns_name(struct request *r, const char *instance);
 
 /* ---- network_interface_address.c ---- */
 
 /* Takes the addresses that spec has for an interface that is not stored yet. -1 with r->fault. */
 int network_interface_take_addresses(struct request *r, struct resource *interface,
                                      const struct network_interface_spec *spec);
+/* Is an instance of this type, which is to have `count` interfaces, one for it? -1 with r->fault. NULL: any type. */
+int network_interface_check_type(struct request *r, const struct resource *interface, unsigned count,
+                                 const struct instance_type *type);
+/* Whether instances of a VPC have names was changed: its interfaces, and instances, show it. */
+void network_interface_rename(struct request *r, const char *vpc);
 /* A secondary private address, `wanted` or any. NULL with r->fault. */
 struct value *network_interface_add_address(struct request *r, struct resource *interface,
                                             const struct resource *subnet, const char *wanted);

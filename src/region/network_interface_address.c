@@ -2,6 +2,7 @@
 #include "region/address.h"
 #include "region/instance_type.h"
 #include "region/network_interface.h"
+#include "region/public_pool.h"
 #include "region/subnet.h"
 #include "region/address_space.h"
 #include "region/vpc.h"
@@ -61,6 +62,37 @@ static int add_prefix(struct request *r, struct resource *interface, const struc
 		value_set_string(value_append(value_open(interface->doc, "Ipv4Prefixes")), "Ipv4Prefix",
 		                 prefix);
 	return 0;
+}
+
+/* The private name of an address is shown, and the public one of what it is associated with, or neither. */
+static void rename_address(struct request *r, struct value *address, bool named)
+{
+	struct value *association = value_get(address, "Association");
+
+	if (association)
+		value_set_string(association, "PublicDnsName",
+		                 named ? public_dns_name(r, value_string(association, "PublicIp")) : "");
+	if (named)
+		value_set_string(address, "PrivateDnsName",
+		                 private_dns_name(r, value_string(address, "PrivateIpAddress")));
+	else
+		value_remove(address, "PrivateDnsName");
+}
+
+void network_interface_rename(struct request *r, const char *vpc)
+{
+	bool named = vpc_attribute(r, vpc, "enableDnsHostnames");
+
+	for (struct resource **net = resource_list(r, &subnet_kind, vpc); *net; net++)
+		for (struct resource **i = resource_list(r, &network_interface_kind, (*net)->id); *i; i++) {
+			struct value *list = value_get((*i)->doc, "PrivateIpAddresses");
+
+			for (unsigned k = 0; k < value_count(list); k++)
+				rename_address(r, value_item(list, k), named);
+			if (value_count(list))
+				rename_address(r, (*i)->doc, named);
+			network_interface_save(r, *i);
+		}
 }
 
 /* ---- at creation ---- */
@@ -227,6 +259,26 @@ static int check_limit(struct request *r, const struct resource *interface, cons
 		return request_fail(r, "PrivateIpAddressLimitExceeded",
 		                    "Number of private addresses will exceed limit (%u) of interface '%s'",
 		                    most, interface->id);
+	return 0;
+}
+
+int network_interface_check_type(struct request *r, const struct resource *interface, unsigned count,
+                                 const struct instance_type *type)
+{
+	static const char *const lists[][2] = {{"PrivateIpAddresses", "Ipv4Prefixes"},
+	                                       {"Ipv6Addresses", "Ipv6Prefixes"}};
+
+	if (type && count > type->interfaces)
+		return request_fail(r, "AttachmentLimitExceeded",
+		                    "Interface count %u exceeds the limit for %s", count, type->name);
+	for (unsigned i = 0; type && i < ARRAY_SIZE(lists); i++)
+		if (value_count(value_get(interface->doc, lists[i][0])) +
+		            value_count(value_get(interface->doc, lists[i][1])) >
+		    type->addresses)
+			return request_fail(r, "PrivateIpAddressLimitExceeded",
+			                    "Number of private addresses exceeds the limit (%u) of an "
+			                    "interface of %s",
+			                    type->addresses, type->name);
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 #include "region/network_interface.h"
 #include "region/prefix_list.h"
 #include "region/route_table.h"
+#include "region/subnet.h"
 #include "region/vpc.h"
 #include "region/vpc_endpoint.h"
 #include "region/vpc_peering.h"
@@ -96,11 +97,11 @@ static int target_nat(struct request *r, const struct resource *table, const cha
 
 	if (!gateway)
 		return -1;
-	if (strcmp(gateway->parent, table->parent))
-		return other_vpc(r, table, id);
 	if (strcmp(gateway->state, "available") && strcmp(gateway->state, "pending"))
 		return request_fail(r, "InvalidNatGatewayID.NotFound",
 		                    "The natGateway ID '%s' does not exist", id);
+	if (strcmp(gateway->parent, table->parent))
+		return other_vpc(r, table, id);
 	t->member = "NatGatewayId";
 	t->id = gateway->id;
 	return 0;
@@ -224,7 +225,20 @@ static int read_target(struct request *r, const struct resource *table, const ch
 	}
 }
 
-/* More specific than a local route is possible for what is within a VPC; the same is not. */
+static bool is_subnet(struct request *r, const char *vpc, struct cidr c)
+{
+	for (struct resource **net = resource_list(r, &subnet_kind, vpc); *net; net++) {
+		const char *block =
+		        c.first.v6 ? subnet_ipv6_block(*net) : value_string((*net)->doc, "CidrBlock");
+		struct cidr own;
+
+		if (block && cidr_parse(&own, block) == 0 && cidr_covers(own, c) && cidr_covers(c, own))
+			return true;
+	}
+	return false;
+}
+
+/* What is within the VPC can go another way than the local one: a whole subnet, through an appliance. */
 static int check_local(struct request *r, const struct resource *table, const char *destination)
 {
 	const struct value *routes = value_get(table->doc, "Routes");
@@ -238,15 +252,22 @@ static int check_local(struct request *r, const struct resource *table, const ch
 		const char *block =
 		        value_string(route, c.first.v6 ? "DestinationIpv6CidrBlock" : "DestinationCidrBlock");
 
-		if (!gateway || strcmp(gateway, "local") || !block || cidr_parse(&local, block) < 0)
+		if (!gateway || strcmp(gateway, "local") || !block || cidr_parse(&local, block) < 0 ||
+		    !cidr_covers(local, c))
 			continue;
-		if (cidr_covers(local, c) && value_get(r->in, "GatewayId"))
+		if (!value_get(r->in, "NetworkInterfaceId") && !value_get(r->in, "InstanceId") &&
+		    !value_get(r->in, "NatGatewayId"))
 			return request_fail(
 			        r, "InvalidParameterValue",
 			        "The destination CIDR block %s is equal to or more specific than one of "
 			        "this VPC's CIDR blocks. This route can target only an interface or an "
 			        "instance.",
 			        destination);
+		if (!is_subnet(r, table->parent, c))
+			return request_fail(r, "InvalidParameterValue",
+			                    "The destination CIDR block %s is within one of this VPC's CIDR "
+			                    "blocks, but is not that of a subnet",
+			                    destination);
 	}
 	return 0;
 }

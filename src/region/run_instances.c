@@ -217,16 +217,6 @@ static int make_attributes(struct request *r, struct launch *l)
 	return 0;
 }
 
-static void describe_names(struct value *to, const struct value *from)
-{
-	static const char *const records[] = {"EnableResourceNameDnsARecord",
-	                                      "EnableResourceNameDnsAAAARecord"};
-
-	value_set_string(to, "HostnameType", value_string(from, "HostnameType"));
-	for (unsigned i = 0; i < ARRAY_SIZE(records); i++)
-		value_set_boolean(to, records[i], value_boolean(from, records[i], false));
-}
-
 static void fill(struct request *r, const struct launch *l, struct value *doc, unsigned index,
                  const struct schedule_place *place)
 {
@@ -273,9 +263,6 @@ static void fill(struct request *r, const struct launch *l, struct value *doc, u
 	value_put(doc, "MetadataOptions", value_copy(r->arena, l->metadata));
 	value_set_string(value_open(doc, "MaintenanceOptions"), "AutoRecovery",
 	                 recovery ? recovery : "default");
-	if (value_get(r->in, "PrivateDnsNameOptions"))
-		describe_names(value_open(doc, "PrivateDnsNameOptions"),
-		               value_get(r->in, "PrivateDnsNameOptions"));
 }
 
 static void insert_machine(struct request *r, const struct launch *l, const char *instance,

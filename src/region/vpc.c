@@ -5,6 +5,7 @@
 #include "region/flow_log.h"
 #include "region/link.h"
 #include "region/network_acl.h"
+#include "region/network_interface.h"
 #include "region/public_pool.h"
 #include "region/route_table.h"
 #include "region/security_group.h"
@@ -407,6 +408,8 @@ ACTION(ec2, ModifyVpcAttribute)
 		return request_fail(r, "MissingParameter", "The request must contain the parameter %s.Value",
 		                    which);
 	property_set(r, vpc->id, attribute_name(r, which), value_boolean(v, "Value", false) ? "true" : NULL);
+	if (!strcmp(which, "EnableDnsHostnames"))
+		network_interface_rename(r, vpc->id);
 	return 0;
 }
 

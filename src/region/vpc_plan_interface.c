@@ -286,15 +286,14 @@ static void name(struct request *r, struct plan_items *items, const char *text, 
 /* "i-0123….ec2.internal", for what the options say. */
 static void resource_names(struct request *r, struct plan_items *items, const struct resource *interface)
 {
-	const char *id = instance_of(interface), *v4, *suffix;
+	const char *id = instance_of(interface), *v4;
 	struct resource *instance = id ? resource_find(r, &instance_kind, id) : NULL;
 	const struct value *options = name_options(r, interface, instance), *v6;
 	bool first = has_resource_name(options);
 
 	if (!id || value_integer(value_get(interface->doc, "Attachment"), "DeviceIndex", 0))
 		return;
-	suffix = strchr(private_dns_name(r, "0.0.0.0"), '.');
-	id = arena_printf(r->arena, "%s%s", id, suffix);
+	id = resource_dns_name(r, id);
 	v4 = value_string(interface->doc, "PrivateIpAddress");
 	if (v4 && value_boolean(options, "EnableResourceNameDnsARecord", false))
 		name(r, items, id, v4, false);

@@ -500,9 +500,9 @@ def address(ec2, server):
     equal('shown by the interface', ec2.describe_network_interfaces(NetworkInterfaceIds=[eni_id])
           ['NetworkInterfaces'][0]['Association']['PublicIp'], one['PublicIp'])
     error('Resource.AlreadyAssociated', ec2.associate_address, AllocationId=two['AllocationId'],
-          NetworkInterfaceId=eni_id)
+          NetworkInterfaceId=eni_id, AllowReassociation=False)
     error('Resource.AlreadyAssociated', ec2.associate_address, AllocationId=one['AllocationId'],
-          NetworkInterfaceId=eni_id, PrivateIpAddress=secondary)
+          NetworkInterfaceId=eni_id, PrivateIpAddress=secondary, AllowReassociation=False)
     error('InvalidParameterValue', ec2.associate_address, AllocationId=two['AllocationId'],
           NetworkInterfaceId=eni_id, PrivateIpAddress='10.6.0.200')
     ec2.associate_address(AllocationId=two['AllocationId'], NetworkInterfaceId=eni_id, PrivateIpAddress=secondary)
@@ -515,7 +515,7 @@ def address(ec2, server):
     equal('of the interface', len(ec2.describe_addresses(Filters=filters(network_interface_id=eni_id))['Addresses']), 2)
     error('InvalidIPAddress.InUse', ec2.release_address, AllocationId=one['AllocationId'])
     error('DependencyViolation', ec2.detach_internet_gateway, InternetGatewayId=igw, VpcId=vpc_id)
-    ec2.associate_address(AllocationId=two['AllocationId'], NetworkInterfaceId=eni_id, AllowReassociation=True)
+    ec2.associate_address(AllocationId=two['AllocationId'], NetworkInterfaceId=eni_id)
     check('the first one is free', 'AssociationId' not in show())
     ec2.disassociate_address(AssociationId=show(two)['AssociationId'])
     error('InvalidAssociationID.NotFound', ec2.disassociate_address, AssociationId=first)
@@ -581,6 +581,12 @@ def routes(ec2, server):
     eni = ec2.create_network_interface(SubnetId=subnet)['NetworkInterface']['NetworkInterfaceId']
     add(RouteTableId=rtb, DestinationCidrBlock='10.99.1.2/16', NetworkInterfaceId=eni)
     equal('to an interface that is not attached', route('10.99.0.0/16')['State'], 'blackhole')
+    # within the VPC: for whole subnets, through an appliance
+    error('InvalidParameterValue', add, RouteTableId=rtb, DestinationCidrBlock='10.7.0.128/25', NetworkInterfaceId=eni)
+    error('InvalidParameterValue', add, RouteTableId=rtb, DestinationCidrBlock='10.7.9.0/24', NetworkInterfaceId=eni)
+    error('InvalidParameterValue', add, RouteTableId=rtb, DestinationCidrBlock='10.7.0.0/24', GatewayId=igw)
+    add(RouteTableId=rtb, DestinationCidrBlock='10.7.0.0/24', NetworkInterfaceId=eni)
+    ec2.delete_route(RouteTableId=rtb, DestinationCidrBlock='10.7.0.0/24')
     eigw = ec2.create_egress_only_internet_gateway(VpcId=vpc_id)['EgressOnlyInternetGateway']
     eigw = eigw['EgressOnlyInternetGatewayId']
     error('InvalidParameterCombination', add, RouteTableId=rtb, DestinationCidrBlock='2.0.0.0/8',
@@ -960,8 +966,18 @@ def instances(ec2, server):
     equal('its own', show(i)['PublicIpAddress'], address['PublicIp'])
     equal('whose it is', [a['PublicIp'] for a in
           ec2.describe_addresses(Filters=filters(instance_id=i))['Addresses']], [address['PublicIp']])
-    # one more interface
+    ec2.disassociate_address(PublicIp=address['PublicIp'])
+    check('another public address', show(i).get('PublicIpAddress') not in (None, address['PublicIp']))
+    ec2.associate_address(AllocationId=address['AllocationId'], InstanceId=i)
+    # names come and go with the VPC's attribute; the private one stays
     vpc_id = plain['VpcId']
+    names = lambda: (show(i)['PublicDnsName'], show(i)['PrivateDnsName'] == plain['PrivateDnsName'],
+                     interface(one['NetworkInterfaceId']).get('PrivateDnsName'))
+    ec2.modify_vpc_attribute(VpcId=vpc_id, EnableDnsHostnames={'Value': False})
+    equal('no names', names(), ('', True, None))
+    ec2.modify_vpc_attribute(VpcId=vpc_id, EnableDnsHostnames={'Value': True})
+    equal('names', names(), (f'ec2-{address["PublicIp"].replace(".", "-")}.compute-1.amazonaws.com', True, plain['PrivateDnsName']))
+    # one more interface
     group = ec2.create_security_group(GroupName='i', Description='i', VpcId=vpc_id)['GroupId']
     eni = ec2.create_network_interface(SubnetId=plain['SubnetId'], Groups=[group])['NetworkInterface']
     eni_id = eni['NetworkInterfaceId']
@@ -992,6 +1008,25 @@ def instances(ec2, server):
     ec2.get_waiter('instance_terminated').wait(InstanceIds=[listed['InstanceId']])
     equal('it stays', interface(eni_id)['Status'], 'available')
     ec2.delete_network_interface(NetworkInterfaceId=eni_id)
+    launch = lambda code, **p: error(code, ec2.run_instances, **{'ImageId': image, 'InstanceType': 't3.micro',
+                                                                 'MinCount': 1, 'MaxCount': 1, **p})
+    several = [{'DeviceIndex': k, 'SubnetId': plain['SubnetId']} for k in range(3)]
+    launch('AttachmentLimitExceeded', NetworkInterfaces=several)
+    launch('PrivateIpAddressLimitExceeded', NetworkInterfaces=[{**several[0], 'SecondaryPrivateIpAddressCount': 2}])
+    two = run(NetworkInterfaces=several[:2])
+    check('no public address for several', 'PublicIpAddress' not in two)
+    ec2.terminate_instances(InstanceIds=[two['InstanceId']])
+    # without IPv4 it is named by its id
+    vpc6 = ec2.create_vpc(CidrBlock='10.15.0.0/16', AmazonProvidedIpv6CidrBlock=True)['Vpc']['VpcId']
+    block = ec2.describe_vpcs(VpcIds=[vpc6])['Vpcs'][0]['Ipv6CidrBlockAssociationSet'][0]['Ipv6CidrBlock']
+    only6 = ec2.create_subnet(VpcId=vpc6, Ipv6Native=True, Ipv6CidrBlock=block.replace('/56', '/64'))['Subnet']['SubnetId']
+    six = run(SubnetId=only6)
+    equal('IPv6 only', (six['PrivateDnsName'], six['PrivateDnsNameOptions']['HostnameType'], 'PrivateIpAddress' in six),
+          (six['InstanceId'] + '.ec2.internal', 'resource-name', False))
+    ec2.terminate_instances(InstanceIds=[six['InstanceId']])
+    ec2.get_waiter('instance_terminated').wait(InstanceIds=[six['InstanceId']])
+    ec2.delete_subnet(SubnetId=only6)
+    ec2.delete_vpc(VpcId=vpc6)
     fresh = run(NetworkInterfaces=[{'DeviceIndex': 0, 'SubnetId': plain['SubnetId'], 'Groups': [group],
                                     'AssociatePublicIpAddress': False, 'SecondaryPrivateIpAddressCount': 1}])
     check('no public address', 'PublicIpAddress' not in fresh)
@@ -1001,8 +1036,6 @@ def instances(ec2, server):
     equal('other groups', show(fresh['InstanceId'])['SecurityGroups'][0]['GroupName'], 'default')
     named = run(SecurityGroups=['i'])
     equal('a group by its name', named['SecurityGroups'][0]['GroupId'], group)
-    launch = lambda code, **p: error(code, ec2.run_instances, **{'ImageId': image, 'InstanceType': 't3.micro',
-                                                                 'MinCount': 1, 'MaxCount': 1, **p})
     launch('InvalidSubnetID.NotFound', SubnetId='subnet-' + NONE)
     launch('InvalidGroup.NotFound', SecurityGroupIds=['sg-' + NONE])
     launch('InvalidGroup.NotFound', SecurityGroups=['none'])
@@ -1014,7 +1047,7 @@ def instances(ec2, server):
     other = next(z for z in 'abc' if not plain['Placement']['AvailabilityZone'].endswith(z))
     launch('InvalidParameterValue', SubnetId=plain['SubnetId'], Placement={'AvailabilityZone': 'us-east-1' + other})
     # terminated, all is given back
-    all_of_them = [i, fresh['InstanceId'], named['InstanceId']]
+    all_of_them = [i, two['InstanceId'], fresh['InstanceId'], named['InstanceId']]
     ec2.terminate_instances(InstanceIds=all_of_them)
     ec2.get_waiter('instance_terminated').wait(InstanceIds=all_of_them)
     equal('no interfaces are left', ec2.describe_network_interfaces()['NetworkInterfaces'], [])
