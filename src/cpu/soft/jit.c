@@ -29,17 +29,17 @@ static bool usable(const struct soft_cpu *c)
 /* Goes on at c->rip if that is translated and nothing is to be done before; else code must be left. */
 static bool go_on(struct soft_cpu *c)
 {
-	const struct jit_jump *jump;
+	u32 code;
 
 	c->op = NULL;
 	if (!usable(c) || c->step || c->halted || c->lockstep ||
 	    (atomic_load_explicit(&c->base.events, memory_order_relaxed) & c->events_enabled))
 		return true;
-	jump = jit_jump_at(c, c->rip, (unsigned)((u64)(c->tlb - c->tlbs[0]) / SOFT_TLB_ENTRIES));
-	if (jump->rip != c->rip)
+	code = jit_jump_at(c, c->rip, (unsigned)((u64)(c->tlb - c->tlbs[0]) / SOFT_TLB_ENTRIES));
+	if (!code)
 		return true;
 	c->regs[SREG_PAGE_RIP] = c->rip & ~(PAGE_SIZE - 1);
-	c->jx.resume = jump->code + JIT_FAR_SIZE;
+	c->jx.resume = code;
 	return false;
 }
 
@@ -218,7 +218,7 @@ static void call_out(struct soft_cpu *c, struct jit_buf *b, const u64 *function)
 /* T0: what a check of the stack has in it, T1: its record. If the TLB has the page, the cell gets it. */
 static void stack_missed(struct soft_cpu *c, struct jit_buf *b, unsigned mode)
 {
-	static const u8 index[] = {0xc4, 0xc3, 0xfb, 0xf0, 0xc2, 0x07, /* rorx $7, %r10, %rax */
+	static const u8 index[] = {0xc4, 0xc3, 0xfb, 0xf0, 0xc2, 0x06, /* rorx $6, %r10, %rax */
 	                           0x25};                              /* and $…, %eax */
 	struct soft_cell *cell = soft_cell(c, CELL_STACK + mode);
 	struct soft_tlb_entry *tlb = c->tlbs[mode];
@@ -262,7 +262,7 @@ static void trampolines(struct soft_cpu *c)
 	                           0x49, 0x89, 0xfb};                              /* mov %rdi, %r11 */
 	struct soft_jit *j = c->jit;
 	struct jit_buf b = {.p = j->write, .end = j->write + 4096, .to_run = j->run - j->write};
-	u32 out;
+	u32 out, single;
 
 	j->enter = (void (*)(u64))(u64)here(&b);
 	for (unsigned i = 0; i < sizeof(entry); i++)
@@ -271,7 +271,7 @@ static void trampolines(struct soft_cpu *c)
 	load_registers(c, &b);
 	e_jmp_reg(&b, T1);
 
-	out = here(&b);
+	j->out = out = here(&b);
 	store_registers(c, &b);
 	e_load(&b, REG_RSP, &c->jx.host_rsp);
 	back_to_c(c, &b);
@@ -340,13 +340,17 @@ static void trampolines(struct soft_cpu *c)
 	e_mov(&b, REG_RDX, T1);
 	call_out(c, &b, &c->jx.written);
 
-	/* T0: rip, as at a far entry; rip is set at the check entry. */
-	j->single = here(&b);
-	e_store(&b, &c->rip, T0);
-	while (here(&b) < j->single + JIT_FAR_SIZE)
-		e8(&b, 0x90);
+	/* As check entries: SREG_PAGE_RIP is set. */
+	single = here(&b);
 	store_registers(c, &b);
 	call_out(c, &b, &c->jx.single);
+	for (unsigned i = 0; i < JIT_SINGLES; i++) {
+		j->single[i] = here(&b);
+		e_load(&b, T0, &c->regs[SREG_PAGE_RIP]);
+		e_mem(&b, true, OP_LEA, T0, T0, NO_REG, 0, (s64)(PAGE_SIZE - JIT_SINGLES + i));
+		e_store(&b, &c->rip, T0);
+		e_jmp(&b, single);
+	}
 
 	/* T0: pc, T1: trap number */
 	static const u8 lahf_seto[] = {0x9f, 0x0f, 0x90, 0xc0};
@@ -380,7 +384,7 @@ static size_t tables_bytes(const struct soft_jit *j)
 
 	for (unsigned i = 0; i < j->table_count; i++)
 		count += j->tables[i].size;
-	return 2 * count * sizeof(*j->jumps);
+	return count * sizeof(*j->jumps);
 }
 
 void soft_jit_init(struct soft_cpu *c)
@@ -399,8 +403,9 @@ void soft_jit_init(struct soft_cpu *c)
 	c->jit = j;
 	j->threshold = threshold;
 	j->uses = threshold == 1 ? 2 : threshold * HOTTER;
-	j->size = soft_share(c, 96 * MiB, 24 * MiB, 6 * MiB);
-	j->cold = j->cold_used = j->size / 2;
+	j->size = soft_share(c, 128 * MiB, 24 * MiB, 6 * MiB);
+	/* Of which the main line takes three tenths. */
+	j->cold = j->cold_used = align_down(j->size / 10 * 3, (size_t)PAGE_SIZE);
 	j->write = j->run = j->signal_stack = MAP_FAILED;
 	j->counters = MAP_FAILED;
 	j->counters_size = (unsigned)soft_share(c, 1 << 18, 1 << 17, 1 << 15);
@@ -446,7 +451,7 @@ void soft_jit_init(struct soft_cpu *c)
 	jit_map_name(j->map, (u64)j->run, (u64)j->run + j->fixed, "trampolines");
 	jit_map_name(j->map, (u64)&c->rip, (u64)(&c->rip + 1), "rip");
 	jit_map_name(j->map, (u64)&c->op, (u64)(&c->op + 1), "op");
-	for (unsigned i = 0, at = 0; i < j->table_count; at += 2 * j->tables[i++].size)
+	for (unsigned i = 0, at = 0; i < j->table_count; at += j->tables[i++].size)
 		j->tables[i].jumps = j->jumps + at;
 	j->table = j->oldest = JIT_USER_TABLE;
 	soft_jit_remapped(c);
@@ -538,15 +543,15 @@ static void give_back(struct soft_jit *j)
 bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 {
 	u64 n = (u64)(c->tlb - c->tlbs[0]) / SOFT_TLB_ENTRIES;
-	u32 link = c->jx.link, code;
+	u32 link = c->jx.link, code, crossing = (c->rip & (PAGE_SIZE - 1)) - (PAGE_SIZE - JIT_SINGLES);
 
 	c->jx.link = 0;
 	if (b->heat < -0x40000000)
 		b->heat = 0;
 	if (!usable(c) || !b->page) {
 		/* That looks at the bytes each time, so nothing need tell it of changes. */
-		if (usable(c) && !c->lockstep)
-			jit_note_jump(c, c->rip, c->jit->single, (unsigned)n, true);
+		if (usable(c) && !c->lockstep && crossing < JIT_SINGLES)
+			jit_note_jump(c, c->rip, c->jit->single[crossing], (unsigned)n, true);
 		if (link && !c->lockstep)
 			jit_link_none(c, (const struct jit_site *)(u64)link);
 		return false;
@@ -569,8 +574,7 @@ bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 			return false;
 		b->code[n] = code;
 		give_back(c->jit);
-		jit_map_block(c->jit->map, code - JIT_FAR_SIZE, (u64)c->jit->run + c->jit->used, c->rip,
-		              c->cpl);
+		jit_map_block(c->jit->map, code, (u64)c->jit->run + c->jit->used, c->rip, c->cpl);
 	}
 	b->heat = 0; /* nobody uses its ops */
 	if (n != SOFT_TLB_USER && !soft_jump_is_global(c, c->rip))
@@ -581,8 +585,7 @@ bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 	/* Under the lock-step check jumps hit, but come back. */
 	/* What is linked now need not take room in the table. */
 	if (!link || c->lockstep || !jit_link(c, (const struct jit_site *)(u64)link, b, code, (unsigned)n))
-		jit_note_jump(c, c->rip, c->lockstep ? c->jit->miss : code - JIT_FAR_SIZE, (unsigned)n,
-		              b->needs_flags);
+		jit_note_jump(c, c->rip, c->lockstep ? c->jit->out : code, (unsigned)n, b->needs_flags);
 	soft_cache_note_jump(c, c->rip);
 	if (unlikely(c->lockstep != NULL)) {
 		if (!soft_jit_may_return(c))

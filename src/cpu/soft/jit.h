@@ -27,10 +27,10 @@
  * Under the lock-step check (lockstep.h) all code comes back to C behind its block: nothing is linked, and
  * the jump table holds the way out.
  *
- * Entries of a block's code, in this order: "far" (T0 is rip: sets SREG_PAGE_RIP), "check" (leaves if an
- * event is raised), "fast". Direct jumps go to check or, forwards, to fast, and set SREG_PAGE_RIP if they are
- * linked to another page (jit_jumps.c); returns and indirect jumps go through a jump table to far. So each
- * cycle has a check. Code depends on the data TLB in use (enum soft_tlb_mode): up to one version for each.
+ * Entries of a block's code, in this order: "check" (leaves if an event is raised), "fast". Direct jumps go to
+ * check or, forwards, to fast; returns and indirect jumps go through a jump table to check (jit_jumps.c). So
+ * each cycle has a check. Whoever jumps to another page sets SREG_PAGE_RIP. What C wants to know of the code
+ * (struct jit_code) is in front of what the check jumps to, off the main line. Code depends on the data TLB in use (enum soft_tlb_mode): up to one version for each.
  * When its page changes it dies by an event (jit_pages.c): a C function that code calls, and that may change
  * guest memory or page tables, leaves code if CPU_EV_SYNC is raised (soft_jit_may_return()).
  */
@@ -38,7 +38,7 @@
 
 #include "cpu/soft/soft.h"
 
-enum { JIT_FAR_SIZE = 15, JIT_CHECK_SIZE = 14 };
+enum { JIT_CHECK_SIZE = 14 };
 
 /* Without low memory, BMI2, or when it is not wanted, c->jit stays NULL: not an error. */
 void soft_jit_init(struct soft_cpu *c);
@@ -105,11 +105,12 @@ enum { JIT_LINKS = 16 };
 /* A far link, before its rel32: cmpl $key, jx.key; jne; addq $…, SREG_PAGE_RIP; jmp */
 enum { JIT_FAR_GUARD = 1 + 12 + 6 + 4, JIT_FAR_MISS = 1 + 12 + 4 };
 
-/* In front of the entries. */
+/* Of a block's code. */
 struct jit_code {
 	u32 next;       /* of the pages of one hash; JIT_NO_CODE ends */
 	u32 block;      /* and in bits 3:0, as blocks are aligned: JIT_CODE_* */
 	u32 generation; /* of its page */
+	u32 check;      /* its check entry */
 	u32 stale;      /* where it leaves when it is stale */
 	u32 links; /* the last of the jumps that are linked to it: number of a struct jit_linked; 0: none */
 };
@@ -126,20 +127,24 @@ enum {
 	JIT_CODE_BITS = 15
 };
 
+/* Where it may be, of slots that begin with that of its rip: 0 or JIT_OTHER if the code needs no flags; with
+ * JIT_NEEDS besides if it does. */
 struct jit_jump {
-	u64 rip, code; /* at the far entry */
+	u64 rip, code; /* at the check entry */
 };
 struct jit_table {
-	struct jit_jump *jumps; /* twice size: any code; code that needs no flags */
+	struct jit_jump *jumps;
 	u32 key;
 	u16 tag, count;
 	u32 size;        /* of jumps; a power of two */
-	u16 slots[2048]; /* that are in use, if count is not more */
+	u32 slots[2048]; /* that are in use, if count is not more */
 };
 enum {
-	JIT_JUMPS = 65536,       /* of a user's table; half as many where there are many vCPUs */
+	JIT_JUMPS = 131072,      /* of a user's table; half as many where there are many vCPUs */
 	JIT_SUPER_JUMPS = 32768, /* of a supervisor's: kernels are large */
-	JIT_OTHER = 128,         /* slot ^ JIT_OTHER: where else it may be; within a page of the host */
+	JIT_NEEDS = 1,           /* slot ^ JIT_NEEDS: in the same line of the cache */
+	JIT_OTHER = 128,         /* slot ^ JIT_OTHER: within a page of the host */
+	JIT_SINGLES = 15,        /* places in a page where an instruction may cross its end */
 	JIT_USER_TABLE = 2,      /* the first of users */
 	JIT_TABLES = 8,
 	JIT_HEADS = 1024,
@@ -177,8 +182,9 @@ struct soft_jit {
 	size_t unmapped;          /* what was used when the writable mapping's pages were given back */
 	size_t cold, cold_used; /* from cold on: what is off the main line, apart, as it would fill caches */
 	s32 threshold, uses;    /* executions until a block is translated, and until it is again */
-	u32 event, stop, chain, far, miss, interpret, written, single, fault; /* trampolines */
-	u32 interpret_site, refill, stack_missed[SOFT_TLB_MODES];             /* trampolines of jit_cell.h */
+	u32 event, stop, chain, far, miss, interpret, written, fault; /* trampolines */
+	u32 out, single[JIT_SINGLES];                                 /* … that targets of jumps are */
+	u32 interpret_site, refill, stack_missed[SOFT_TLB_MODES];     /* trampolines of jit_cell.h */
 	s32 *counters; /* of plain code's uses, to go: below 0 it is time for better code; the first is no
 	                  block's */
 	unsigned counter_count, counters_size;
@@ -235,16 +241,12 @@ static inline u32 jit_jumps(const struct soft_jit *j, unsigned mode)
 {
 	return j->tables[mode == SOFT_TLB_USER ? JIT_USER_TABLE : mode - 1].size;
 }
-/* From a jump's entry in its table's first half to that in the second, in bytes. */
-static inline s32 jit_flagless(const struct soft_jit *j, unsigned mode)
-{
-	return (s32)(jit_jumps(j, mode) * sizeof(struct jit_jump));
-}
 u32 jit_key(const struct soft_cpu *c, unsigned mode);
 /* Block b is about to run at rip; may start new keys. */
 void jit_note_page(struct soft_cpu *c, const struct soft_block *b, u64 rip, unsigned mode);
-const struct jit_jump *jit_jump_at(const struct soft_cpu *c, u64 rip, unsigned mode);
-void jit_note_jump(struct soft_cpu *c, u64 rip, u32 far_entry, unsigned mode, bool needs_flags);
+/* The code for rip; 0: none is known. */
+u32 jit_jump_at(const struct soft_cpu *c, u64 rip, unsigned mode);
+void jit_note_jump(struct soft_cpu *c, u64 rip, u32 code, unsigned mode, bool needs_flags);
 /* Code was left at s for block b, which has code now. False: the jump goes by the table. */
 bool jit_link(struct soft_cpu *c, const struct jit_site *s, const struct soft_block *b, u32 code,
               unsigned mode);

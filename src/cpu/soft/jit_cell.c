@@ -320,7 +320,7 @@ static void give_up(struct soft_cpu *c, struct soft_cell *cell, struct soft_cell
 	if (j->used + STUB > j->cold)
 		return;
 	learn(site, i->group ? i->first : site->op, OPF_TLB);
-	slow = soft_cell_emit_tlb(c, &b, cell, i, i->again ? start : NULL, i->again ? patch : NULL);
+	slow = soft_cell_emit_tlb(c, &b, cell, i, false, i->again ? start : NULL, i->again ? patch : NULL);
 	e_jmp(&b, i->back);
 	e_fix(&b, slow, here(&b));
 	soft_cell_emit_missed(c, &b, i->mode, i->write);

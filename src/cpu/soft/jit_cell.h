@@ -126,7 +126,8 @@ struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 /* Behind such a check that missed: the address to T0 again. jit_memory.c */
 void soft_cell_emit_missed(struct soft_cpu *c, struct jit_buf *b, unsigned mode, bool write);
 
-/* The check of a cell that gave up; address: code that computes it anew (NULL: none), up to address_end.
- * Returns the rel32 of the jump for a miss. jit_memory.c */
+/* The check of a cell that gave up; address: code that computes it anew (NULL: none), up to address_end. offset:
+ * T0 becomes the offset in the page, T1 the page's host address, and the cell is not used. Returns the rel32 of the
+ * jump for a miss. jit_memory.c */
 u8 *soft_cell_emit_tlb(struct soft_cpu *c, struct jit_buf *b, struct soft_cell *cell,
-                       const struct soft_cell_info *i, const u8 *address, const u8 *address_end);
+                       const struct soft_cell_info *i, bool offset, const u8 *address, const u8 *address_end);

@@ -4,80 +4,95 @@
 
 /* ---- jumps ---- */
 
-/* T0: rip. Leaves the address of its jump table entry in T1 and rip in T0. Returns the rel32 for a miss.
- * flags: are they in c->af? Else only code that needs none is found. */
-static u8 *probe(struct tr *t, bool flags)
+/* T0: rip. T1 = the address of its jump table entry. */
+static void entry_of_rip(struct tr *t)
 {
 	static const u8 mix[] = {0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x06, /* rorx $6, %r10, %r11 */
 	                         0x47, 0x8d, 0x1c, 0x53};            /* lea (%r11,%r10,2), %r11d */
 	static const u8 and_slot[] = {0x41, 0x81, 0xe3};             /* and $…, %r11d */
 	const struct soft_jit *j = t->c->jit;
-	bool user = t->mode == SOFT_TLB_USER;
-	u32 table = user ? 0 : low(j->tables[t->mode - 1].jumps);
 
 	_Static_assert(sizeof(struct jit_jump) == 16, "slot, times 16");
 	e_bytes(&t->b, mix, sizeof(mix));
 	e_bytes(&t->b, and_slot, sizeof(and_slot));
 	e32(&t->b, (jit_jumps(j, t->mode) - 1) * (u32)sizeof(struct jit_jump));
-	if (user)
+	if (t->mode == SOFT_TLB_USER)
 		e_abs(&t->b, true, OP_ADD, T1, &t->c->jx.table);
 	else
-		e_group1(&t->b, false, 0, T1, (s32)table);
-	e_mem(&t->b, true, OP_CMP, T0, T1, NO_REG, 0, flags ? 0 : jit_flagless(j, t->mode));
+		e_group1(&t->b, false, 0, T1, (s32)low(j->tables[t->mode - 1].jumps));
 	t->host = false;
 	t->addend = 0;
+}
+
+/* … of code that needs no flags, if it is in the first of its places. Returns the rel32 for a miss. */
+static u8 *probe(struct tr *t)
+{
+	entry_of_rip(t);
+	e_mem(&t->b, true, OP_CMP, T0, T1, NO_REG, 0, 0);
 	return e_jcc(&t->b, CC_NE);
 }
 
-/* To where probe() found. */
-static void jump_probed(struct tr *t, bool flags)
+/* Goes to `found` if it is in the place that differs so from what T1 says; T1 says that one then. */
+static void probe_other(struct tr *t, unsigned way, u32 found)
 {
-	e_mem(&t->b, false, 0xff, 4, T1, NO_REG, 0,
-	      (flags ? 0 : jit_flagless(t->c->jit, t->mode)) + (s64)offsetof(struct jit_jump, code));
-}
-
-/* Behind a probe that missed: goes to `found` if it is the other place that has it. */
-static void probe_other(struct tr *t, bool flags, u32 found)
-{
-	e_group1(&t->b, true, 6, T1, JIT_OTHER * sizeof(struct jit_jump));
-	e_mem(&t->b, true, OP_CMP, T0, T1, NO_REG, 0, flags ? 0 : jit_flagless(t->c->jit, t->mode));
+	e_group1(&t->b, true, 6, T1, (s32)(way * sizeof(struct jit_jump)));
+	e_mem(&t->b, true, OP_CMP, T0, T1, NO_REG, 0, 0);
 	e_fix(&t->b, e_jcc(&t->b, CC_E), found);
 }
 
-/* The table entry for the jump that op is; returns whether flags are saved. */
-static bool look_up(struct tr *t, unsigned op, unsigned writer)
+/* Behind a probe that missed, with flags saved. */
+static void probe_others(struct tr *t, u32 found)
 {
-	u8 *miss = probe(t, !writer);
+	probe_other(t, JIT_NEEDS, found);
+	probe_other(t, JIT_OTHER, found);
+	probe_other(t, JIT_NEEDS, found);
+}
+
+/* T0, rip of what is jumped to, is lost. */
+static void enter_page(struct tr *t)
+{
+	struct soft_cpu *c = t->c;
+
+	if (c->lockstep)
+		e_store(&t->b, &c->rip, T0);
+	e_group1(&t->b, true, 4, T0, -(s32)PAGE_SIZE);
+	e_store(&t->b, &c->regs[SREG_PAGE_RIP], T0);
+}
+
+/* To where probe() found. */
+static void jump_probed(struct tr *t)
+{
+	enter_page(t);
+	e_mem(&t->b, false, 0xff, 4, T1, NO_REG, 0, offsetof(struct jit_jump, code));
+}
+
+/* The table entry for the jump that op is. */
+static void look_up(struct tr *t, unsigned op, unsigned writer)
+{
+	u8 *miss = probe(t);
 	struct cold *k = tr_cold(t, writer ? COLD_REDO : COLD_PROBE, op, miss);
 
 	k->writer = (u8)writer;
 	k->disp = t->mode;
 	k->resume = here(&t->b);
-	return !writer;
 }
 
 void tr_probe_other(struct tr *t, const struct cold *k)
 {
 	t->mode = (unsigned)k->disp;
-	probe_other(t, true, k->resume);
+	probe_others(t, k->resume);
 }
 
 void tr_redo_probe(struct tr *t, const struct cold *k)
 {
-	u32 found;
-	u8 *miss;
-
 	t->mode = (unsigned)k->disp;
-	probe_other(t, false, k->resume);
+	probe_other(t, JIT_OTHER, k->resume);
 	e_store(&t->b, &t->c->jx.temp, T0);
 	tr_redo_flags(t, k->writer);
 	e_load(&t->b, T0, &t->c->jx.temp);
-	miss = probe(t, true);
-	found = here(&t->b);
-	e_mem(&t->b, true, OP_LEA, T1, T1, NO_REG, 0, -jit_flagless(t->c->jit, t->mode));
-	e_jmp(&t->b, k->resume);
-	e_fix(&t->b, miss, here(&t->b));
-	probe_other(t, true, found);
+	entry_of_rip(t);
+	probe_other(t, JIT_NEEDS, k->resume);
+	probe_other(t, JIT_OTHER, k->resume);
 	tr_cold(t, COLD_INTERPRET, k->op, e_jmp_later(&t->b));
 }
 
@@ -120,16 +135,16 @@ u32 tr_far_probe(struct tr *t, const struct cold *k)
 	if (k->writer)
 		tr_redo_flags(t, k->writer);
 	tr_rip_to_t0(t, k->disp);
-	miss = probe(t, true);
+	miss = probe(t);
 	found = here(&t->b);
-	jump_probed(t, true);
+	jump_probed(t);
 	e_fix(&t->b, k->site, here(&t->b));
 	if (k->writer)
 		tr_redo_flags(t, k->writer);
 	tr_rip_to_t0(t, k->disp);
 	over = e_jmp_later(&t->b);
 	e_fix(&t->b, miss, here(&t->b));
-	probe_other(t, true, found);
+	probe_others(t, found);
 	e_fix(&t->b, over, here(&t->b));
 	return start;
 }
@@ -263,7 +278,6 @@ void tr_call(struct tr *t, unsigned op, const struct op *o)
 {
 	unsigned writer = flags_before(t, op, o);
 	struct soft_cpu *c = t->c;
-	bool flags;
 
 	if (op_kind(o, 0) == KIND_IMM) {
 		push_return(t, op, o);
@@ -271,25 +285,24 @@ void tr_call(struct tr *t, unsigned op, const struct op *o)
 		return;
 	}
 	target(t, op, o);
-	flags = look_up(t, op, writer);
-	e_mem(&t->b, true, OP_LOAD, T1, T1, NO_REG, 0,
-	      (flags ? 0 : jit_flagless(t->c->jit, t->mode)) + (s64)offsetof(struct jit_jump, code));
+	look_up(t, op, writer);
+	e_mem(&t->b, true, OP_LOAD, T1, T1, NO_REG, 0, offsetof(struct jit_jump, code));
 	e_store(&t->b, &c->jx.target_rip, T0);
 	e_store(&t->b, &c->jx.target_code, T1);
 	push_return(t, op, o);
 	e_load(&t->b, T0, &c->jx.target_rip);
+	enter_page(t);
 	e_jmp_abs(&t->b, &c->jx.target_code);
 }
 
 void tr_ret(struct tr *t, unsigned op, const struct op *o)
 {
 	unsigned writer = tr_exit_flags(t, op);
-	bool flags;
 
 	load_return(t, op);
-	flags = look_up(t, op, writer);
+	look_up(t, op, writer);
 	tr_move_rsp(t, 8 + (s32)o->imm);
-	jump_probed(t, flags);
+	jump_probed(t);
 }
 
 void tr_jmp(struct tr *t, unsigned op, const struct op *o)
@@ -301,5 +314,6 @@ void tr_jmp(struct tr *t, unsigned op, const struct op *o)
 		return;
 	}
 	target(t, op, o);
-	jump_probed(t, look_up(t, op, writer));
+	look_up(t, op, writer);
+	jump_probed(t);
 }

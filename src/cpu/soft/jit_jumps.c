@@ -17,6 +17,9 @@
 /* Belongs into neither of the slots that zero belongs into. */
 #define JIT_NO_RIP PAGE_SIZE
 
+/* What slots differ in where one rip may be. */
+static const u8 ways[] = {0, JIT_OTHER, JIT_NEEDS, JIT_NEEDS ^ JIT_OTHER};
+
 static void zero(void *p, size_t words)
 {
 	__asm__ volatile("rep stosq" : "+D"(p), "+c"(words) : "a"(0ULL) : "memory");
@@ -28,15 +31,14 @@ static void empty(struct soft_jit *j, unsigned n)
 	static const struct jit_jump none = {.rip = JIT_NO_RIP};
 
 	if (t->count > ARRAY_SIZE(t->slots)) {
-		zero(t->jumps, 2 * t->size * sizeof(*t->jumps) / 8);
+		zero(t->jumps, t->size * sizeof(*t->jumps) / 8);
 		t->count = 0;
 	}
-	while (t->count) {
+	while (t->count)
 		t->jumps[t->slots[--t->count]] = (struct jit_jump){0};
-		t->jumps[t->slots[t->count] + t->size] = (struct jit_jump){0};
-	}
 	/* Zero would be found in these. */
-	t->jumps[0] = t->jumps[JIT_OTHER] = t->jumps[t->size] = t->jumps[t->size + JIT_OTHER] = none;
+	for (unsigned way = 0; way < 4; way++)
+		t->jumps[ways[way]] = none;
 }
 
 /* Keys that were used are not used again; when there are no more, nothing is linked. */
@@ -122,47 +124,46 @@ static struct jit_table *table_of(const struct soft_cpu *c, unsigned mode)
 	return &c->jit->tables[mode == SOFT_TLB_USER ? c->jit->table : mode - 1];
 }
 
-const struct jit_jump *jit_jump_at(const struct soft_cpu *c, u64 rip, unsigned mode)
+u32 jit_jump_at(const struct soft_cpu *c, u64 rip, unsigned mode)
 {
 	const struct jit_table *t = table_of(c, mode);
 	unsigned slot = slot_of(t, rip);
 
-	return &t->jumps[t->jumps[slot].rip == rip ? slot : slot ^ JIT_OTHER];
+	for (unsigned way = 0; way < ARRAY_SIZE(ways); way++)
+		if (t->jumps[slot ^ ways[way]].rip == rip)
+			return (u32)t->jumps[slot ^ ways[way]].code;
+	return 0;
 }
 
-static void empty_slot(struct jit_jump *jumps, unsigned slot)
+static void empty_slot(struct jit_table *t, unsigned slot)
 {
-	jumps[slot] = (struct jit_jump){.rip = slot & ~JIT_OTHER ? 0 : JIT_NO_RIP};
+	t->jumps[slot] = (struct jit_jump){.rip = slot & ~(JIT_OTHER | JIT_NEEDS) ? 0 : JIT_NO_RIP};
 }
 
 static void note_slot(struct jit_table *t, unsigned slot)
 {
 	if (t->count < ARRAY_SIZE(t->slots))
-		t->slots[t->count++] = (u16)slot;
+		t->slots[t->count++] = slot;
 	else
 		t->count = ARRAY_SIZE(t->slots) + 1;
 }
 
-void jit_note_jump(struct soft_cpu *c, u64 rip, u32 far_entry, unsigned mode, bool needs_flags)
+void jit_note_jump(struct soft_cpu *c, u64 rip, u32 code, unsigned mode, bool needs_flags)
 {
 	struct jit_table *t = table_of(c, mode);
-	struct jit_jump *flagless = t->jumps + t->size;
 	unsigned slot = slot_of(t, rip);
 
-	if (t->jumps[slot].rip != rip) {
-		if (t->jumps[slot ^ JIT_OTHER].rip == rip) {
-			slot ^= JIT_OTHER;
-		} else if (t->jumps[slot].code) { /* which goes on to be found in the other place */
-			t->jumps[slot ^ JIT_OTHER] = t->jumps[slot];
-			flagless[slot ^ JIT_OTHER] = flagless[slot];
-			note_slot(t, slot ^ JIT_OTHER);
-		}
+	/* In one place alone: what it was may have been of the other kind. */
+	for (unsigned way = 0; way < ARRAY_SIZE(ways); way++)
+		if (t->jumps[slot ^ ways[way]].rip == rip)
+			empty_slot(t, slot ^ ways[way]);
+	if (needs_flags)
+		slot ^= JIT_NEEDS;
+	if (t->jumps[slot].code) { /* which goes on to be found in its other place */
+		t->jumps[slot ^ JIT_OTHER] = t->jumps[slot];
+		note_slot(t, slot ^ JIT_OTHER);
 	}
-	t->jumps[slot] = (struct jit_jump){.rip = rip, .code = far_entry};
-	if (!needs_flags)
-		flagless[slot] = t->jumps[slot];
-	else
-		empty_slot(flagless, slot);
+	t->jumps[slot] = (struct jit_jump){.rip = rip, .code = code};
 	note_slot(t, slot);
 }
 

@@ -38,27 +38,31 @@ void tr_address(struct tr *t, const struct op *o)
 
 void jit_tlb_index(struct jit_buf *b)
 {
-	static const u8 rorx7[] = {0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x07}; /* rorx $7, %r10, %r11 */
+	static const u8 rorx6[] = {0xc4, 0x43, 0xfb, 0xf0, 0xda, 0x06}; /* rorx $6, %r10, %r11 */
 	static const u8 and_index[] = {0x41, 0x81, 0xe3};               /* and $…, %r11d */
 
-	e_bytes(b, rorx7, sizeof(rorx7));
+	e_bytes(b, rorx6, sizeof(rorx6));
 	e_bytes(b, and_index, sizeof(and_index));
 	e32(b, (SOFT_TLB_ENTRIES - 1) * sizeof(struct soft_tlb_entry));
 }
 
 u8 *soft_cell_emit_tlb(struct soft_cpu *c, struct jit_buf *b, struct soft_cell *cell,
-                       const struct soft_cell_info *i, const u8 *address, const u8 *address_end)
+                       const struct soft_cell_info *i, bool offset, const u8 *address, const u8 *address_end)
 {
 	struct soft_tlb_entry *tlb = c->tlbs[i->mode];
 	bool page = i->write && !c->base.config.board->mem->single_vcpu;
 	u8 *slow;
 
-	_Static_assert(sizeof(*tlb) == 32, "by rorx");
+	_Static_assert(sizeof(*tlb) == 64, "by rorx");
 	jit_tlb_index(b);
 	e_abs(b, true, OP_ADD, T0, &c->tlb_key);
 	e_mem(b, true, OP_SUB, T0, T1, NO_REG, 0, low(i->write ? &tlb->tag_write : &tlb->tag_read));
 	e_group1(b, true, 7, T0, (s32)(PAGE_SIZE - i->span));
 	slow = e_jcc(b, CC_A);
+	if (offset) {
+		e_mem(b, true, OP_LOAD, T1, T1, NO_REG, 0, low(&tlb->host));
+		return slow;
+	}
 	if (i->form == CELL_ADDRESS && !address) {
 		e_mem(b, true, OP_ADD, T0, T1, NO_REG, 0, low(i->write ? &tlb->tag_write : &tlb->tag_read));
 		e_abs(b, true, OP_SUB, T0, &c->tlb_key);
@@ -129,8 +133,9 @@ static void miss(struct tr *t, unsigned op, u32 n, u8 *from)
 	                                .group = i->group};
 }
 
-/* T0 has the address: T1 = what to add to it (or to what it was computed from). */
-static void check(struct tr *t, unsigned op, u32 n, const u8 *start)
+/* T0 has the address: T1 = what to add to it (or to what it was computed from). True, if it may be: what to add to
+ * T0, which is the offset in the page now. */
+static bool check(struct tr *t, unsigned op, u32 n, bool may_offset, const u8 *start)
 {
 	struct soft_cell *cell = soft_cell(t->c, n);
 	struct soft_cell_info *i = soft_cell_info(t->c, n);
@@ -141,11 +146,13 @@ static void check(struct tr *t, unsigned op, u32 n, const u8 *start)
 	i->again = start != NULL;
 	if (t->plain || t->block->ops[t->early ? i->first : op].flags & OPF_TLB || tr_loop_strides(t, op)) {
 		const u8 *end = t->b.p;
+		bool offset = may_offset && (!i->write || !tr_asks_written(t));
 
 		i->tlb = true;
-		miss(t, op, n, soft_cell_emit_tlb(t->c, &t->b, cell, i, t->b.full ? NULL : start, end));
+		miss(t, op, n,
+		     soft_cell_emit_tlb(t->c, &t->b, cell, i, offset, t->b.full ? NULL : start, end));
 		t->cold[t->colds - 1].behind = here(&t->b);
-		return;
+		return offset;
 	}
 	if (moved)
 		e_mov(&t->b, T1, T0);
@@ -154,6 +161,7 @@ static void check(struct tr *t, unsigned op, u32 n, const u8 *start)
 	miss(t, op, n, e_jcc(&t->b, CC_AE));
 	e_load(&t->b, T1, &cell->addend);
 	i->back = here(&t->b);
+	return false;
 }
 
 static void check_align(struct tr *t, unsigned op, u8 align)
@@ -182,9 +190,9 @@ static struct place constant(struct tr *t, unsigned op, const u64 *at, s32 disp,
 	return (struct place){T0, NO_REG, 0, n};
 }
 
-/* A check for one access alone. */
+/* A check for one access alone; stack: T0 is wanted for other things. */
 static struct place single(struct tr *t, unsigned op, const struct op *o, unsigned size, bool write, u8 align,
-                           u8 before)
+                           bool stack, u8 before)
 {
 	bool displaced = is_displaced(o->base) || is_displaced(o->index), segment = o->seg >= SEG_FS;
 	const u8 *start;
@@ -206,13 +214,14 @@ static struct place single(struct tr *t, unsigned op, const struct op *o, unsign
 		else
 			e_mov(&t->b, T0, o->base);
 		check_align(t, op, align);
-		check(t, op, n, NULL);
+		if (check(t, op, n, !stack, NULL))
+			return (struct place){T0, T1, 0, n};
 		return (struct place){(s8)o->base, T1, (s32)o->disp, n};
 	}
 	n = cell_new(t, CELL_ADDRESS, size, write);
 	tr_address(t, o);
 	check_align(t, op, align);
-	check(t, op, n, displaced || align ? NULL : start);
+	check(t, op, n, !stack, displaced || align ? NULL : start);
 	return (struct place){T0, T1, 0, n};
 }
 
@@ -284,7 +293,7 @@ static struct place member(struct tr *t, unsigned op, unsigned which, const stru
 		soft_cell_info(t->c, g->cell)->group = true;
 		soft_cell_info(t->c, g->cell)->first = g->first;
 		tr_address(t, &low);
-		check(t, op, g->cell, direct || displaced ? NULL : start);
+		check(t, op, g->cell, false, direct || displaced ? NULL : start);
 		if (!direct)
 			p.disp = -to_low;
 	} else if (t->addend != g->cell) {
@@ -316,7 +325,7 @@ void tr_early_checks(struct tr *t)
 		soft_cell_info(t->c, g->cell)->first = g->first;
 		soft_cell_info(t->c, g->cell)->alone = g->alone;
 		tr_address(t, &o);
-		check(t, 0, g->cell, direct || displaced ? NULL : start);
+		check(t, 0, g->cell, false, direct || displaced ? NULL : start);
 		t->addend = g->cell;
 	}
 	t->early = false;
@@ -331,7 +340,7 @@ struct place tr_stack(struct tr *t, unsigned op, unsigned reg, s32 disp, bool wr
 		return tr_loop_place(t, op, JIT_STACK, &o);
 	if (t->groups.member[op].group[JIT_STACK] != JIT_NO_GROUP)
 		return member(t, op, JIT_STACK, &o, 0, before);
-	return single(t, op, &o, 8, write, 0, before);
+	return single(t, op, &o, 8, write, 0, true, before);
 }
 
 struct place tr_operand(struct tr *t, unsigned op, const struct op *o, unsigned size, bool write, u8 align,
@@ -341,7 +350,7 @@ struct place tr_operand(struct tr *t, unsigned op, const struct op *o, unsigned 
 		return tr_loop_place(t, op, JIT_OPERAND, o);
 	if (t->groups.member[op].group[JIT_OPERAND] != JIT_NO_GROUP)
 		return member(t, op, JIT_OPERAND, o, align, before);
-	return single(t, op, o, size, write, align, before);
+	return single(t, op, o, size, write, align, false, before);
 }
 
 void tr_load_addend(struct tr *t, u32 cell)
@@ -414,7 +423,7 @@ void tr_check(struct tr *t, unsigned op, unsigned size, bool write, bool page)
 	u32 n = cell_new(t, CELL_ADDRESS, size, write);
 
 	t->host = false;
-	check(t, op, n, NULL);
+	check(t, op, n, true, NULL);
 	e_rr(&t->b, true, OP_ADD, T0, T1);
 	if (page && tr_asks_written(t))
 		e_load(&t->b, T1, &soft_cell(t->c, n)->page);

@@ -109,7 +109,7 @@ bool jit_pages_announce(struct soft_jit *j, const struct soft_block *b)
 /* Whoever comes to this code goes to `to`. */
 static void divert(struct soft_jit *j, struct jit_code *k, u32 to)
 {
-	u8 *p = (u8 *)(k + 1) + JIT_FAR_SIZE + JIT_CHECK_SIZE;
+	u8 *p = j->write + (k->check - (u32)(u64)j->run) + JIT_CHECK_SIZE;
 
 	p[0] = 0xe9;
 	*(u32 *)(p + 1) = to - ((u32)(u64)p + (u32)(u64)(j->run - j->write) + 5);
@@ -117,7 +117,9 @@ static void divert(struct soft_jit *j, struct jit_code *k, u32 to)
 
 static struct jit_code *code_of(const struct soft_jit *j, u32 check)
 {
-	return (struct jit_code *)(j->write + (check - (u32)(u64)j->run) - JIT_FAR_SIZE) - 1;
+	const u8 *end = j->write + (check - (u32)(u64)j->run) + JIT_CHECK_SIZE;
+
+	return (struct jit_code *)(end + ((const s32 *)end)[-1]) - 1;
 }
 
 void jit_pages_linked(struct soft_jit *j, u32 code, u32 at)
@@ -130,21 +132,18 @@ void jit_pages_linked(struct soft_jit *j, u32 code, u32 at)
 	k->links = j->linked_count++;
 }
 
-/* Jumps to the entries of what is at `from` go to those of what is at `to`. */
-static void relink(struct soft_jit *j, struct jit_code *k, u32 from, u32 to)
+/* Jumps to k's entries go to those of `new`. */
+static void relink(struct soft_jit *j, struct jit_code *k, struct jit_code *new)
 {
-	struct jit_code *new = (struct jit_code *)(to + (u64)(j->write - j->run));
-	u32 entries = sizeof(*k) + JIT_FAR_SIZE;
-
 	for (u32 n = k->links, next; n; n = next) {
 		struct jit_linked *l = &j->linked[n];
 		u32 *rel = (u32 *)(j->write + (l->at - (u32)(u64)j->run));
-		u32 goes = *rel + l->at + 4 - from - entries;
+		u32 goes = *rel + l->at + 4 - k->check;
 
 		next = l->next;
 		if (goes != 0 && goes != JIT_CHECK_SIZE)
 			continue;
-		*rel += to - from;
+		*rel += new->check - k->check;
 		l->next = new->links;
 		new->links = n;
 	}
@@ -164,8 +163,8 @@ void jit_pages_add(struct soft_jit *j, const struct soft_block *b, struct jit_co
 
 		if (((k->block ^ code->block) & ~(u32)JIT_CODE_FLAGS) == JIT_CODE_RETIRED &&
 		    k->generation == code->generation) {
-			divert(j, k, at + sizeof(*k) + JIT_FAR_SIZE + JIT_CHECK_SIZE);
-			relink(j, k, old, at);
+			divert(j, k, code->check + JIT_CHECK_SIZE);
+			relink(j, k, code);
 			/* Done: it is not counted again when this code is replaced, too. */
 			k->block &= ~(u32)JIT_CODE_RETIRED;
 			if (j->retired[h] < UINT8_MAX && --j->retired[h] == 0)
@@ -213,7 +212,7 @@ static bool sweep(struct soft_jit *j, unsigned h)
 			flagless |= !(k->block & JIT_CODE_FLAGS);
 			divert(j, k, k->stale);
 			for (unsigned m = 0; m < SOFT_TLB_MODES; m++)
-				if (b->code[m] == at + sizeof(*k) + JIT_FAR_SIZE)
+				if (b->code[m] == k->check)
 					b->code[m] = 0;
 		}
 		at = k->next;

@@ -202,18 +202,10 @@ static void check_events(struct tr *t, unsigned op)
 static void prologue(struct tr *t)
 {
 	struct soft_cpu *c = t->c;
-	u8 *start = t->b.p, *from;
-	static const u8 lea_page[] = {0x4d, 0x8d, 0x92}; /* lea …(%r10), %r10 */
+	u8 *start, *from;
 	static const u8 no_events[] = {0x83, 0x3c, 0x25}, nop5[] = {0x0f, 0x1f, 0x44, 0x00, 0x00},
 	                less[] = {0x83, 0x2c, 0x25}; /* subl $…, … */
 	struct cold *k;
-
-	for (unsigned i = 0; i < sizeof(lea_page); i++)
-		e8(&t->b, lea_page[i]);
-	e32(&t->b, (u32) - (s32)t->block->off);
-	e_store(&t->b, &c->regs[SREG_PAGE_RIP], T0);
-	if (t->b.p != start + JIT_FAR_SIZE)
-		t->b.full = true;
 
 	t->check = here(&t->b);
 	start = t->b.p;
@@ -540,8 +532,6 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	jit_groups_find(&t.groups, b, j->insns, t.count, t.loop.yes ? t.loop.trace.last : ~0u, NULL);
 	t.addend = 0;
 	t.early = false;
-	code = (struct jit_code *)t.b.p;
-	t.b.p += sizeof(*code);
 	prologue(&t);
 	tr_loop_enter(&t);
 	tr_early_checks(&t);
@@ -565,6 +555,8 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	t.b.end = j->write + j->size;
 	sites = (struct jit_site *)t.b.p;
 	t.b.p += t.colds * sizeof(*sites);
+	code = (struct jit_code *)t.b.p; /* in front of what the check entry jumps to */
+	t.b.p += sizeof(*code);
 	t.pending = 0;
 	if (t.b.p < t.b.end)
 		write_cold(&t, &sites);
@@ -585,6 +577,7 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	*code = (struct jit_code){.block = low(b) | (b->needs_flags ? JIT_CODE_FLAGS : 0) |
 	                                   mode << JIT_CODE_MODE,
 	                          .generation = b->generation,
+	                          .check = t.check,
 	                          .stale = t.stale};
 	jit_pages_add(j, b, code);
 	j->used = used;

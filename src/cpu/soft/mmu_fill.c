@@ -99,6 +99,7 @@ static void enter(struct soft_cpu *c, u64 linear, unsigned mode, const struct pl
 	e->tag_read = tag;
 	e->tag_write = write && may_write_to(c, p->page) ? tag : soft_tlb_none(index);
 	e->addend = (u64)p->host - linear;
+	e->host = p->host - (linear & ~PAGE_MASK);
 	e->page = p->page;
 	if (global)
 		mmu_bit_set(m->global[mode], index);

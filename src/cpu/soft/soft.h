@@ -110,7 +110,9 @@ static inline unsigned op_kind(const struct op *o, unsigned n)
 struct soft_tlb_entry {
 	u64 tag_read, tag_write;
 	u64 addend;        /* host address - linear address */
+	u8 *host;          /* the page */
 	_Atomic u32 *page; /* the page's word in physmem */
+	u64 unused[3];     /* in the same line of the host's cache, and of a size to shift by */
 };
 
 /* The tag of an invalid entry: as if of address space 0, which there is not. */
