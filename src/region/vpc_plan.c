@@ -226,7 +226,28 @@ static void nats(struct request *r, struct plan *p)
 	PUT(p, nats, items);
 }
 
-static void peerings(struct request *r, struct plan *p)
+static struct resource **interfaces(struct request *r, struct resource **list)
+{
+	struct plan_items items = {0};
+
+	for (; *list; list++)
+		for (struct resource **of = resource_list(r, &network_interface_kind, (*list)->id); *of; of++)
+			*(struct resource **)plan_items_add(r->arena, &items, sizeof(*of)) = *of;
+	plan_items_add(r->arena, &items, sizeof(struct resource *));
+	return (void *)items.at;
+}
+
+/* May those who are peered with it resolve names of the VPC as it does itself? */
+static bool shows_names(const struct resource *peering, const char *vpc)
+{
+	const struct value *info = value_get(peering->doc, "RequesterVpcInfo");
+
+	if (strcmp(value_string(info, "VpcId"), vpc))
+		info = value_get(peering->doc, "AccepterVpcInfo");
+	return value_boolean(value_get(info, "PeeringOptions"), "AllowDnsResolutionFromRemoteVpc", false);
+}
+
+static void peerings(struct request *r, struct plan *p, struct plan_items *names)
 {
 	struct plan_items items = {0};
 
@@ -249,6 +270,9 @@ static void peerings(struct request *r, struct plan *p)
 		peer = plan_items_add(r->arena, &items, sizeof(*peer));
 		*peer = (struct plan_peering){.id = peering->id, .vpc = other->id};
 		PUT(peer, cidrs, of);
+		if (shows_names(peering, other->id))
+			vpc_plan_names(r, names, interfaces(r, resource_list(r, &subnet_kind, other->id)),
+			               vpc_attribute(r, other->id, "enableDnsHostnames"));
 	}
 	PUT(p, peerings, items);
 }
@@ -290,21 +314,10 @@ static void dhcp(struct request *r, struct plan *p, const struct resource *vpc)
 
 /* ---- the whole ---- */
 
-static struct resource **interfaces(struct request *r, struct resource **list)
-{
-	struct plan_items items = {0};
-
-	for (; *list; list++)
-		for (struct resource **of = resource_list(r, &network_interface_kind, (*list)->id); *of; of++)
-			*(struct resource **)plan_items_add(r->arena, &items, sizeof(*of)) = *of;
-	plan_items_add(r->arena, &items, sizeof(struct resource *));
-	return (void *)items.at;
-}
-
 int vpc_plan_make(struct request *r, const char *id, struct plan *p, const char *const **instances)
 {
 	struct resource *vpc = resource_find(r, &vpc_kind, id), **nets, **all;
-	struct plan_items v4 = {0}, v6 = {0};
+	struct plan_items v4 = {0}, v6 = {0}, names = {0};
 
 	if (!vpc)
 		return -1;
@@ -327,10 +340,11 @@ int vpc_plan_make(struct request *r, const char *id, struct plan *p, const char 
 	acls(r, p);
 	vpc_plan_interfaces(r, p, all, instances);
 	vpc_plan_groups(r, p, all);
-	vpc_plan_names(r, p, all);
+	vpc_plan_names(r, &names, all, p->dns_names);
 	tables(r, p);
 	nats(r, p);
-	peerings(r, p);
+	peerings(r, p, &names);
+	PUT(p, names, names);
 	return 0;
 }
 

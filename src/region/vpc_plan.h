@@ -34,6 +34,7 @@ void plan_items_text(struct arena *a, struct plan_items *items, const char *text
 void vpc_plan_interfaces(struct request *r, struct plan *p, struct resource **all,
                          const char *const **instances);
 void vpc_plan_groups(struct request *r, struct plan *p, struct resource **all);
-void vpc_plan_names(struct request *r, struct plan *p, struct resource **all);
+/* Names that they have; publics: those of public addresses, too, which lead to the private ones. */
+void vpc_plan_names(struct request *r, struct plan_items *names, struct resource **all, bool publics);
 /* Has a machine of this host it, which has not ended? */
 bool vpc_plan_has_machine(struct request *r, const struct resource *interface);

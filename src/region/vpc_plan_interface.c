@@ -9,6 +9,7 @@
 #include "region/security_group.h"
 #include "region/security_group_rule.h"
 #include "region/subnet.h"
+#include "region/vpc.h"
 #include "region/vpc_plan.h"
 
 #include <stdlib.h>
@@ -224,8 +225,16 @@ static bool has_group(const struct plan_items *items, const char *id)
 	return false;
 }
 
-/* Groups of other VPCs that rules refer to: who is in them. */
-static void peers(struct request *r, struct plan_items *items)
+static bool is_peered(struct request *r, const char *group, const char *vpc)
+{
+	const struct resource *found = resource_find(r, &security_group_kind, group);
+
+	return found && vpc_peering_between(r, found->parent, vpc);
+}
+
+/* Groups of other VPCs that rules refer to: who is in them. A reference that is stale is to nobody: another
+ * peer may have the same addresses. */
+static void peers(struct request *r, struct plan_items *items, const char *vpc)
 {
 	unsigned own = items->count;
 
@@ -239,7 +248,8 @@ static void peers(struct request *r, struct plan_items *items)
 
 			if (!*id || has_group(items, id))
 				continue;
-			for (const char **of = link_sources(r, id, "group"); *of; of++) {
+			for (const char **of = link_sources(r, id, "group"); *of && is_peered(r, id, vpc);
+			     of++) {
 				struct resource *i_ = resource_find(r, &network_interface_kind, *of);
 
 				if (i_)
@@ -269,7 +279,7 @@ void vpc_plan_groups(struct request *r, struct plan *p, struct resource **all)
 		PUT(out, members, members);
 		PUT(out, rules, rules);
 	}
-	peers(r, &items);
+	peers(r, &items, p->vpc);
 	PUT(p, groups, items);
 }
 
@@ -303,10 +313,8 @@ static void resource_names(struct request *r, struct plan_items *items, const st
 			name(r, items, id, value_string(value_item(v6, i), "Ipv6Address"), true);
 }
 
-void vpc_plan_names(struct request *r, struct plan *p, struct resource **all)
+void vpc_plan_names(struct request *r, struct plan_items *items, struct resource **all, bool publics)
 {
-	struct plan_items items = {0};
-
 	for (; *all; all++) {
 		const struct value *list = value_get((*all)->doc, "PrivateIpAddresses");
 
@@ -315,11 +323,10 @@ void vpc_plan_names(struct request *r, struct plan *p, struct resource **all)
 			const char *address = value_string(item, "PrivateIpAddress"),
 			           *public = value_path(item, "Association.PublicIp");
 
-			name(r, &items, private_dns_name(r, address), address, true);
-			if (public && p->dns_names)
-				name(r, &items, public_dns_name(r, public), address, false);
+			name(r, items, private_dns_name(r, address), address, true);
+			if (public && publics)
+				name(r, items, public_dns_name(r, public), address, false);
 		}
-		resource_names(r, &items, *all);
+		resource_names(r, items, *all);
 	}
-	PUT(p, names, items);
 }

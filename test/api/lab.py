@@ -23,11 +23,19 @@ def sh(*words, check=True):
     return run.stdout
 
 
+def end_once(*_):
+    """A signal ends the test, which cleans up behind itself; more of them, such as one to each process of a group, do not end that."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    sys.exit(1)
+
+
 def enter(*images):
     """Builds images, which takes the internet, and makes both namespaces; runs this program again in the host's, takes them away,
     and ends as it did. Returns in there."""
     if os.environ.get('INSULA_LAB'):
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, end_once)
         return Lab(os.environ['INSULA_LAB'])
     if os.geteuid() or subprocess.run(['unshare', '--net', 'true'], capture_output=True).returncode:
         print(f'skip {os.path.basename(sys.argv[0])} # no network namespaces here, or not root')
@@ -38,7 +46,8 @@ def enter(*images):
     tag = str(os.getpid())
     host, world = 'insula-host-' + tag, 'insula-world-' + tag
     status, inner = 1, None
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end_once)
     try:
         for name in (host, world):
             sh('ip', 'netns', 'add', name)
