@@ -13,6 +13,7 @@
 #include "region/public_pool.h"
 #include "region/resource.h"
 #include "region/schedule.h"
+#include "region/volume_plug.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -310,6 +311,7 @@ int serve_main(int argc, char **argv)
 	agent.no_cgroup = no_cgroup.text;
 	if (!simulated && network)
 		begin_network(&agent, server);
+	agent.plug = volume_plug_new(&cloud, wake_server, server);
 	server_every(server, AGENT_PERIOD_MS, run_agent, &agent);
 	printf("insula: serving at %s\n", endpoint);
 	fflush(stdout);
@@ -318,6 +320,7 @@ int serve_main(int argc, char **argv)
 		status = 1;
 	}
 	network_agent_free(agent.network);
+	volume_plug_free(agent.plug);
 	server_free(server);
 	traffic_free(api.traffic);
 	throttle_free(api.throttle);

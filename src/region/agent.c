@@ -16,6 +16,8 @@
 #include "region/root_volume.h"
 #include "region/schedule.h"
 #include "region/termination.h"
+#include "region/volume.h"
+#include "region/volume_plug.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -224,11 +226,11 @@ static int write_machine(struct step *s, struct error *e)
 		return error_set(e, 0, "there is nothing to boot: no kernel, and no disk");
 	if (!spec.kernel && !(spec.firmware = firmware_find(s->agent->firmware, e)))
 		return -1;
-	/* Beside the machine's folder; its serial number is its id without the dash, as on EC2. */
 	for (; ids[spec.disk_count] && spec.disk_count < ARRAY_SIZE(disks); spec.disk_count++)
 		disks[spec.disk_count] = (struct hosted_disk){
-		        .path = arena_printf(s->r->arena, "../../volumes/%s", ids[spec.disk_count]),
-		        .id = arena_printf(s->r->arena, "vol%s", ids[spec.disk_count] + strlen("vol-"))};
+		        .path = arena_printf(s->r->arena, VOLUME_PATH, ids[spec.disk_count]),
+		        .id = arena_printf(s->r->arena, VOLUME_SERIAL,
+		                           ids[spec.disk_count] + strlen("vol-"))};
 	if (!s->agent->network && geteuid() != 0 && user_network_possible() &&
 	    instance_user_network(s->r, s->instance, &user)) {
 		spec.user = &user;
@@ -512,6 +514,8 @@ void agent_run(struct agent *a)
 	a->settle = begun_ns >= a->next_beat_ns;
 	for (size_t i = 0; i < count; i++)
 		step_machine(a, &r, list[i]);
+	if (a->plug)
+		volume_plug_run(a->plug, &r);
 	if (a->network)
 		network_agent_run(a->network, &r);
 	host_watch(&r, a->host_timeout_ms);

@@ -21,6 +21,7 @@ struct agent {
 	const char *cgroup;         /* the control group of all machines (cgroup.h); NULL: without, why */
 	const char *no_cgroup;
 	struct network_agent *network; /* NULL: machines have no interfaces */
+	struct volume_plug *plug;      /* NULL: machines are given no volumes while they run */
 	s64 host_timeout_ms;           /* after which a host that does not answer is lost */
 
 	/* Its own: when machines were last looked after before this process, until the first round is over.

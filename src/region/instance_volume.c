@@ -176,9 +176,11 @@ const char **instance_volume_ids(struct request *r, const struct resource *insta
 		for (unsigned i = 0; i < value_count(list); i++) {
 			const char *id = value_path(value_item(list, i), "Ebs.VolumeId");
 			const char *name = value_string(value_item(list, i), "DeviceName");
+			const char *state = value_path(value_item(list, i), "Ebs.Status");
 			bool first = root && name && !strcmp(root, name);
+			bool leaves = state && (!strcmp(state, "detaching") || !strcmp(state, "busy"));
 
-			if (id && first == (pass == 0))
+			if (id && !leaves && first == (pass == 0))
 				ids[count++] = id;
 		}
 	}

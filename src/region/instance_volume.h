@@ -26,5 +26,5 @@ int instance_volumes_create(struct request *r, struct instance_volumes *v, struc
                             const char *zone);
 /* The instance is terminated: its volumes go, or stay behind unattached. */
 void instance_volumes_leave(struct request *r, struct resource *instance);
-/* Ids of its volumes, the root first; NULL at the end. */
+/* Ids of the volumes that its machine is to have, the root first; NULL at the end. */
 const char **instance_volume_ids(struct request *r, const struct resource *instance);

@@ -155,5 +155,9 @@ const char *const schema_steps[] = {
         " made BIGINT NOT NULL, expires BIGINT NOT NULL);"
         "CREATE INDEX credential_by_instance ON credential (instance, role, policy, expires);"
         "CREATE INDEX credential_by_age ON credential (expires);",
+
+        /* Attachments that are on their way, of machines that run (volume_plug.h). */
+        "CREATE TABLE volume_plug (volume TEXT NOT NULL, instance TEXT NOT NULL, account TEXT NOT NULL,"
+        " region TEXT NOT NULL, what TEXT NOT NULL, PRIMARY KEY (volume, instance));",
 };
 const unsigned schema_steps_count = sizeof(schema_steps) / sizeof(schema_steps[0]);

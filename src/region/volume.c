@@ -5,6 +5,7 @@
 #include "region/instance.h"
 #include "region/snapshot.h"
 #include "region/tag.h"
+#include "region/volume_plug.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -137,7 +138,23 @@ void volume_detach(struct request *r, struct resource *volume, struct resource *
 	}
 	if (!list->count)
 		value_set_string(volume->doc, "State", "available");
+	volume_plug_forget(r, volume->id, instance->id);
 	resource_save(r, volume);
+}
+
+void volume_set_state(struct resource *volume, struct resource *instance, const char *state)
+{
+	struct value *attachment = volume_attachment(volume, instance->id);
+	struct value *list = value_open(instance->doc, "BlockDeviceMappings");
+
+	if (attachment)
+		value_set_string(attachment, "State", state);
+	for (unsigned i = 0; i < list->count; i++) {
+		const char *id = value_path(value_item(list, i), "Ebs.VolumeId");
+
+		if (id && !strcmp(id, volume->id))
+			value_set_string(value_open(value_item(list, i), "Ebs"), "Status", state);
+	}
 }
 
 void volume_set_delete_on_termination(struct request *r, const struct resource *instance,
@@ -248,7 +265,7 @@ ACTION(ec2, DescribeVolumes)
 /* Nitro instances have room for 28 devices in all. */
 enum { ATTACHMENTS_MAX = 28, MULTI_ATTACH_MAX = 16 };
 
-static struct resource *instance_for(struct request *r, const char *id, const char *what)
+static struct resource *instance_for(struct request *r, const char *id)
 {
 	struct resource *instance = resource_get(r, &instance_kind, id);
 	enum instance_state state;
@@ -258,13 +275,6 @@ static struct resource *instance_for(struct request *r, const char *id, const ch
 	state = instance_state_of(instance->doc);
 	if (state != INSTANCE_RUNNING && state != INSTANCE_STOPPED) {
 		request_fail(r, "IncorrectState", "Instance '%s' is not 'running' or 'stopped'.", id);
-		return NULL;
-	}
-	if (state == INSTANCE_RUNNING && block_files_are_real(r)) {
-		request_fail(r, "UnsupportedOperation",
-		             "A volume cannot be %s a running machine here: stop the instance '%s' first. It "
-		             "has its volumes when it is started.",
-		             what, id);
 		return NULL;
 	}
 	return instance;
@@ -295,6 +305,12 @@ static int check_free(struct request *r, const struct resource *volume, const st
 	return 0;
 }
 
+/* Is there a machine that runs, and has disks? */
+static bool has_machine(struct request *r, const struct resource *instance)
+{
+	return instance_state_of(instance->doc) == INSTANCE_RUNNING && block_files_are_real(r);
+}
+
 ACTION(ec2, AttachVolume)
 {
 	struct resource *volume = resource_of(r, &volume_kind, "VolumeId"), *instance;
@@ -302,10 +318,14 @@ ACTION(ec2, AttachVolume)
 
 	if (!volume)
 		return -1;
-	instance = instance_for(r, value_string(r->in, "InstanceId"), "attached to");
+	instance = instance_for(r, value_string(r->in, "InstanceId"));
 	if (!instance || check_free(r, volume, instance) < 0 || !volume_device_check(r, instance, device))
 		return -1;
 	volume_attach(r, volume, instance, device, false);
+	if (has_machine(r, instance)) {
+		volume_plug_want(r, volume->id, instance->id, VOLUME_PLUG_IN);
+		volume_set_state(volume, instance, "attaching");
+	}
 	resource_save(r, volume);
 	resource_save(r, instance);
 	r->out = value_copy(r->arena, volume_attachment(volume, instance->id));
@@ -317,7 +337,9 @@ ACTION(ec2, DetachVolume)
 {
 	struct resource *volume = resource_of(r, &volume_kind, "VolumeId"), *instance;
 	const char *id = value_string(r->in, "InstanceId"), *device = value_string(r->in, "Device");
+	enum volume_plug_what what;
 	struct value *attachment;
+	bool plugged;
 
 	if (!volume)
 		return -1;
@@ -336,7 +358,7 @@ ACTION(ec2, DetachVolume)
 		return request_fail(r, "InvalidAttachment.NotFound",
 		                    "The volume '%s' is not attached to instance '%s' as device '%s'",
 		                    volume->id, id ? id : "", device ? device : "");
-	instance = instance_for(r, value_string(attachment, "InstanceId"), "detached from");
+	instance = instance_for(r, value_string(attachment, "InstanceId"));
 	if (!instance)
 		return -1;
 	device = value_string(attachment, "Device");
@@ -345,9 +367,22 @@ ACTION(ec2, DetachVolume)
 		return request_fail(r, "OperationNotPermitted",
 		                    "Unable to detach root volume '%s' from instance '%s'", volume->id,
 		                    instance->id);
-	r->out = value_copy(r->arena, attachment);
-	value_set_string(r->out, "State", "detaching");
-	volume_detach(r, volume, instance);
+	/* What is on its way to a machine that has stopped meanwhile may still arrive. */
+	plugged = volume_plug_wanted(r, volume->id, instance->id, &what);
+	if (plugged || has_machine(r, instance)) {
+		bool busy = !strcmp(value_string(attachment, "State"), "busy"),
+		     force = value_boolean(r->in, "Force", false) ||
+		             (plugged && what == VOLUME_PLUG_TEAR_OUT);
+
+		volume_plug_want(r, volume->id, instance->id, force ? VOLUME_PLUG_TEAR_OUT : VOLUME_PLUG_OUT);
+		volume_set_state(volume, instance, busy && !force ? "busy" : "detaching");
+		r->out = value_copy(r->arena, attachment);
+		resource_save(r, volume);
+	} else {
+		r->out = value_copy(r->arena, attachment);
+		value_set_string(r->out, "State", "detaching");
+		volume_detach(r, volume, instance);
+	}
 	resource_save(r, instance);
 	return 0;
 }

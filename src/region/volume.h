@@ -10,6 +10,11 @@ extern const struct resource_kind volume_kind;
 
 #define GIB (1ll << 30)
 
+/* A volume's file as its machine has it, from the machine's folder; and what the guest sees as the disk's serial
+ * number: the id without the dash, as on EC2. */
+#define VOLUME_PATH   "../../volumes/%s"
+#define VOLUME_SERIAL "vol%s" /* of the digits */
+
 /* What a volume shall be like. Numbers that were not said are -1; volume_check() fills in what the type has.
  */
 struct volume_wish {
@@ -42,6 +47,9 @@ struct value *volume_attachment(const struct resource *volume, const char *insta
 void volume_attach(struct request *r, struct resource *volume, struct resource *instance, const char *device,
                    bool delete_on_termination);
 void volume_detach(struct request *r, struct resource *volume, struct resource *instance);
+/* The attachment's state in both documents, which are the caller's to store: "attaching", "attached",
+ * "detaching" or "busy". */
+void volume_set_state(struct resource *volume, struct resource *instance, const char *state);
 /* Changes one entry of the instance's BlockDeviceMappings and the volume's attachment. */
 void volume_set_delete_on_termination(struct request *r, const struct resource *instance,
                                       struct value *mapping, bool value);

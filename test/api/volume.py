@@ -1,9 +1,12 @@
 #!/usr/bin/python3
 """Volumes and snapshots: on simulated hosts all that the API says of them; on this machine their bytes."""
 import os
+import re
+import signal
 import subprocess
 import time
 
+from lab import Guest, eventually
 from region import Region, Results, code_of
 
 IMAGE = 'ami-0123456789abcdef0'
@@ -320,9 +323,8 @@ def bytes_of_volumes():
     serial = b.replace('-', '')
     results.ok('volume-serial', in_guest(i, 'cat /sys/block/nvme1n1/device/serial', serial), 'no ' + serial)
     results.ok('volume-write', in_guest(i, 'echo bytes-of-a-volume > /dev/nvme1n1; sync; echo written-$((40+2))', 'written-42'), 'no write')
-    equal('running', [code_of(ec2.attach_volume, VolumeId=v, InstanceId=i, Device='/dev/sdf'), code_of(ec2.detach_volume, VolumeId=b),
-                      code_of(ec2.create_snapshot, VolumeId=b), code_of(ec2.modify_volume, VolumeId=b, Size=2)],
-          ['UnsupportedOperation'] * 4)
+    equal('running', [code_of(ec2.create_snapshot, VolumeId=b), code_of(ec2.modify_volume, VolumeId=b, Size=2)],
+          ['UnsupportedOperation'] * 2)
     ec2.stop_instances(InstanceIds=[i], Force=True)
     wait(ec2, 'instance_stopped', InstanceIds=[i])
     s = ec2.create_snapshot(VolumeId=b)['SnapshotId']
@@ -356,6 +358,140 @@ def bytes_of_volumes():
     wait_for('files-gone', lambda: os.listdir(region.data + '/volumes') + os.listdir(region.data + '/snapshots'), [])
 
 
+def attachment(v):
+    """What the volume says of its attachment, and what the instance does."""
+    shown = show(v)[0]
+    if not shown['Attachments']:
+        return shown['State'], None
+    a = shown['Attachments'][0]
+    of_instance = mappings(a['InstanceId']).get(a['Device'], {})
+    return a['State'], of_instance.get('Status') if of_instance.get('VolumeId') == v else None
+
+
+def becomes(name, v, *wanted, seconds=120):
+    wait_for(name, lambda: attachment(v), wanted, seconds)
+
+
+def crash():
+    """The region ends at once, and is back."""
+    global ec2
+    region.kill()
+    region.start()
+    ec2 = region.client()
+
+
+def vmm_of(i):
+    keeper = subprocess.run(['pgrep', '-f', f'keep {region.data}/instances/{i}'], capture_output=True, text=True).stdout.split()
+    return int(subprocess.run(['pgrep', '-P', keeper[0]], capture_output=True, text=True).stdout)
+
+
+class Disks(Guest):
+    """A guest, and its disks by their serial numbers."""
+
+    def device(self, v):
+        """Whatever the kernel says on the line meanwhile."""
+        said = self.says(f'for d in /sys/block/nvme*; do grep -q {v.replace("-", "")} $d/device/serial && echo ${{d##*/}}; done')
+        names = re.findall(r'\bnvme\d+n\d+\b', said)
+        return names[0] if names else None
+
+    def sees(self, name, v, wanted=True):
+        results.ok('volume-' + name, eventually(lambda: bool(self.device(v)) == wanted, 120), self.says('cat /sys/block/*/device/serial'))
+
+    def reads(self, name, v, text):
+        said = self.says(f'head -c 9 /dev/{self.device(v)}')
+        results.ok('volume-' + name, text in said, said)
+
+    def writes(self, v, text):
+        return self.ok(f'echo {text} >/dev/{self.device(v)} && sync')
+
+
+def boots(i):
+    wait(ec2, 'instance_running', InstanceIds=[i])
+    guest = Disks(region, i)
+    guest.wait()
+    return guest
+
+
+def plugging():
+    """Volumes come and go while the machine runs, whoever is killed meanwhile."""
+    i, j = (instance()['InstanceId'] for _ in range(2))
+    v, w = (ec2.create_volume(AvailabilityZone=ZONE, Size=1)['VolumeId'] for _ in range(2))
+    wait(ec2, 'volume_available', VolumeIds=[v, w])
+    first, second = boots(i), boots(j)
+    made = ec2.attach_volume(VolumeId=v, InstanceId=i, Device='/dev/sdf')
+    equal('plug', (made['State'], made['Device'], made['InstanceId']), ('attaching', '/dev/sdf', i))
+    becomes('plugged', v, 'attached', 'attached')
+    first.sees('plugged-seen', v)
+    results.ok('volume-plugged-writes', first.writes(v, 'hot-bytes'))
+    equal('plugged-errors', [
+        code_of(ec2.attach_volume, VolumeId=v, InstanceId=j, Device='/dev/sdf'),
+        code_of(ec2.attach_volume, VolumeId=w, InstanceId=i, Device='/dev/sdf'), code_of(ec2.delete_volume, VolumeId=v),
+        code_of(ec2.detach_volume, VolumeId=mappings(i)['/dev/xvda']['VolumeId'])],
+          ['VolumeInUse', 'InvalidParameterValue', 'VolumeInUse', 'OperationNotPermitted'])
+    ec2.attach_volume(VolumeId=w, InstanceId=i, Device='/dev/sdg')
+    crash()
+    becomes('plugged-after-crash', w, 'attached', 'attached')
+    first.sees('plugged-after-crash-seen', w)
+    equal('unplug', ec2.detach_volume(VolumeId=v, InstanceId=i, Device='/dev/sdf')['State'], 'detaching')
+    crash()
+    becomes('unplugged', v, 'available', None)
+    first.sees('unplugged-unseen', v, False)
+    with open(file_of(v), 'rb') as file:
+        equal('unplugged-bytes', file.read(9), b'hot-bytes')
+    ec2.attach_volume(VolumeId=v, InstanceId=j, Device='/dev/sdb')
+    becomes('plugged-elsewhere', v, 'attached', 'attached')
+    second.sees('plugged-elsewhere-seen', v)
+    second.reads('plugged-elsewhere-bytes', v, 'hot-bytes')
+
+    ec2.stop_instances(InstanceIds=[i], Force=True)
+    wait(ec2, 'instance_stopped', InstanceIds=[i])
+    equal('plugged-stays', attachment(w), ('attached', 'attached'))
+    ec2.start_instances(InstanceIds=[i])
+    first = boots(i)
+    first.sees('plugged-stays-seen', w)
+    # One that the machine was started with goes as well.
+    results.ok('volume-cold-writes', first.writes(w, 'all-there'))
+    ec2.detach_volume(VolumeId=w)
+    becomes('unplugged-cold', w, 'available', None)
+    first.sees('unplugged-cold-unseen', w, False)
+
+    # A kernel that has stopped gives nothing back.
+    second.run('echo 1 >/proc/sys/kernel/sysrq')
+    second.line.sendall(b'echo c >/proc/sysrq-trigger\n')
+    results.ok('volume-guest-stopped', second.has_said('end Kernel panic'))
+    ec2.detach_volume(VolumeId=v)
+    becomes('busy', v, 'busy', 'busy')
+    equal('busy-still', (ec2.detach_volume(VolumeId=v)['State'], code_of(ec2.delete_volume, VolumeId=v), attachment(v)),
+          ('busy', 'VolumeInUse', ('busy', 'busy')))
+    ec2.detach_volume(VolumeId=v, Force=True)
+    becomes('torn-out', v, 'available', None)
+
+    # A machine that dies meanwhile has given back what it was to, and gets what it was to when it is started.
+    ec2.attach_volume(VolumeId=v, InstanceId=j, Device='/dev/sdb')
+    becomes('plugged-unasked', v, 'attached', 'attached')
+    ec2.detach_volume(VolumeId=v)
+    os.kill(vmm_of(j), signal.SIGKILL)
+    becomes('unplugged-by-death', v, 'available', None)
+    vmm = vmm_of(i)
+    os.kill(vmm, signal.SIGSTOP)
+    ec2.attach_volume(VolumeId=w, InstanceId=i, Device='/dev/sdg')
+    equal('plug-nobody-answers', attachment(w), ('attaching', 'attaching'))
+    os.kill(vmm, signal.SIGKILL)
+    wait(ec2, 'instance_stopped', InstanceIds=[i])
+    becomes('plugged-by-death', w, 'attached', 'attached')
+    ec2.start_instances(InstanceIds=[i])
+    first = boots(i)
+    first.sees('plugged-by-death-seen', w)
+    first.reads('plugged-by-death-bytes', w, 'all-there')
+    ec2.detach_volume(VolumeId=w)
+    ec2.terminate_instances(InstanceIds=[i, j])
+    wait(ec2, 'instance_terminated', InstanceIds=[i, j])
+    becomes('unplugged-by-termination', w, 'available', None)
+    for x in (v, w):
+        ec2.delete_volume(VolumeId=x)
+    wait_for('plugged-files-gone', lambda: os.listdir(region.data + '/volumes'), [])
+
+
 region = Region('--simulate-hosts', '3', name='volume')
 try:
     image = region.restart_with_image(IMAGE)
@@ -370,10 +506,11 @@ try:
 finally:
     region.stop()
 
-region = Region(name='volume')
+region = Region('--no-network', name='volume')
 try:
     image, ec2 = region.insula('image', 'build', 'micro').split()[-1], region.client()
     bytes_of_volumes()
+    plugging()
 finally:
     region.stop()
 results.end()
