@@ -78,12 +78,14 @@ static const json_t *instance_of(const json_t *all, const char *id)
 
 static void draw_traffic(struct tree *t, const struct datapath_interface *counted)
 {
-	char in[24], out[24];
+	char in[24], out[24], dropped[64] = "";
 
-	if (counted)
-		tree_add(t, "in %s, out %s%s", net_counters_bytes(in, counted->in_bytes),
-		         net_counters_bytes(out, counted->out_bytes),
-		         counted->in_dropped ? ", some of it dropped" : "");
+	if (!counted)
+		return;
+	if (counted->in_dropped)
+		snprintf(dropped, sizeof(dropped), ", %llu dropped", (unsigned long long)counted->in_dropped);
+	tree_add(t, "in %s, out %s%s", net_counters_bytes(in, counted->in_bytes),
+	         net_counters_bytes(out, counted->out_bytes), dropped);
 }
 
 static void draw_interface(struct tree *subnet, const json_t *all, const json_t *interface,

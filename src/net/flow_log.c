@@ -119,25 +119,43 @@ static void write_entry(const struct flow_entry *e, const char *account, struct 
 	              f->refused ? "REJECT" : "ACCEPT");
 }
 
-static bool has_entries(const struct flow_log *l, const char *interface)
+/* Does the interface's log tell of it? */
+static bool is_wanted(const struct plan_interface *p, const struct flow *f)
+{
+	return !*p->log_only || f->refused == !strcmp(p->log_only, "REJECT");
+}
+
+static bool has_entries(const struct flow_log *l, const struct plan_interface *p)
 {
 	for (unsigned i = 0; l->count && i < SLOTS; i++)
-		if (!strcmp(l->entries[i].flow.interface, interface))
+		if (!strcmp(l->entries[i].flow.interface, p->id) && is_wanted(p, &l->entries[i].flow))
 			return true;
 	return false;
+}
+
+static const struct plan_interface *interface_of(const struct plan *p, const struct flow *f)
+{
+	for (unsigned i = 0; i < p->interfaces_count; i++)
+		if (!strcmp(p->interfaces[i].id, f->interface))
+			return &p->interfaces[i];
+	return NULL;
 }
 
 void flow_log_write(struct flow_log *l, const struct config *c, s64 now, struct buffer *out)
 {
 	const char *account = *c->plan.account ? c->plan.account : "-";
 
-	for (unsigned i = 0; l->count && i < SLOTS; i++)
-		if (*l->entries[i].flow.interface)
+	for (unsigned i = 0; l->count && i < SLOTS; i++) {
+		const struct flow *f = &l->entries[i].flow;
+		const struct plan_interface *p = *f->interface ? interface_of(&c->plan, f) : NULL;
+
+		if (*f->interface && (!p || is_wanted(p, f)))
 			write_entry(&l->entries[i], account, out);
+	}
 	for (unsigned i = 0; i < c->plan.interfaces_count; i++) {
 		const struct plan_interface *p = &c->plan.interfaces[i];
 
-		if (p->log && (l->lost || !has_entries(l, p->id)))
+		if (p->log && (l->lost || !has_entries(l, p)))
 			buffer_printf(out, "2 %s %s - - - - - - - %lld %lld - %s\n", account, p->id,
 			              (long long)l->since, (long long)now, l->lost ? "SKIPDATA" : "NODATA");
 	}

@@ -52,7 +52,8 @@ static const struct shape interface = {sizeof(struct plan_interface), {
 	MANY(plan_interface, addresses, ADDRESSES, NULL), MANY(plan_interface, addresses6, ADDRESSES, NULL),
 	MANY(plan_interface, prefixes, BLOCKS, NULL), MANY(plan_interface, groups, IDS, NULL),
 	MANY(plan_interface, publics, LIST, &public), ONE(plan_interface, device, NUMBER),
-	ONE(plan_interface, check, FLAG), ONE(plan_interface, log, FLAG)}};
+	ONE(plan_interface, check, FLAG), ONE(plan_interface, log, FLAG),
+	ONE(plan_interface, log_only, ID)}};
 static const struct shape nat = {sizeof(struct plan_nat), {
 	ONE(plan_nat, id, ID), ONE(plan_nat, subnet, ID), ONE(plan_nat, private, ADDRESS),
 	ONE(plan_nat, public, ADDRESS)}};

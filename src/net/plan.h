@@ -87,9 +87,10 @@ struct plan_interface { /* of a machine of this host */
 	unsigned groups_count;
 	struct plan_public *publics;
 	unsigned publics_count;
-	s64 device; /* index */
-	bool check; /* SourceDestCheck */
-	bool log;   /* flow log */
+	s64 device;           /* index */
+	bool check;           /* SourceDestCheck */
+	bool log;             /* flow log */
+	const char *log_only; /* "ACCEPT" or "REJECT"; "": both */
 };
 
 struct plan_nat { /* a NAT gateway */

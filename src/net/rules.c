@@ -102,6 +102,8 @@ static void ends(struct rules *r)
 		rules_add(r, accepted, "ct state new iifname vmap @accepted_log");
 		rules_add(r, accepted, "ct state new oifname vmap @accepted_log");
 		rules_add(r, from, "limit rate 1000/second iifname vmap @refused_log");
+		/* who sent it was let, whom it was for was not */
+		rules_add(r, to, "limit rate 1000/second iifname vmap @accepted_log");
 		rules_add(r, to, "limit rate 1000/second oifname vmap @refused_log");
 	}
 	rules_add(r, accepted, "accept");

@@ -74,7 +74,7 @@ ACTION(ec2, AttachInternetGateway)
 		                    "Network %s already has an internet gateway attached", vpc->id);
 	attach(r, gateway, vpc->id);
 	resource_save(r, gateway);
-	route_table_target_back(r, gateway->id);
+	route_table_target_back(r, gateway->id, NULL);
 	return 0;
 }
 

@@ -260,7 +260,7 @@ void network_interface_attach(struct request *r, struct resource *interface, con
 {
 	attach(r, interface, instance, device_index, network_card_index, delete_on_termination);
 	network_interface_save(r, interface);
-	route_table_target_back(r, interface->id);
+	route_table_target_back(r, interface->id, instance);
 }
 
 void network_interface_detach(struct request *r, struct resource *interface)

@@ -80,7 +80,8 @@ void route_table_block_gone(struct request *r, const char *vpc, const char *bloc
 	}
 }
 
-static void set_state(struct request *r, const char *target, const char *state)
+/* Which instance an interface belongs to comes and goes with its attachment. */
+static void set_state(struct request *r, const char *target, const char *state, const char *instance)
 {
 	static const char *const members[] = {"GatewayId", "NatGatewayId", "NetworkInterfaceId",
 	                                      "EgressOnlyInternetGatewayId", "VpcPeeringConnectionId"};
@@ -93,8 +94,12 @@ static void set_state(struct request *r, const char *target, const char *state)
 			for (unsigned k = 0; k < ARRAY_SIZE(members); k++) {
 				const char *has = value_string(value_item(routes, i), members[k]);
 
-				if (has && !strcmp(has, target))
-					value_set_string(value_item(routes, i), "State", state);
+				if (!has || strcmp(has, target))
+					continue;
+				value_set_string(value_item(routes, i), "State", state);
+				value_set_string(value_item(routes, i), "InstanceId", instance);
+				value_set_string(value_item(routes, i), "InstanceOwnerId",
+				                 instance ? r->account : NULL);
 			}
 		if (table)
 			resource_save(r, table);
@@ -103,12 +108,12 @@ static void set_state(struct request *r, const char *target, const char *state)
 
 void route_table_target_gone(struct request *r, const char *target)
 {
-	set_state(r, target, "blackhole");
+	set_state(r, target, "blackhole", NULL);
 }
 
-void route_table_target_back(struct request *r, const char *target)
+void route_table_target_back(struct request *r, const char *target, const char *instance)
 {
-	set_state(r, target, "active");
+	set_state(r, target, "active", instance);
 }
 
 void route_table_remove_target(struct request *r, struct resource *table, const char *target)

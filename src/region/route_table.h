@@ -22,7 +22,8 @@ void route_table_block_added(struct request *r, const char *vpc, const char *blo
 void route_table_block_gone(struct request *r, const char *vpc, const char *block);
 /* A target is gone, or is back: its routes are black holes, or active. */
 void route_table_target_gone(struct request *r, const char *target);
-void route_table_target_back(struct request *r, const char *target);
+/* instance: of an interface, NULL else. */
+void route_table_target_back(struct request *r, const char *target, const char *instance);
 /* Takes the routes to a target out of a table. */
 void route_table_remove_target(struct request *r, struct resource *table, const char *target);
 void route_table_subnet_gone(struct request *r, const char *subnet);

@@ -106,11 +106,22 @@ static const char *host_name(struct request *r, const struct resource *interface
 	return arena_text(r->arena, address, (size_t)(dot - address));
 }
 
-static bool is_logged(struct request *r, const struct plan *p, const struct resource *interface)
+/* Its own flow logs, its subnet's and its VPC's count together. */
+static void log_of(struct request *r, const struct plan *p, const struct resource *interface,
+                   struct plan_interface *out)
 {
-	return resource_count(r, &flow_log_kind, interface->id) ||
-	       resource_count(r, &flow_log_kind, interface->parent) ||
-	       resource_count(r, &flow_log_kind, p->vpc);
+	const char *const of[] = {interface->id, interface->parent, p->vpc};
+
+	out->log_only = "";
+	for (unsigned i = 0; i < ARRAY_SIZE(of); i++)
+		for (struct resource **l = resource_list(r, &flow_log_kind, of[i]); *l; l++) {
+			const char *traffic = value_string((*l)->doc, "TrafficType");
+
+			if (!strcmp(traffic, "ALL") || (out->log && strcmp(traffic, out->log_only)))
+				traffic = "";
+			out->log = true;
+			out->log_only = traffic;
+		}
 }
 
 void vpc_plan_interfaces(struct request *r, struct plan *p, struct resource **all,
@@ -135,8 +146,8 @@ void vpc_plan_interfaces(struct request *r, struct plan *p, struct resource **al
 		                               .subnet = (*all)->parent,
 		                               .mac = value_string((*all)->doc, "MacAddress"),
 		                               .device = value_integer(attachment, "DeviceIndex", 0),
-		                               .check = value_boolean((*all)->doc, "SourceDestCheck", true),
-		                               .log = is_logged(r, p, *all)};
+		                               .check = value_boolean((*all)->doc, "SourceDestCheck", true)};
+		log_of(r, p, *all, out);
 		out->name = host_name(r, *all, out->instance);
 		addresses(r, out, *all);
 		texts(r, &groups, *all, "Groups", "GroupId");

@@ -1015,6 +1015,20 @@ def instances(ec2, server):
     launch('PrivateIpAddressLimitExceeded', NetworkInterfaces=[{**several[0], 'SecondaryPrivateIpAddressCount': 2}])
     two = run(NetworkInterfaces=several[:2])
     check('no public address for several', 'PublicIpAddress' not in two)
+    # a route to an interface tells whose it is
+    second = next(n for n in two['NetworkInterfaces'] if n['Attachment']['DeviceIndex'] == 1)
+    rtb = ec2.create_route_table(VpcId=vpc_id)['RouteTable']['RouteTableId']
+    target = lambda: [(r['State'], r.get('InstanceId')) for r in ec2.describe_route_tables(RouteTableIds=[rtb])['RouteTables'][0]['Routes']
+                      if 'NetworkInterfaceId' in r]
+    ec2.create_route(RouteTableId=rtb, DestinationCidrBlock='192.0.2.0/24', NetworkInterfaceId=second['NetworkInterfaceId'])
+    equal('a route to an instance', target(), [('active', two['InstanceId'])])
+    ec2.detach_network_interface(AttachmentId=second['Attachment']['AttachmentId'])
+    equal('a black hole', target(), [('blackhole', None)])
+    ec2.attach_network_interface(NetworkInterfaceId=second['NetworkInterfaceId'], InstanceId=i, DeviceIndex=1)
+    equal('a route to another', target(), [('active', i)])
+    ec2.detach_network_interface(AttachmentId=interface(second['NetworkInterfaceId'])['Attachment']['AttachmentId'])
+    ec2.delete_network_interface(NetworkInterfaceId=second['NetworkInterfaceId'])
+    ec2.delete_route_table(RouteTableId=rtb)
     ec2.terminate_instances(InstanceIds=[two['InstanceId']])
     # without IPv4 it is named by its id
     vpc6 = ec2.create_vpc(CidrBlock='10.15.0.0/16', AmazonProvidedIpv6CidrBlock=True)['Vpc']['VpcId']

@@ -58,8 +58,9 @@ static void packets(void **state)
 	assert_false(flow_read_packet(&f, in, sizeof(in), &bytes));
 }
 
-static struct plan_interface interfaces[] = {
-        {.id = "eni-1", .log = true}, {.id = "eni-2", .log = true}, {.id = "eni-3"}};
+static struct plan_interface interfaces[] = {{.id = "eni-1", .log = true, .log_only = ""},
+                                             {.id = "eni-2", .log = true, .log_only = "REJECT"},
+                                             {.id = "eni-3", .log_only = ""}};
 static const struct config config = {
         .plan = {.account = "123456789012", .interfaces = interfaces, .interfaces_count = 3}};
 
@@ -73,6 +74,8 @@ static void minute(void **state)
 	flow_log_add(&log, &f, 1, 60, 61);
 	flow_log_add(&log, &g, 1, 40, 62);
 	flow_log_add(&log, &f, 10, 600, 63);
+	strcpy(f.interface, "eni-2"); /* accepted, which its log does not want */
+	flow_log_add(&log, &f, 1, 60, 64);
 	flow_log_write(&log, &config, 120, &out);
 	assert_int_equal(log.count, 0);
 	assert_non_null(strstr(buffer_str(&out),
