@@ -161,9 +161,14 @@ static int make_folder(const char *path, struct error *e)
 
 static int first_start(struct cloud *c, const struct cloud_options *o, struct error *e)
 {
+	const char *account = cloud_setting(c, "account");
 	struct access_key key;
-	const char *account;
 
+	/* Whoever only looks does not wait for who writes. */
+	if (account && (!o->account || !strcmp(o->account, account)) && access_key_first(c, &key)) {
+		snprintf(c->account, sizeof(c->account), "%s", account);
+		return 0;
+	}
 	database_begin(c->db);
 	account = o->account ? o->account : cloud_setting(c, "account");
 	snprintf(c->account, sizeof(c->account), "%s", account ? account : "123456789012");

@@ -52,12 +52,20 @@ static void simple(struct database *d, const char *sql)
 		fail(d, sql);
 }
 
+static bool has_schema(struct database *d)
+{
+	struct query *q = database_query(d, "SELECT 1 FROM pragma_table_info('schema_version') LIMIT 1");
+	bool has = query_row(q);
+
+	query_end(q);
+	return has;
+}
+
 static s64 schema_version(struct database *d)
 {
 	struct query *q;
 	s64 version = 0;
 
-	simple(d, "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)");
 	q = database_query(d, "SELECT MAX(version) FROM schema_version");
 	if (query_row(q))
 		version = query_column_integer(q, 0);
@@ -69,7 +77,11 @@ static int migrate(struct database *d, struct error *e)
 {
 	s64 version;
 
+	/* One that is up to date is not waited for. */
+	if (has_schema(d) && schema_version(d) == (s64)schema_steps_count)
+		return 0;
 	simple(d, "BEGIN IMMEDIATE");
+	simple(d, "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)");
 	version = schema_version(d);
 	if (version > (s64)schema_steps_count) {
 		simple(d, "ROLLBACK");
@@ -173,7 +185,8 @@ void database_begin(struct database *d)
 		d->failed = true;
 		error_set(&d->error, 0, "database: the file is damaged; put back a copy of it");
 	}
-	simple(d, "BEGIN");
+	/* What is read first and written then could not be, if another process wrote in between. */
+	simple(d, "BEGIN IMMEDIATE");
 }
 
 /* A query that was not ended would hold on to the state it began with. */

@@ -102,7 +102,7 @@ class Worker:
         return True
 
     def attach(self):
-        v, i = self.own('vol-', ''), self.own('i-', 'stopped')
+        v, i = self.own('vol-', ''), self.own('i-', self.random.choice(['stopped', 'running']))
         if not v or not i:
             return False
         self.asked = {v}
