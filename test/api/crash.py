@@ -116,7 +116,7 @@ class Worker:
             return False
         v = self.random.choice(attached)
         self.asked = {v}
-        self.ec2.detach_volume(VolumeId=v)
+        self.ec2.detach_volume(VolumeId=v, Force=True)  # these machines have nobody who would give it back
         self.states[v] = ''
         return True
 
@@ -205,7 +205,7 @@ def look(ec2):
         settled &= instance['State']['Name'] in ('running', 'stopped', 'terminated')
     for volume in ec2.describe_volumes()['Volumes']:
         world[volume['VolumeId']] = volume['Attachments'][0]['InstanceId'] if volume['Attachments'] else ''
-        settled &= volume['State'] in ('available', 'in-use')
+        settled &= volume['State'] in ('available', 'in-use') and all(a['State'] == 'attached' for a in volume['Attachments'])
     for snapshot in ec2.describe_snapshots(OwnerIds=['self'])['Snapshots']:
         world[snapshot['SnapshotId']] = ''
         settled &= snapshot['State'] == 'completed'
