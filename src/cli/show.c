@@ -25,15 +25,35 @@ static const char *moment(const json_t *v, const char *member, char text[40])
 	return text;
 }
 
+static const char *address(const char *label, const char *text, const char *public)
+{
+	char both[160];
+
+	if (!*text)
+		return label;
+	snprintf(both, sizeof(both), "%s%s%s", text, *public ? ", public " : "", public);
+	line(label, both);
+	return "";
+}
+
+/* Those of all its interfaces, a line each. */
 static void addresses(const json_t *instance)
 {
-	const char *public = client_text(instance, "PublicIpAddress");
-	char text[160];
+	const json_t *interfaces = json_object_get(instance, "NetworkInterfaces"), *interface, *item;
+	const char *label = "addresses";
+	size_t i, k;
 
-	snprintf(text, sizeof(text), "%s%s%s", client_text(instance, "PrivateIpAddress"),
-	         *public ? ", public " : "", public);
-	line("addresses", text);
-	line("", client_text(instance, "Ipv6Address"));
+	json_array_foreach(interfaces, i, interface)
+	{
+		json_array_foreach(json_object_get(interface, "PrivateIpAddresses"), k, item) label =
+		        address(label, client_text(item, "PrivateIpAddress"),
+		                client_text(item, "Association.PublicIp"));
+		json_array_foreach(json_object_get(interface, "Ipv6Addresses"), k, item) label =
+		        address(label, client_text(item, "Ipv6Address"), "");
+	}
+	if (*label)
+		address(label, client_text(instance, "PrivateIpAddress"),
+		        client_text(instance, "PublicIpAddress"));
 }
 
 static void place(const json_t *instance)

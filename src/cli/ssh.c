@@ -30,6 +30,8 @@
 
 enum { WAIT_S = 180 };
 
+#define ROUTER6 "fd00:ec2::254"
+
 static const char usage[] =
         "usage: insula ssh [--identity FILE] [--public] [--data DIR] [USER@]INSTANCE [COMMAND...]\n\n"
         "A shell in an instance, or a command there. FILE: the private key; without, the one that\n"
@@ -123,8 +125,12 @@ static void find_key(struct way *w, const char *data, const char *name)
 	if (access(w->key, R_OK) == 0)
 		return;
 	snprintf(w->key, sizeof(w->key), "%s/.ssh/%s", home, name);
-	if (access(w->key, R_OK) < 0) /* ssh's own ones, and its agent's */
-		*w->key = 0;
+	if (access(w->key, R_OK) == 0)
+		return;
+	*w->key = 0; /* ssh's own ones, and its agent's */
+	if (*name)
+		fprintf(stderr, "insula ssh: the key %s is not in %s/.ssh: --identity says where else\n",
+		        name, home);
 }
 
 /* Debian's images have the user admin; the micro image has root alone. */
@@ -138,7 +144,8 @@ static void find_user(struct way *w, struct client *c, const char *image)
 	json_decref(answer);
 }
 
-/* The first address of the subnet but one, which is the VPC's own there. */
+/* From where: the first address of the subnet but one, which is the VPC's own there; where there is no IPv4, one
+ * of its services'. */
 static int gateway(struct way *w, struct client *c, const char *subnet, struct error *e)
 {
 	json_t *answer = client_call(c, e, "DescribeSubnets", "SubnetId.1", subnet, NULL);
@@ -146,6 +153,7 @@ static int gateway(struct way *w, struct client *c, const char *subnet, struct e
 
 	if (!answer)
 		return -1;
+	snprintf(w->from, sizeof(w->from), "%s", ROUTER6);
 	if (cidr_parse(&block, client_text(answer, "Subnets.0.CidrBlock")) == 0)
 		ip_write(w->from, cidr_nth(block, 1));
 	json_decref(answer);
@@ -155,16 +163,18 @@ static int gateway(struct way *w, struct client *c, const char *subnet, struct e
 static int find_way(struct way *w, struct client *c, const char *data, const json_t *instance, bool public,
                     struct error *e)
 {
-	const char *vpc = client_text(instance, "VpcId"), *id = client_text(instance, "InstanceId");
+	const char *vpc = client_text(instance, "VpcId"), *id = client_text(instance, "InstanceId"),
+	           *private = client_text(instance, "PrivateIpAddress");
 	char path[128], dir[4300];
 
 	snprintf(path, sizeof(path), "/run/netns/%s", vpc);
 	if (strcmp(client_text(instance, "State.Name"), "running"))
 		return error_set(e, 0, "%s: is %s", id, client_text(instance, "State.Name"));
-	if (!public && geteuid() == 0 && *vpc && access(path, F_OK) == 0 &&
-	    *client_text(instance, "PrivateIpAddress")) {
+	if (!*private)
+	private = client_text(instance, "Ipv6Address");
+	if (!public && geteuid() == 0 && *vpc && access(path, F_OK) == 0 && *private) {
 		snprintf(w->namespace, sizeof(w->namespace), "%s", path);
-		snprintf(w->address, sizeof(w->address), "%s", client_text(instance, "PrivateIpAddress"));
+		snprintf(w->address, sizeof(w->address), "%s", private);
 		return gateway(w, c, client_text(instance, "SubnetId"), e);
 	}
 	snprintf(dir, sizeof(dir), "%s/instances/%s", data, id);
@@ -172,28 +182,47 @@ static int find_way(struct way *w, struct client *c, const char *data, const jso
 	snprintf(w->address, sizeof(w->address), "%s",
 	         w->port ? "127.0.0.1" : client_text(instance, "PublicIpAddress"));
 	if (!*w->address)
+		snprintf(w->address, sizeof(w->address), "%s", client_text(instance, "Ipv6Address"));
+	if (!*w->address)
 		return error_set(e, 0, "%s: has no public address, and only root can do without", id);
 	return 0;
+}
+
+/* Of either family; returns its size. */
+static socklen_t socket_address(struct sockaddr_storage *out, const char *text, unsigned port)
+{
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
+	struct sockaddr_in *v4 = (struct sockaddr_in *)out;
+
+	*out = (struct sockaddr_storage){0};
+	if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
+		v6->sin6_family = AF_INET6;
+		v6->sin6_port = htons((u16)port);
+		return sizeof(*v6);
+	}
+	v4->sin_family = AF_INET;
+	v4->sin_port = htons((u16)port);
+	inet_pton(AF_INET, text, &v4->sin_addr);
+	return sizeof(*v4);
 }
 
 /* Does a server say what ssh's say? */
 static bool is_there(const struct way *w)
 {
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((u16)(w->port ? w->port : 22))};
 	const struct timeval limit = {.tv_sec = 5};
-	struct sockaddr_in from = {.sin_family = AF_INET};
-	int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_storage at, from;
+	socklen_t size = socket_address(&at, w->address, w->port ? w->port : 22);
+	int s = socket(at.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	static const char hello[] =
 	        "SSH-2.0-insula\r\n"; /* through passt a server is heard after its client */
 	char said[4];
 	bool there;
 
-	inet_pton(AF_INET, w->address, &at.sin_addr);
 	setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	setsockopt(s, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-	if (*w->from && inet_pton(AF_INET, w->from, &from.sin_addr) == 1)
-		bind(s, (struct sockaddr *)&from, sizeof(from));
-	there = connect(s, (struct sockaddr *)&at, sizeof(at)) == 0 &&
+	if (*w->from)
+		bind(s, (struct sockaddr *)&from, socket_address(&from, w->from, 0));
+	there = connect(s, (struct sockaddr *)&at, size) == 0 &&
 	        send(s, hello, strlen(hello), MSG_NOSIGNAL) > 0 &&
 	        recv(s, said, sizeof(said), MSG_WAITALL) == sizeof(said) && !memcmp(said, "SSH-", 4);
 	close(s);
@@ -222,6 +251,8 @@ static int go(const struct way *w, const char *data, const char *id, char **comm
 	const char *argv[32] = {"ssh", "-o", "StrictHostKeyChecking=accept-new", "-o", "ConnectTimeout=10"};
 	unsigned n = 5;
 
+	snprintf(known, sizeof(known), "%s/ssh", data);
+	mkdir(known, 0700);
 	snprintf(known, sizeof(known), "UserKnownHostsFile=%s/ssh/known_hosts", data);
 	snprintf(alias, sizeof(alias), "HostKeyAlias=%s", id);
 	snprintf(target, sizeof(target), "%s@%s", w->user, w->address);
@@ -287,9 +318,10 @@ int ssh_main(int argc, char **argv)
 		find_user(&w, &c, client_text(instance, "ImageId"));
 		if (at)
 			snprintf(w.user, sizeof(w.user), "%.*s", (int)(at - argv[optind]), argv[optind]);
-		find_key(&w, data, client_text(instance, "KeyName"));
 		if (identity)
 			snprintf(w.key, sizeof(w.key), "%s", identity);
+		else
+			find_key(&w, data, client_text(instance, "KeyName"));
 	}
 	client_close(&c);
 	if (status == 0)
