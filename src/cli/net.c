@@ -106,8 +106,9 @@ static void draw_interface(struct tree *subnet, const json_t *all, const json_t 
 		             client_text(instance, "State.Name"), table_plain(), buffer_str(&groups));
 	else
 		t = tree_add(subnet, "%s %s%s%s", client_text(interface, "NetworkInterfaceId"),
-		             client_text(interface, "Description"), groups.length ? ": " : "",
-		             buffer_str(&groups));
+		             client_text(interface,
+		                         *client_text(interface, "Description") ? "Description" : "Status"),
+		             groups.length ? ": " : "", buffer_str(&groups));
 	buffer_release(&groups);
 	EACH(interface, "PrivateIpAddresses", item)
 	{

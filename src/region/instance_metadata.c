@@ -35,6 +35,33 @@ int instance_metadata_read(struct request *r, const struct value *from, struct v
 	return 0;
 }
 
+static bool is_name(const char *key)
+{
+	static const char letters[] =
+	        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_+=,.@:";
+
+	return key[strspn(key, letters)] == 0 && strcmp(key, ".") && strcmp(key, "..") &&
+	       strcmp(key, "_index");
+}
+
+int instance_metadata_check_tags(struct request *r, const struct value *instance)
+{
+	const char *shown = value_path(instance, "MetadataOptions.InstanceMetadataTags");
+	const struct value *tags = value_get(instance, "Tags");
+
+	for (unsigned i = 0; shown && !strcmp(shown, "enabled") && i < value_count(tags); i++) {
+		const char *key = value_string(value_item(tags, i), "Key");
+
+		if (!is_name(key))
+			return request_fail(r, "InvalidParameterValue",
+			                    "'%.128s' is not a valid tag key. Tag keys must match pattern "
+			                    "([0-9a-zA-Z\\-_+=,.@:]{1,255}), and must not be a reserved name "
+			                    "('.', '..', '_index')",
+			                    key);
+	}
+	return 0;
+}
+
 ACTION(ec2, ModifyInstanceMetadataOptions)
 {
 	struct resource *instance = resource_of(r, &instance_kind, "InstanceId");
@@ -46,7 +73,8 @@ ACTION(ec2, ModifyInstanceMetadataOptions)
 		return request_fail(r, "IncorrectInstanceState", "The instance '%s' is terminated.",
 		                    instance->id);
 	options = value_open(instance->doc, "MetadataOptions");
-	if (instance_metadata_read(r, r->in, options) < 0)
+	if (instance_metadata_read(r, r->in, options) < 0 ||
+	    instance_metadata_check_tags(r, instance->doc) < 0)
 		return -1;
 	resource_save(r, instance);
 	value_set_string(r->out, "InstanceId", instance->id);

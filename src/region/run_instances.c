@@ -305,6 +305,7 @@ static int launch_one(struct request *r, struct launch *l, unsigned index, struc
 		return -1;
 	fill(r, l, instance->doc, index, &place);
 	if (tag_specifications(r, instance, others) < 0 ||
+	    instance_metadata_check_tags(r, instance->doc) < 0 ||
 	    instance_network_create(r, &l->network, instance, place.zone) < 0 ||
 	    instance_volumes_create(r, &l->volumes, instance, place.zone) < 0)
 		return -1;

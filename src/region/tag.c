@@ -1,4 +1,6 @@
 #include "region/tag.h"
+#include "region/instance.h"
+#include "region/instance_metadata.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -148,6 +150,8 @@ ACTION(ec2, CreateTags)
 			        value_string(value_item(tags, k), "Key"),
 			        value_string(value_item(tags, k), "Value")) < 0)
 				return -1;
+		if (list[i]->kind == &instance_kind && instance_metadata_check_tags(r, list[i]->doc) < 0)
+			return -1;
 		resource_save(r, list[i]);
 		tag_store(r, list[i]);
 	}

@@ -117,6 +117,14 @@ def statuses():
                   (show(one)['MetadataOptions'], 'required'))
     results.equal('metadata-hops', code_of(ec2.modify_instance_metadata_options, InstanceId=one, HttpPutResponseHopLimit=65),
                   'InvalidParameterValue')
+    # shown tags have keys that are names there
+    change = ec2.modify_instance_metadata_options
+    keys = [{'Key': 'a/b', 'Value': '1'}]
+    seen = [code_of(ec2.create_tags, Resources=[one], Tags=keys), code_of(change, InstanceId=one, InstanceMetadataTags='enabled'),
+            code_of(ec2.delete_tags, Resources=[one], Tags=keys), code_of(change, InstanceId=one, InstanceMetadataTags='enabled'),
+            code_of(ec2.create_tags, Resources=[one], Tags=keys), code_of(ec2.create_tags, Resources=[one], Tags=[{'Key': '_index', 'Value': ''}]),
+            code_of(change, InstanceId=one, InstanceMetadataTags='disabled')]
+    results.equal('metadata-tags', seen, ['success', 'InvalidParameterValue', 'success', 'success', 'InvalidParameterValue', 'InvalidParameterValue', 'success'])
     results.equal('password', ec2.get_password_data(InstanceId=one)['PasswordData'], '')
     ec2.create_placement_group(GroupName='apart', Strategy='spread')
     place = lambda i, **p: code_of(ec2.modify_instance_placement, InstanceId=i, **p)
