@@ -243,6 +243,18 @@ static struct resource *wanted_interface(struct request *r)
 	return list[0];
 }
 
+/* What a NAT gateway or another service has is theirs. interface: NULL: none. -1 with r->fault. */
+static int check_unmanaged(struct request *r, const struct resource *address,
+                           const struct resource *interface)
+{
+	if (!link_source(r, address->id, "nat-address") &&
+	    !(interface && value_boolean(interface->doc, "RequesterManaged", false)))
+		return 0;
+	return request_fail(r, "AuthFailure",
+	                    "You do not have permission to access the specified resource: it is managed by "
+	                    "a service");
+}
+
 ACTION(ec2, AssociateAddress)
 {
 	const char *private_address = value_string(r->in, "PrivateIpAddress");
@@ -280,6 +292,8 @@ ACTION(ec2, AssociateAddress)
 		return request_fail(r, "Resource.AlreadyAssociated",
 		                    "resource %s is already associated with associate-id %s", interface->id,
 		                    value_string(value_get(item, "Association"), "AssociationId"));
+	if (check_unmanaged(r, address, interface) < 0)
+		return -1;
 	if (value_get(address->doc, "AssociationId"))
 		address_disassociate(r, address);
 	other = taken ? resource_find(r, &address_kind, taken) : NULL;
@@ -314,12 +328,8 @@ ACTION(ec2, DisassociateAddress)
 		if (!value_get(address->doc, "AssociationId"))
 			return 0;
 	}
-	id = value_string(address->doc, "NetworkInterfaceId");
-	if (link_source(r, address->id, "nat-address"))
-		return request_fail(
-		        r, "AuthFailure",
-		        "You do not have permission to access the specified resource: the address is "
-		        "that of a NAT gateway");
+	if (check_unmanaged(r, address, NULL) < 0)
+		return -1;
 	address_disassociate(r, address);
 	return 0;
 }

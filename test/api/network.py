@@ -603,6 +603,11 @@ def routes(ec2, server):
     error('NatGatewayNotFound', ec2.delete_nat_gateway, NatGatewayId='nat-' + NONE)
     association = ec2.describe_addresses(AllocationIds=[address])['Addresses'][0]['AssociationId']
     error('AuthFailure', ec2.disassociate_address, AssociationId=association)
+    error('AuthFailure', ec2.associate_address, AllocationId=address, NetworkInterfaceId=eni)
+    another = ec2.allocate_address()['AllocationId']
+    error('AuthFailure', ec2.associate_address, AllocationId=another,
+          NetworkInterfaceId=public['NatGatewayAddresses'][0]['NetworkInterfaceId'])
+    ec2.release_address(AllocationId=another)
     ec2.get_waiter('nat_gateway_available').wait(NatGatewayIds=[nat, public['NatGatewayId']])
     equal('filtered', [n['NatGatewayId'] for n in
           ec2.describe_nat_gateways(Filter=filters(subnet_id=subnet, tag_key='n'))['NatGateways']], [nat])
