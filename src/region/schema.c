@@ -157,7 +157,7 @@ const char *const schema_steps[] = {
         "CREATE INDEX credential_by_age ON credential (expires);",
 
         /* Attachments that are on their way, of machines that run (volume_plug.h). */
-        "CREATE TABLE volume_plug (volume TEXT NOT NULL, instance TEXT NOT NULL, account TEXT NOT NULL,"
-        " region TEXT NOT NULL, what TEXT NOT NULL, PRIMARY KEY (volume, instance));",
+        ("CREATE TABLE volume_plug (volume TEXT NOT NULL, instance TEXT NOT NULL, account TEXT NOT NULL,"
+         " region TEXT NOT NULL, what TEXT NOT NULL, PRIMARY KEY (volume, instance));"),
 };
 const unsigned schema_steps_count = sizeof(schema_steps) / sizeof(schema_steps[0]);
