@@ -84,7 +84,7 @@ static bool same_text(const char *a, const char *b)
 static struct resource *new_log(struct request *r, const struct resource *of)
 {
 	static const char *const texts[] = {"DeliverLogsPermissionArn", "DeliverCrossAccountRole",
-	                                    "LogGroupName", "LogDestination", "LogFormat"};
+	                                    "LogGroupName", "LogDestination"};
 	const char *type = value_string(r->in, "LogDestinationType"),
 	           *traffic = value_string(r->in, "TrafficType");
 	const struct value *options = value_get(r->in, "DestinationOptions");
@@ -160,6 +160,7 @@ ACTION(ec2, CreateFlowLogs)
 	} kinds[] = {
 	        {"VPC", &vpc_kind}, {"Subnet", &subnet_kind}, {"NetworkInterface", &network_interface_kind}};
 	const struct value *ids = value_get(r->in, "ResourceIds");
+	const char *format = value_string(r->in, "LogFormat");
 	s64 interval = value_integer(r->in, "MaxAggregationInterval", 600);
 	const struct resource_kind *kind = NULL;
 
@@ -177,6 +178,9 @@ ACTION(ec2, CreateFlowLogs)
 		return request_fail(r, "InvalidParameter",
 		                    "Value (%lld) for parameter MaxAggregationInterval is invalid: 60 or 600",
 		                    (long long)interval);
+	if (format && strcmp(format, FORMAT))
+		return request_fail(r, "UnsupportedOperation",
+		                    "Flow logs are in the default format here: LogFormat can be %s", FORMAT);
 	if (check_destination(r) < 0)
 		return -1;
 	value_open(r->out, "FlowLogIds");

@@ -906,6 +906,7 @@ def flow_log(ec2, server):
     made = create(**wanted, MaxAggregationInterval=60, TagSpecifications=tags('vpc-flow-log', f='l'))['FlowLogIds'][0]
     error('FlowLogAlreadyExists', create, **wanted)
     error('InvalidParameter', create, **{**wanted, 'MaxAggregationInterval': 61})
+    error('UnsupportedOperation', create, **{**wanted, 'LogFormat': '${srcaddr} ${dstaddr}'})
     error('InvalidParameter', create, ResourceIds=[vpc_id], ResourceType='VPC', TrafficType='ALL')
     error('InvalidParameter', create, ResourceIds=[vpc_id], ResourceType='VPC', TrafficType='ALL', LogGroupName='x')
     error('MissingParameter', create, ResourceIds=[vpc_id], ResourceType='VPC', LogDestinationType='s3',
