@@ -4,9 +4,10 @@
  * Owned and filled by machine/memory.c before the first vCPU runs; read-only afterwards (any thread).
  *
  * page[] holds one word for each 4 KiB page of RAM (index physmem_page()): bit 0 says "a translation cache
- * holds code of this page", the other bits count the page's changes since. Whoever writes to a page by any
- * other way than a vCPU's own store path (devices' DMA, loaders) calls physmem_written() after the write,
- * before the guest is told of it: decoded code of that page dies then.
+ * holds code of this page"; bit 1, only with bit 0 and with several vCPUs, "did until the page changed, which
+ * not all vCPUs may have noticed yet"; the other bits count the page's changes since. Whoever writes to a
+ * page by any other way than a vCPU's own store path (devices' DMA, loaders) calls physmem_written() after
+ * the write, before the guest is told of it: decoded code of that page dies then.
  *
  * Marking a page as code (bit 0: 0 -> 1) is followed by a membarrier(2), and stores look at the word after
  * the store: so either the decoder sees the new bytes or the store sees the mark.
@@ -36,7 +37,8 @@ struct physmem {
 };
 
 #define PHYSMEM_PAGE_CODE 1u
-#define PHYSMEM_PAGE_STEP 2u
+#define PHYSMEM_PAGE_TOLD 2u
+#define PHYSMEM_PAGE_STEP 4u
 
 static inline const struct physmem_slot *physmem_find(const struct physmem *pm, u64 gpa)
 {
@@ -62,8 +64,8 @@ static inline _Atomic u32 *physmem_page(const struct physmem *pm, const struct p
 	return &pm->page[s->first_page + ((gpa - s->gpa) >> PAGE_SHIFT)];
 }
 
-/* A page changed that had the mark: takes the mark away, unless somebody else just did, and tells the vCPUs
- * that run translated code of it. By the soft engine: cpu/soft/jit_pages.c */
+/* A page changed that had the mark: tells the vCPUs that may have code of it, and takes the mark away as soon
+ * as all have noticed. By the soft engine: cpu/soft/jit_pages.c */
 void physmem_code_changed(_Atomic u32 *page);
 
 /* One page changed: if it was marked as code, its code dies. */

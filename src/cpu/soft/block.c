@@ -278,23 +278,34 @@ void soft_block_forgotten(struct soft_block *b)
 		b->page = &nowhere;
 }
 
+/* Returns what the word was. */
+static u32 set_mark(_Atomic u32 *page)
+{
+	u32 word = atomic_load(page);
+
+	while (!atomic_compare_exchange_weak(page, &word, (word | PHYSMEM_PAGE_CODE) & ~PHYSMEM_PAGE_TOLD))
+		;
+	return word;
+}
+
 /* Marks the page as code and returns its word. From now on each store to the page changes the word. */
 static u32 mark(struct soft_cpu *c, _Atomic u32 *page)
 {
 	if (c->base.config.board->mem->single_vcpu) {
-		u32 old = atomic_fetch_or(page, PHYSMEM_PAGE_CODE);
+		u32 word = set_mark(page);
 
-		if (!(old & PHYSMEM_PAGE_CODE))
+		if (!(word & PHYSMEM_PAGE_CODE))
 			soft_mmu_code_marked(c, page);
-		return old | PHYSMEM_PAGE_CODE;
+		return (word | PHYSMEM_PAGE_CODE) & ~PHYSMEM_PAGE_TOLD;
 	}
-	/* Also if it is marked: whoever did that may not be past the barrier yet. */
+	/* Also if it is marked: whoever did that may not be past the barrier yet. A store that found a mark
+	 * looks again behind a barrier of its own, and so needs none here. */
 	pthread_mutex_lock(&mark_lock);
-	u32 word = atomic_fetch_or(page, PHYSMEM_PAGE_CODE);
+	u32 word = set_mark(page);
 	if (!(word & PHYSMEM_PAGE_CODE))
 		syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
 	pthread_mutex_unlock(&mark_lock);
-	return word | PHYSMEM_PAGE_CODE;
+	return (word | PHYSMEM_PAGE_CODE) & ~PHYSMEM_PAGE_TOLD;
 }
 
 void soft_block_unstop(struct soft_cpu *c)

@@ -456,7 +456,6 @@ void soft_jit_init(struct soft_cpu *c)
 	j->table = j->oldest = JIT_USER_TABLE;
 	soft_jit_remapped(c);
 	soft_jit_space(c);
-	jit_pages_watch(c);
 }
 
 void soft_jit_release(struct soft_cpu *c)
@@ -465,7 +464,6 @@ void soft_jit_release(struct soft_cpu *c)
 
 	if (!j)
 		return;
-	jit_pages_unwatch(j);
 	if (j->jumps != MAP_FAILED)
 		munmap(j->jumps, tables_bytes(j));
 	if (j->counters != MAP_FAILED)

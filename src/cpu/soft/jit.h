@@ -57,8 +57,17 @@ bool soft_jit_has_page(const struct soft_cpu *c, u64 linear);
 bool soft_jit_note_pages(struct soft_cpu *c);
 /* c->tlb_tag is another now. */
 void soft_jit_space(struct soft_cpu *c);
+/* c is told by CPU_EV_SYNC of code that changes, with a translator or without. Unwatch does no harm if it
+ * never was. */
+void soft_jit_watch(struct soft_cpu *c);
+void soft_jit_unwatch(struct soft_cpu *c);
 /* CPU_EV_SYNC was raised (and is cleared): code of pages that changed dies. */
 void soft_jit_sweep(struct soft_cpu *c);
+/* The vCPU is in the middle of no code until it is back, and then looks at its events first. */
+static inline void soft_jit_away(struct soft_cpu *c, bool away)
+{
+	atomic_store(&c->watch.away, away);
+}
 /* May a C function go back into the code that called it? If not it returns to run.c with c->rip set. */
 static inline bool soft_jit_may_return(const struct soft_cpu *c)
 {
@@ -209,8 +218,6 @@ struct soft_jit {
 	bool seen_twice; /* seen does not have all addresses of aliased pages */
 
 	/* jit_pages.c */
-	struct soft_jit *next;
-	_Atomic u32 *events;
 	_Atomic u32 heads[JIT_HEADS]; /* of struct jit_code; 0: there never was code */
 	u16 changed[JIT_CHANGED], changed_count;
 	bool changed_all;
@@ -255,8 +262,6 @@ void jit_link_none(struct soft_cpu *c, const struct jit_site *s);
 
 /* ---- jit_pages.c ---- */
 
-void jit_pages_watch(struct soft_cpu *c);
-void jit_pages_unwatch(struct soft_jit *j);
 void jit_pages_forget(struct soft_jit *j);
 /* There is going to be code of b's page. Is the block still current? */
 bool jit_pages_announce(struct soft_jit *j, const struct soft_block *b);

@@ -7,12 +7,17 @@
  * out. What a vCPU itself does to code is heard the same way: no C function that code calls may go back into
  * code while CPU_EV_SYNC is raised.
  *
- * Order. The one who writes: bytes; then, holding the lock, event for all; clears the mark (a full barrier);
+ * Order. The one who writes: bytes; then, holding the lock, event for all; changes the word (a full barrier);
  * reads heads; lists. The one who translates: head; full barrier; looks whether the block is still current.
  * So either the writer sees the head, or the translator the change. And what the writer stores afterwards (a
- * flag that says "the code is there", an interrupt) is not seen before the event is. The event comes before
- * the mark goes, as a second writer who finds no mark goes on at once, maybe into its own old code: it has
- * the event by then, and its sweep waits for the lock.
+ * flag that says "the code is there", an interrupt) is not seen before the event is.
+ *
+ * How long the mark stays. A second writer may be in the middle of its own old code of the page, on whose way
+ * there need be no check of events, and must see what it stores: it has to find the mark. So with several
+ * vCPUs a change leaves the mark and adds PHYSMEM_PAGE_TOLD: nothing is current and all vCPUs have the event,
+ * so that further stores have nobody to tell. The first of them behind the last sweep takes both away. A vCPU
+ * that sleeps or is not run is in the middle of nothing, and is not waited for. Whoever decodes the page
+ * meanwhile takes TOLD away (block.c): the next store is a change again.
  */
 #include "cpu/soft/block.h"
 #include "cpu/soft/jit.h"
@@ -20,7 +25,9 @@
 #include <sched.h>
 
 static atomic_flag lock = ATOMIC_FLAG_INIT;
-static struct soft_jit *watchers;
+static struct soft_cpu *watchers;
+/* Changes of code are numbered. Of each page, by its hash: the last that vCPUs were told of. */
+static u64 changes, change_of[JIT_HEADS];
 
 static void take(void)
 {
@@ -41,46 +48,89 @@ static unsigned hash(_Atomic u32 *page)
 	return (unsigned)((u64)page >> 2) % JIT_HEADS;
 }
 
-void physmem_code_changed(_Atomic u32 *page)
+/* Has each vCPU that runs noticed the last change of such pages? */
+static bool all_seen(unsigned h)
 {
-	unsigned h = hash(page);
-	u32 v;
+	for (const struct soft_cpu *c = watchers; c; c = c->watch.next)
+		if (c->watch.seen < change_of[h] && !atomic_load(&c->watch.away))
+			return false;
+	return true;
+}
 
-	take();
-	for (struct soft_jit *j = watchers; j; j = j->next)
-		atomic_fetch_or(j->events, CPU_EV_SYNC);
-	v = atomic_load(page);
-	while (v & PHYSMEM_PAGE_CODE &&
-	       !atomic_compare_exchange_weak(page, &v, (v & ~PHYSMEM_PAGE_CODE) + PHYSMEM_PAGE_STEP))
-		;
-	for (struct soft_jit *j = v & PHYSMEM_PAGE_CODE ? watchers : NULL; j; j = j->next) {
-		if (!atomic_load(&j->heads[h]))
+/* Of any vCPU: soft_board() would park the vectors, which are the calling thread's. */
+static bool is_alone(const struct soft_cpu *c)
+{
+	return c->base.config.board->mem->single_vcpu;
+}
+
+/* The event for all. True if there may be several vCPUs. */
+static bool raise_all(void)
+{
+	bool several = false;
+
+	for (struct soft_cpu *c = watchers; c; c = c->watch.next) {
+		several |= !is_alone(c);
+		if (c->jit || !is_alone(c))
+			atomic_fetch_or(&c->base.events, CPU_EV_SYNC);
+	}
+	return several;
+}
+
+/* Those who may have translated code of such pages are to look for it. */
+static void list(unsigned h)
+{
+	for (struct soft_cpu *c = watchers; c; c = c->watch.next) {
+		struct soft_jit *j = c->jit;
+
+		if (!j || !atomic_load(&j->heads[h]))
 			continue;
 		if (j->changed_count < JIT_CHANGED)
 			j->changed[j->changed_count++] = (u16)h;
 		else
 			j->changed_all = true;
 	}
+}
+
+void physmem_code_changed(_Atomic u32 *page)
+{
+	unsigned h = hash(page);
+	u32 v;
+
+	take();
+	v = atomic_load(page);
+	while (v & PHYSMEM_PAGE_CODE) {
+		if (v & PHYSMEM_PAGE_TOLD) {
+			if (!all_seen(h) || atomic_compare_exchange_strong(
+			                            page, &v, v & ~(PHYSMEM_PAGE_CODE | PHYSMEM_PAGE_TOLD)))
+				break;
+			continue;
+		}
+		u32 mark = raise_all() ? PHYSMEM_PAGE_CODE | PHYSMEM_PAGE_TOLD : 0;
+		if (atomic_compare_exchange_strong(page, &v,
+		                                   ((v & ~PHYSMEM_PAGE_CODE) | mark) + PHYSMEM_PAGE_STEP)) {
+			change_of[h] = ++changes;
+			list(h);
+			break;
+		}
+	}
 	drop();
 }
 
-void jit_pages_watch(struct soft_cpu *c)
+void soft_jit_watch(struct soft_cpu *c)
 {
-	struct soft_jit *j = c->jit;
-
-	j->events = &c->base.events;
+	c->watch.away = true;
 	take();
-	j->next = watchers;
-	watchers = j;
+	c->watch.next = watchers;
+	watchers = c;
 	drop();
 }
 
-void jit_pages_unwatch(struct soft_jit *j)
+void soft_jit_unwatch(struct soft_cpu *c)
 {
 	take();
-	for (struct soft_jit **at = &watchers; *at; at = &(*at)->next) {
-		if (*at == j) {
-			*at = j->next;
+	for (struct soft_cpu **at = &watchers; *at; at = &(*at)->watch.next) {
+		if (*at == c) {
+			*at = c->watch.next;
 			break;
 		}
 	}
@@ -232,9 +282,12 @@ void soft_jit_sweep(struct soft_cpu *c)
 	unsigned count;
 	bool all, flagless = false;
 
-	if (!j)
-		return;
 	take();
+	c->watch.seen = changes;
+	if (!j) {
+		drop();
+		return;
+	}
 	count = j->changed_count;
 	all = j->changed_all;
 	for (unsigned i = 0; i < count; i++)

@@ -164,6 +164,7 @@ static enum cpu_exit soft_run(struct cpu *cpu)
 	struct soft_cpu *c = soft_of(cpu);
 
 	soft_jit_thread(c, true);
+	soft_jit_away(c, false);
 	/* A raise comes back here, with the event to deliver in c->event. */
 	soft_setjmp(c->jmp);
 	c->op = NULL;
@@ -184,7 +185,9 @@ static enum cpu_exit soft_run(struct cpu *cpu)
 		} else if (unlikely(c->halted || c->activity != VCPU_RUNNING)) {
 			if (c->vec_live)
 				soft_vec_park(c);
+			soft_jit_away(c, true);
 			cpu_wait(&c->base, c->events_enabled);
+			soft_jit_away(c, false);
 		} else if (c->step) {
 			run_one(c);
 		} else {
@@ -193,6 +196,7 @@ static enum cpu_exit soft_run(struct cpu *cpu)
 	}
 	if (c->vec_live)
 		soft_vec_park(c);
+	soft_jit_away(c, true);
 	soft_jit_thread(c, false);
 	if (c->check_failed)
 		return CPU_EXIT_ERROR;
@@ -344,6 +348,7 @@ static void soft_free(struct cpu *cpu)
 {
 	struct soft_cpu *c = soft_of(cpu);
 
+	soft_jit_unwatch(c);
 	soft_vec_release(c);
 	soft_cache_release(c);
 	soft_mmu_release(c);
@@ -412,6 +417,7 @@ struct cpu *soft_cpu_new(const struct cpu_config *config, struct error *e)
 		return NULL;
 	}
 	soft_jit_init(c);
+	soft_jit_watch(c);
 	if (config->check && soft_lockstep_init(c, e) < 0) {
 		soft_free(&c->base);
 		return NULL;

@@ -268,7 +268,12 @@ struct soft_cpu {
 			} at[16];
 		} loop; /* the loop that runs, see jit_loop.h */
 	} jx;
-	struct soft_event event; /* to deliver next */
+	struct {
+		struct soft_cpu *next;
+		u64 seen;          /* the last change of code that it has noticed */
+		_Atomic bool away; /* between two instructions, and looks for events before the next */
+	} watch;                   /* jit_pages.c */
+	struct soft_event event;   /* to deliver next */
 	struct soft_event delivering;
 	bool shutdown;
 	bool nmi_blocked, nmi_pending;
@@ -495,7 +500,7 @@ static inline u64 soft_seg_linear(struct soft_cpu *c, unsigned seg, u64 offset, 
 
 /* ---- board ---- */
 
-/* The way out to the board: vectors are parked first. */
+/* The way out to the board: vectors are parked first. Of the calling thread's own vCPU. */
 void soft_vec_park(struct soft_cpu *c);
 static inline const struct cpu_board *soft_board(struct soft_cpu *c)
 {

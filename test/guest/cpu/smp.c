@@ -316,6 +316,79 @@ void run_once(unsigned cpu)
 	run_result = ((int (*)(void))(ulong)code)();
 }
 
+/*
+ * Three functions in one page, each of which one processor alone changes and calls: what a processor stores is
+ * what it runs next (SDM vol. 3 11.6), whatever others do to the page meanwhile.
+ */
+static u8 shared_page[4096] __attribute__((aligned(4096)));
+#define STORES_AHEAD_AT 0    /* mov %edi, 1f + 1; 1: mov $…, %eax; ret */
+#define JUMPS_AHEAD_AT  512  /* mov %edi, 1f + 1; jmp 1f; …; 1: mov $…, %eax; ret */
+#define OTHERS_AT       2048 /* mov $…, %eax; ret: one for each of the others */
+static volatile int ahead_bad, ahead_done;
+
+static void put_ahead(u8 *p, unsigned over)
+{
+	u8 *mov = p + 6 + over;
+	ulong to = BITS == 64 ? (ulong)over + 1 : (ulong)(mov + 1);
+	u32 at = (u32)to;
+
+	p[0] = 0x89; /* mov %edi, … */
+	p[1] = 0x3d;
+	memcpy(p + 2, &at, 4);
+	if (over) {
+		p[6] = 0xeb;
+		p[7] = (u8)(over - 2);
+		memset(p + 8, 0xf4, over - 2);
+	}
+	mov[0] = 0xb8;
+	mov[5] = 0xc3;
+}
+
+static u32 call_ahead(u8 *p, u32 value)
+{
+	u32 got;
+
+	asm volatile("call *%1" : "=a"(got) : "r"(p), "D"(value) : "memory", "cc");
+	return got;
+}
+
+static void ahead_runner(unsigned cpu)
+{
+	for (u32 i = 0; i < 30000; i++) {
+		ahead_bad += call_ahead(shared_page + STORES_AHEAD_AT, i) != i;
+		ahead_bad += call_ahead(shared_page + JUMPS_AHEAD_AT, i) != i;
+	}
+	ahead_done = 1;
+}
+
+static void beside_runner(unsigned cpu)
+{
+	u8 *own = shared_page + OTHERS_AT + cpu * 64;
+
+	for (u32 i = 0; !ahead_done; i++) {
+		*(volatile u32 *)(own + 1) = i;
+		ahead_bad += call_ahead(own, 0) != i;
+		for (u32 n = i % 64; n; n--)
+			asm volatile("" : : : "memory");
+	}
+}
+
+static void shared_code(void)
+{
+	if (cpus < 2)
+		return;
+	put_ahead(shared_page + STORES_AHEAD_AT, 0);
+	put_ahead(shared_page + JUMPS_AHEAD_AT, 64);
+	for (unsigned i = 0; i < cpus; i++) {
+		shared_page[OTHERS_AT + i * 64] = 0xb8;
+		shared_page[OTHERS_AT + i * 64 + 5] = 0xc3;
+	}
+	post(1, ahead_runner);
+	beside_runner(0);
+	wait_for(1);
+	check(!ahead_bad, "own-stores-in-shared-code-page", "%d", ahead_bad);
+}
+
 static volatile u64 tsc_last;
 static volatile int tsc_back;
 static void tsc_chain(unsigned cpu)
@@ -411,6 +484,7 @@ void test(void)
 	shootdown();
 #endif
 	modify();
+	shared_code();
 	/* Halted ones wake up. */
 	check(true, "end");
 }
