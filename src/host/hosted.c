@@ -1,7 +1,8 @@
 #include "host/hosted.h"
+#include "base/process.h"
 #include "base/process_folder.h"
 #include "host/keeper.h"
-#include "base/process.h"
+#include "vmm/config.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +16,8 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+_Static_assert(HOSTED_DISKS_MAX == VMM_MAX_DISKS, "what a machine has room for");
 
 /* ---- what to run ---- */
 

@@ -13,6 +13,8 @@
 #include "host/guest_watch.h"
 #include "host/user_network.h"
 
+enum { HOSTED_DISKS_MAX = 24 }; /* that a machine has room for */
+
 enum hosted_status { HOSTED_NONE, HOSTED_STARTING, HOSTED_RUNNING, HOSTED_ENDED, HOSTED_LOST };
 
 struct hosted_state {

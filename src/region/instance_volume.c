@@ -48,9 +48,9 @@ static int read_mapping(struct request *r, struct request *owner, struct instanc
 	if (!ebs)
 		return no_such_mapping(r, device, "A block device mapping has nothing to map");
 	if (!entry) {
-		if (v->count == INSTANCE_VOLUMES_MAX)
+		if (v->count == volume_room(r))
 			return request_fail(r, "AttachmentLimitExceeded",
-			                    "An instance has room for %d volumes", INSTANCE_VOLUMES_MAX);
+			                    "An instance has room for %u volumes", volume_room(r));
 		entry = &v->list[v->count++];
 		*entry = (struct instance_volume){
 		        .device = device, .wish = VOLUME_WISH, .delete_on_termination = true};

@@ -4,7 +4,7 @@
 #include "region/image.h"
 #include "region/volume.h"
 
-enum { INSTANCE_VOLUMES_MAX = 28 };
+enum { INSTANCE_VOLUMES_MAX = 28 }; /* room for devices that Nitro instances have */
 
 struct instance_volume {
 	const char *device;

@@ -1,8 +1,10 @@
 #include "region/volume.h"
+#include "host/hosted.h"
 #include "region/block_file.h"
 #include "region/boot.h"
 #include "region/describe.h"
 #include "region/instance.h"
+#include "region/instance_volume.h"
 #include "region/snapshot.h"
 #include "region/tag.h"
 #include "region/volume_plug.h"
@@ -262,8 +264,12 @@ ACTION(ec2, DescribeVolumes)
 
 /* ---- attach, detach ---- */
 
-/* Nitro instances have room for 28 devices in all. */
-enum { ATTACHMENTS_MAX = 28, MULTI_ATTACH_MAX = 16 };
+enum { MULTI_ATTACH_MAX = 16 };
+
+unsigned volume_room(struct request *r)
+{
+	return block_files_are_real(r) ? min(HOSTED_DISKS_MAX, INSTANCE_VOLUMES_MAX) : INSTANCE_VOLUMES_MAX;
+}
 
 static struct resource *instance_for(struct request *r, const char *id)
 {
@@ -298,10 +304,10 @@ static int check_free(struct request *r, const struct resource *volume, const st
 		return request_fail(r, "InvalidVolume.ZoneMismatch",
 		                    "The volume '%s' is not in the same availability zone as instance '%s'",
 		                    volume->id, instance->id);
-	if (value_count(value_get(instance->doc, "BlockDeviceMappings")) >= ATTACHMENTS_MAX)
+	if (value_count(value_get(instance->doc, "BlockDeviceMappings")) >= volume_room(r))
 		return request_fail(r, "AttachmentLimitExceeded",
-		                    "The instance '%s' has %d volumes, and room for no more", instance->id,
-		                    ATTACHMENTS_MAX);
+		                    "The instance '%s' has %u volumes, and room for no more", instance->id,
+		                    volume_room(r));
 	return 0;
 }
 

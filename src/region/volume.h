@@ -54,5 +54,7 @@ void volume_set_state(struct resource *volume, struct resource *instance, const 
 void volume_set_delete_on_termination(struct request *r, const struct resource *instance,
                                       struct value *mapping, bool value);
 
+/* How many volumes an instance may have: INSTANCE_VOLUMES_MAX, or what a machine of this host has room for. */
+unsigned volume_room(struct request *r);
 /* NULL with a fault: no name of a device, or one that is taken. instance NULL: only the name is looked at. */
 const char *volume_device_check(struct request *r, const struct resource *instance, const char *device);
