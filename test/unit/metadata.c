@@ -48,7 +48,7 @@ static void tree(void **state)
 	value_set_string(instance->doc, "KeyName", "k1");
 	value_set_string(value_open(instance->doc, "Placement"), "AvailabilityZone", "us-east-1a");
 	resource_save(&f->r, instance);
-	call(f, "CreateTags", "ResourceId.1=%s&Tag.1.Key=Name&Tag.1.Value=one&Tag.2.Key=a/b&Tag.2.Value=x",
+	call(f, "CreateTags", "ResourceId.1=%s&Tag.1.Key=Name&Tag.1.Value=one&Tag.2.Key=a:b&Tag.2.Value=x",
 	     id);
 	f->r.policy = "allow ec2:Describe* *\n";
 	call(f, "AssociateIamInstanceProfile", "InstanceId=%s&IamInstanceProfile.Name=web", id);
@@ -87,7 +87,8 @@ static void tree(void **state)
 	meta = json_object_get(json_object_get(made, "tree"), "meta-data");
 	assert_non_null(leaf(meta, "public-keys/0=k1/openssh-key"));
 	assert_string_equal(leaf(meta, "tags/instance/Name"), "one");
-	assert_int_equal(json_object_size(json_object_get(json_object_get(meta, "tags"), "instance")), 1);
+	assert_string_equal(leaf(meta, "tags/instance/a:b"), "x");
+	assert_int_equal(json_object_size(json_object_get(json_object_get(meta, "tags"), "instance")), 2);
 	assert_string_equal(leaf(json_object_get(made, "options"), "tokens"), "required");
 	json_decref(made);
 	metadata_maker_free(m);
