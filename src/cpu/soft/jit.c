@@ -67,25 +67,6 @@ static bool single(struct soft_cpu *c)
 	return go_on(c);
 }
 
-/* The link at s is not for this address space, or is none yet; c->rip is where it goes. */
-static bool far_link(struct soft_cpu *c, const struct jit_site *s)
-{
-	struct soft_jit *j = c->jit;
-	unsigned mode = s->op >> JIT_LINK_MODE & 3;
-	u32 code = c->lockstep ? 0 : jit_jump_at(c, c->rip, mode);
-
-	c->jx.link = (u32)(u64)s;
-	if (code < j->run_code)
-		return true;
-	c->jx.link = 0;
-	j->link_rip = c->rip;
-	j->link_key = jit_key(c, mode);
-	jit_link(c, s, jit_pages_block(j, code), code, mode);
-	c->regs[SREG_PAGE_RIP] = c->rip & ~(PAGE_SIZE - 1);
-	c->jx.resume = code;
-	return false;
-}
-
 /* Interprets from o on, to the end of a block. */
 static void rest(struct soft_cpu *c, const struct op *o)
 {
@@ -314,11 +295,7 @@ static void trampolines(struct soft_cpu *c)
 
 	/* T0: rip, T1: site */
 	j->far = here(&b);
-	e_store(&b, &c->rip, T0);
-	store_registers(c, &b);
-	e_mov(&b, REG_RSI, T1);
-	call_out(c, &b, &c->jx.far_link);
-
+	e_abs(&b, false, OP_STORE, T1, &c->jx.link);
 	/* T0: rip */
 	j->miss = here(&b);
 	e_store(&b, &c->rip, T0);
@@ -389,7 +366,6 @@ static void trampolines(struct soft_cpu *c)
 	if (b.full)
 		__builtin_trap();
 	j->fixed = j->used = align_up((size_t)(b.p - j->write), (size_t)64);
-	j->run_code = low(j->run) + (u32)j->fixed;
 }
 
 /* ---- life ---- */
@@ -443,8 +419,6 @@ void soft_jit_init(struct soft_cpu *c)
 		j->tables[i].size = i < JIT_USER_TABLE          ? JIT_SUPER_JUMPS
 		                    : c->base.config.count <= 4 ? JIT_JUMPS
 		                                                : JIT_JUMPS / 2;
-	j->hint_count = c->base.config.count <= 4 ? JIT_HINTS : JIT_HINTS / 2;
-	j->hints = calloc(j->hint_count, sizeof(*j->hints));
 	tables_size = tables_bytes(j);
 	j->jumps = soft_map(&c->base.config, tables_size, PROT_READ | PROT_WRITE, -1);
 	j->counters = soft_map(&c->base.config, j->counters_size * sizeof(*j->counters),
@@ -458,7 +432,7 @@ void soft_jit_init(struct soft_cpu *c)
 	}
 	if (fd >= 0)
 		close(fd);
-	if (!soft_cells_init(c) || !j->insns || !j->faults || !j->seen || !j->linked || !j->hints ||
+	if (!soft_cells_init(c) || !j->insns || !j->faults || !j->seen || !j->linked ||
 	    j->write == MAP_FAILED || j->run == MAP_FAILED || j->signal_stack == MAP_FAILED ||
 	    (u64)(j->run + j->size) >> 31 || j->jumps == MAP_FAILED ||
 	    (u64)((u8 *)j->jumps + tables_size) >> 31 || j->counters == MAP_FAILED ||
@@ -468,7 +442,6 @@ void soft_jit_init(struct soft_cpu *c)
 	}
 	c->jx.refill = (u64)soft_cell_refill;
 	c->jx.interpret = (u64)interpret;
-	c->jx.far_link = (u64)far_link;
 	c->jx.written = (u64)written;
 	c->jx.single = (u64)single;
 	c->jx.fault = (u64)fault;
@@ -507,7 +480,6 @@ void soft_jit_release(struct soft_cpu *c)
 	free(j->insns);
 	free(j->faults);
 	free(j->seen);
-	free(j->hints);
 	free(j->linked);
 	free(j);
 	c->jit = NULL;
@@ -535,7 +507,6 @@ void soft_jit_flush(struct soft_cpu *c)
 	soft_cells_reset(c);
 	c->jx.link = 0;
 	jit_pages_forget(c->jit);
-	jit_forget_hints(c->jit);
 	soft_jit_remapped(c);
 }
 
@@ -613,8 +584,6 @@ bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 	/* What is linked now need not take room in the table. */
 	if (!link || c->lockstep || !jit_link(c, (const struct jit_site *)(u64)link, b, code, (unsigned)n))
 		jit_note_jump(c, c->rip, c->lockstep ? c->jit->out : code, (unsigned)n, b->needs_flags);
-	if (n == SOFT_TLB_USER)
-		jit_note_hint(c->jit, b);
 	soft_cache_note_jump(c, c->rip);
 	if (unlikely(c->lockstep != NULL)) {
 		if (!soft_jit_may_return(c))

@@ -153,7 +153,6 @@ enum {
 	JIT_SUPER_JUMPS = 32768, /* of a supervisor's: kernels are large */
 	JIT_NEEDS = 1,           /* slot ^ JIT_NEEDS: in the same line of the cache */
 	JIT_OTHER = 128,         /* slot ^ JIT_OTHER: within a page of the host */
-	JIT_HINTS = 131072,      /* half as many where there are many vCPUs */
 	JIT_SINGLES = 15,        /* places in a page where an instruction may cross its end */
 	JIT_USER_TABLE = 2,      /* the first of users */
 	JIT_TABLES = 8,
@@ -162,10 +161,6 @@ enum {
 	JIT_DEATHS = 8, /* then its code is taken to need flags, as that is cheaper to replace */
 	JIT_SEEN = 8192,
 	JIT_ALIASED = 4096
-};
-/* A jump came to this block, in whatever address space. */
-struct jit_hint {
-	u32 page, block; /* number of its page; address, 0: none */
 };
 /* A page that has code was seen at this address under this key. */
 struct jit_seen {
@@ -193,7 +188,6 @@ struct seams;
 struct soft_jit {
 	u8 *write, *run;          /* the same bytes */
 	size_t used, size, fixed; /* fixed: trampolines, at the start; used == size: full */
-	u32 run_code;             /* where code begins that is not those */
 	size_t unmapped;          /* what was used when the writable mapping's pages were given back */
 	size_t cold, cold_used; /* from cold on: what is off the main line, apart, as it would fill caches */
 	s32 threshold, uses;    /* executions until a block is translated, and until it is again */
@@ -216,9 +210,6 @@ struct soft_jit {
 	struct jit_jump *jumps; /* of all tables */
 	struct jit_table tables[JIT_TABLES];
 	unsigned table_count, table, oldest; /* table: the current user's */
-	struct jit_hint *hints;              /* of user code, by place in guest memory */
-	unsigned hint_count;                 /* a power of two */
-	bool hinted;                         /* there are any */
 	u32 last_key, link_key;
 	u64 link_rip;          /* where the last link was to go, link_key: under which key */
 	struct jit_seen *seen; /* and as many more, for when old ones are sorted out */
@@ -263,9 +254,6 @@ void jit_note_page(struct soft_cpu *c, const struct soft_block *b, u64 rip, unsi
 /* The code for rip; 0: none is known. */
 u32 jit_jump_at(const struct soft_cpu *c, u64 rip, unsigned mode);
 void jit_note_jump(struct soft_cpu *c, u64 rip, u32 code, unsigned mode, bool needs_flags);
-/* Jumps to b are likely in other address spaces, too. */
-void jit_note_hint(struct soft_jit *j, const struct soft_block *b);
-void jit_forget_hints(struct soft_jit *j);
 /* Code was left at s for block b, which has code now. False: the jump goes by the table. */
 bool jit_link(struct soft_cpu *c, const struct jit_site *s, const struct soft_block *b, u32 code,
               unsigned mode);
@@ -282,8 +270,6 @@ void jit_pages_retire(struct soft_jit *j, struct soft_block *b, unsigned mode);
 /* Does code of b's page change again and again? */
 bool jit_pages_change(const struct soft_jit *j, const struct soft_block *b);
 void jit_pages_add(struct soft_jit *j, const struct soft_block *b, struct jit_code *code);
-/* The block whose code has this check entry. */
-struct soft_block *jit_pages_block(const struct soft_jit *j, u32 code);
 /* The rel32 at `at` goes to an entry of the code whose check entry is `code`: to that of other code once that
  * replaces it. */
 void jit_pages_linked(struct soft_jit *j, u32 code, u32 at);

@@ -9,18 +9,11 @@
  * A direct jump is linked under the key of its address space: it is taken while the key is the current one,
  * so keys change when tables are emptied. Code is shared by all linear addresses of its page; a link is
  * right for one of them. Pages that are seen at two addresses under one key have no links.
- *
- * A process that begins comes to code that others came to before. So blocks of user code that jumps came to are
- * remembered by their place in guest memory (hints), and once a table's key sees a page for the first time all of
- * the page's that have code are entered. A link whose key is another is made anew by the table, if that has the
- * target (jit.c).
  */
 #include "cpu/soft/block.h"
 #include "cpu/soft/jit.h"
 
 #define NO_KEY (~0u)
-/* Entries of a process that is worth hints: one that ends soon would have its table filled, and emptied, for nothing. */
-enum { LIVES = 1024 };
 /* Belongs into neither of the slots that zero belongs into. */
 #define JIT_NO_RIP PAGE_SIZE
 
@@ -174,52 +167,6 @@ void jit_note_jump(struct soft_cpu *c, u64 rip, u32 code, unsigned mode, bool ne
 	note_slot(t, slot);
 }
 
-/* As slot_of(). */
-static unsigned hint_of(const struct soft_jit *j, u64 gpa)
-{
-	return (u32)((gpa >> 6) + gpa * 2) >> 4 & (j->hint_count - 1);
-}
-
-void jit_note_hint(struct soft_jit *j, const struct soft_block *b)
-{
-	j->hinted = true;
-	j->hints[hint_of(j, b->gpa + b->off)] =
-	        (struct jit_hint){.page = (u32)(b->gpa >> PAGE_SHIFT), .block = (u32)(u64)b};
-}
-
-void jit_forget_hints(struct soft_jit *j)
-{
-	if (j->hinted)
-		zero(j->hints, j->hint_count * sizeof(*j->hints) / 8);
-	j->hinted = false;
-}
-
-static bool has_room(const struct jit_table *t, u64 rip, bool needs_flags)
-{
-	unsigned slot = slot_of(t, rip) ^ (needs_flags ? JIT_NEEDS : 0);
-
-	return !t->jumps[slot].code || !t->jumps[slot ^ JIT_OTHER].code;
-}
-
-/* The page of user code at gpa is at `linear`, too. */
-static void take_hints(struct soft_cpu *c, u64 gpa, u64 linear)
-{
-	const struct soft_jit *j = c->jit;
-	const struct jit_table *t = table_of(c, SOFT_TLB_USER);
-	unsigned first = hint_of(j, gpa),
-	         count = (hint_of(j, gpa + PAGE_SIZE - 1) - first) & (j->hint_count - 1);
-
-	for (unsigned i = 0; i <= count; i++) {
-		const struct jit_hint *h = &j->hints[(first + i) & (j->hint_count - 1)];
-		const struct soft_block *b = (const struct soft_block *)(u64)h->block;
-
-		if (b && h->page == (u32)(gpa >> PAGE_SHIFT) && b->gpa == gpa && b->code[SOFT_TLB_USER] &&
-		    soft_block_current(b) && has_room(t, linear + b->off, b->needs_flags))
-			jit_note_jump(c, linear + b->off, b->code[SOFT_TLB_USER], SOFT_TLB_USER,
-			              b->needs_flags);
-	}
-}
-
 /* ---- pages and their addresses ---- */
 
 static bool is_aliased(const struct soft_jit *j, u64 gpa)
@@ -312,8 +259,6 @@ void jit_note_page(struct soft_cpu *c, const struct soft_block *b, u64 rip, unsi
 		j->seen_count += !s->key;
 		j->seen_twice |= s->key != 0;
 		*s = (struct jit_seen){.page = page, .key = key, .linear = linear};
-		if (mode == SOFT_TLB_USER && !c->lockstep && table_of(c, mode)->count > LIVES)
-			take_hints(c, b->gpa, linear);
 		return;
 	}
 	jit_note_page(c, b, rip, mode); /* under the new key */

@@ -172,11 +172,6 @@ static struct jit_code *code_of(const struct soft_jit *j, u32 check)
 	return (struct jit_code *)(end + ((const s32 *)end)[-1]) - 1;
 }
 
-struct soft_block *jit_pages_block(const struct soft_jit *j, u32 code)
-{
-	return (struct soft_block *)(u64)(code_of(j, code)->block & ~(u32)JIT_CODE_BITS);
-}
-
 void jit_pages_linked(struct soft_jit *j, u32 code, u32 at)
 {
 	struct jit_code *k = code_of(j, code);

@@ -250,7 +250,7 @@ struct soft_cpu {
 		u64 host_rsp, resume;
 		u64 key[2], table; /* of links: of the user, of the supervisor; the user's jump table */
 		u64 target_rip, target_code, temp, temp2, aside[2];
-		u64 interpret, written, single, fault, refill, far_link; /* functions */
+		u64 interpret, written, single, fault, refill; /* functions */
 		u64 site;
 		u64 stack_limit[SOFT_TLB_MODES]
 		               [SOFT_STACK_SPANS]; /* of cells, by what is accessed: jit_cell.h */
