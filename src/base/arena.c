@@ -125,18 +125,21 @@ char *arena_strdup(struct arena *a, const char *text)
 
 char *arena_printf(struct arena *a, const char *format, ...)
 {
+	char guess[256], *text;
 	va_list args, again;
 	int length;
-	char *text;
 
 	va_start(args, format);
 	va_copy(again, args);
-	length = vsnprintf(NULL, 0, format, args);
+	length = vsnprintf(guess, sizeof(guess), format, args);
 	va_end(args);
 	if (length < 0)
 		abort();
 	text = arena_alloc(a, (size_t)length + 1);
-	vsnprintf(text, (size_t)length + 1, format, again);
+	if ((size_t)length < sizeof(guess))
+		memcpy(text, guess, (size_t)length + 1);
+	else
+		vsnprintf(text, (size_t)length + 1, format, again);
 	va_end(again);
 	return text;
 }

@@ -71,10 +71,11 @@ int state_prepare(const char *vpc, const char *name, const char *text, struct er
 	int fd;
 
 	paths(path, temporary, vpc, name);
-	fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	/* Over what was there before the last one: pages of a memory file system are dear to get. */
+	fd = open(temporary, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return error_set(e, errno, "%s", temporary);
-	good = write(fd, text, length) == (ssize_t)length;
+	good = write(fd, text, length) == (ssize_t)length && ftruncate(fd, (off_t)length) == 0;
 	if (!good)
 		error_set(e, errno, "%s", temporary);
 	close(fd);
@@ -95,7 +96,10 @@ int state_commit(const char *vpc, const char *name, const char *head, struct err
 		if (fd >= 0)
 			close(fd);
 	}
-	return good && rename(temporary, path) == 0 ? 0 : error_set(e, errno, "%s", path);
+	if (good && (renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_EXCHANGE) == 0 ||
+	             rename(temporary, path) == 0))
+		return 0;
+	return error_set(e, errno, "%s", path);
 }
 
 int state_write(const char *vpc, const char *name, const char *text, struct error *e)

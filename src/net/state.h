@@ -16,7 +16,7 @@ int state_claim(const char *vpc, const char *owner, struct error *e);
 char *state_read(const char *vpc, const char *name, struct arena *a);
 int state_write(const char *vpc, const char *name, const char *text, struct error *e);
 /* The same in two steps, of which the second is short; head, of any length up to the text's, replaces its
- * beginning. */
+ * beginning. What was there before stays beside it until the next time, for its pages. */
 int state_prepare(const char *vpc, const char *name, const char *text, struct error *e);
 int state_commit(const char *vpc, const char *name, const char *head, struct error *e);
 void state_drop(const char *vpc, const char *name);
