@@ -12,6 +12,9 @@ int namespace_make(const char *name, bool *made, struct error *e);
 /* Takes the name away: the namespace goes with the last process in it. 0 if there is none. */
 int namespace_remove(const char *name, struct error *e);
 bool namespace_exists(const char *name);
+/* Of the thread's own: a number that no other has until the machine is booted, unlike its inode's. 0: the kernel
+ * has none (before 5.14). */
+u64 namespace_cookie(void);
 /* A descriptor, to be closed; -1 with e. name NULL: the one of this thread. */
 int namespace_open(const char *name, struct error *e);
 /* Runs call(arg) within it, and programs that it starts, and gives what it returns; -1 with e: cannot be

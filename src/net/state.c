@@ -1,4 +1,5 @@
 #include "net/state.h"
+#include "net/namespace.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -118,11 +119,11 @@ void state_drop(const char *vpc, const char *name)
 /* Two lines: the owner, and the host's network namespace. */
 static int identity(const char *owner, char *text, size_t size, struct error *e)
 {
-	struct stat s;
+	u64 host = namespace_cookie();
 
-	if (stat("/proc/thread-self/ns/net", &s) < 0)
-		return error_set(e, errno, "/proc/thread-self/ns/net");
-	snprintf(text, size, "%s\n%lu\n", owner, (unsigned long)s.st_ino);
+	if (!host)
+		return error_set(e, errno, "the cookie of the network namespace");
+	snprintf(text, size, "%s\n%llu\n", owner, (unsigned long long)host);
 	return 0;
 }
 

@@ -19,8 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A file here says that it was us who let an interface forward: "INODE-NAME", the inode of the host's
- * namespace. */
+/* A file here says that it was us who let an interface forward: "COOKIE-NAME", of the host's
+ * namespace and the interface. */
 #define FORWARDING "/run/insula/forwarding"
 
 enum { PATH = 256 };
@@ -64,10 +64,7 @@ int uplink_exists(const char *vpc, struct arena *a, bool *exists, struct error *
 
 static void marker(char out[PATH], const char *device)
 {
-	struct stat s = {0};
-
-	stat("/proc/thread-self/ns/net", &s);
-	snprintf(out, PATH, FORWARDING "/%lu-%s", (unsigned long)s.st_ino, device);
+	snprintf(out, PATH, FORWARDING "/%llu-%s", (unsigned long long)namespace_cookie(), device);
 }
 
 struct outside {
