@@ -1,6 +1,5 @@
 #include "base/arena.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,23 +122,33 @@ char *arena_strdup(struct arena *a, const char *text)
 	return arena_text(a, text, strlen(text));
 }
 
-char *arena_printf(struct arena *a, const char *format, ...)
+char *arena_vprintf(struct arena *a, const char *format, va_list args)
 {
-	char guess[256], *text;
-	va_list args, again;
+	char guess[1024], *text;
+	va_list again;
 	int length;
 
-	va_start(args, format);
 	va_copy(again, args);
 	length = vsnprintf(guess, sizeof(guess), format, args);
-	va_end(args);
 	if (length < 0)
 		abort();
-	text = arena_alloc(a, (size_t)length + 1);
-	if ((size_t)length < sizeof(guess))
-		memcpy(text, guess, (size_t)length + 1);
-	else
+	if ((size_t)length < sizeof(guess)) {
+		text = arena_text(a, guess, (size_t)length);
+	} else {
+		text = take(a, (size_t)length + 1);
 		vsnprintf(text, (size_t)length + 1, format, again);
+	}
 	va_end(again);
+	return text;
+}
+
+char *arena_printf(struct arena *a, const char *format, ...)
+{
+	va_list args;
+	char *text;
+
+	va_start(args, format);
+	text = arena_vprintf(a, format, args);
+	va_end(args);
 	return text;
 }

@@ -6,6 +6,8 @@
 
 #include "base/types.h"
 
+#include <stdarg.h>
+
 struct arena_chunk;
 struct arena {
 	struct arena_chunk *chunks;
@@ -31,4 +33,5 @@ void *arena_alloc(struct arena *a, size_t size);
 /* A copy with a zero byte behind it. */
 char *arena_text(struct arena *a, const char *text, size_t length);
 char *arena_strdup(struct arena *a, const char *text);
+char *arena_vprintf(struct arena *a, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
 char *arena_printf(struct arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -164,17 +164,17 @@ static int find_way(struct way *w, struct client *c, const char *data, const jso
                     struct error *e)
 {
 	const char *vpc = client_text(instance, "VpcId"), *id = client_text(instance, "InstanceId"),
-	           *private = client_text(instance, "PrivateIpAddress");
+	           *private_ip = client_text(instance, "PrivateIpAddress");
 	char path[128], dir[4300];
 
 	snprintf(path, sizeof(path), "/run/netns/%s", vpc);
 	if (strcmp(client_text(instance, "State.Name"), "running"))
 		return error_set(e, 0, "%s: is %s", id, client_text(instance, "State.Name"));
-	if (!*private)
-	private = client_text(instance, "Ipv6Address");
-	if (!public && geteuid() == 0 && *vpc && access(path, F_OK) == 0 && *private) {
+	if (!*private_ip)
+		private_ip = client_text(instance, "Ipv6Address");
+	if (!public && geteuid() == 0 && *vpc && access(path, F_OK) == 0 && *private_ip) {
 		snprintf(w->namespace, sizeof(w->namespace), "%s", path);
-		snprintf(w->address, sizeof(w->address), "%s", private);
+		snprintf(w->address, sizeof(w->address), "%s", private_ip);
 		return gateway(w, c, client_text(instance, "SubnetId"), e);
 	}
 	snprintf(dir, sizeof(dir), "%s/instances/%s", data, id);

@@ -43,23 +43,11 @@ static void add_line(struct ruleset *r, struct unit *u, const char *line)
 
 void unit_line(struct ruleset *r, struct unit *u, const char *format, ...)
 {
-	char text[1024];
 	va_list args;
-	int length;
 
 	va_start(args, format);
-	length = vsnprintf(text, sizeof(text), format, args);
+	add_line(r, u, arena_vprintf(r->arena, format, args));
 	va_end(args);
-	if (length < (int)sizeof(text)) {
-		add_line(r, u, arena_strdup(r->arena, text));
-		return;
-	}
-	char *line = arena_alloc(r->arena, (size_t)length + 1);
-
-	va_start(args, format);
-	vsnprintf(line, (size_t)length + 1, format, args);
-	va_end(args);
-	add_line(r, u, line);
 }
 
 struct unit *ruleset_find(const struct ruleset *r, const char *table, const char *name)

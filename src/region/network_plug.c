@@ -7,9 +7,9 @@
 #include "region/instance.h"
 #include "region/instance_type.h"
 #include "region/link.h"
+#include "region/machine_ask.h"
 #include "region/network_interface.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,26 +19,21 @@ enum { DETACH_MS = 10000, AGAIN_MS = 5000 };
 
 /* A machine that is to be looked at, or is being asked. */
 struct plug {
+	struct machine_ask ask;
 	struct network_plug *all;
 	char instance[40];
 	u64 not_before_ns; /* after a failure */
 	bool again;        /* it was noted meanwhile */
-	/* What is being asked; the thread writes `status` and then `finished`, under the lock. */
-	bool busy, finished, attach;
+	/* What is being asked. */
+	bool attach;
 	char dir[4200], net[256], interface[40], tap[PLAN_TAP];
-	int status;
 	struct plug *next;
 };
 
 struct network_plug {
 	struct cloud *cloud;
-	void (*done)(void *ctx);
-	void *ctx;
 	struct plug *list;
-	pthread_mutex_t lock;
-	pthread_cond_t idle;
-	unsigned threads;
-	bool end;
+	struct machine_asks asks;
 };
 
 struct network_plug *network_plug_new(struct cloud *c, void (*done)(void *ctx), void *ctx)
@@ -48,10 +43,7 @@ struct network_plug *network_plug_new(struct cloud *c, void (*done)(void *ctx), 
 	if (!p)
 		return NULL;
 	p->cloud = c;
-	p->done = done;
-	p->ctx = ctx;
-	pthread_mutex_init(&p->lock, NULL);
-	pthread_cond_init(&p->idle, NULL);
+	machine_asks_init(&p->asks, done, ctx);
 	return p;
 }
 
@@ -59,21 +51,17 @@ void network_plug_free(struct network_plug *p)
 {
 	if (!p)
 		return;
-	pthread_mutex_lock(&p->lock);
-	p->end = true;
-	while (p->threads)
-		pthread_cond_wait(&p->idle, &p->lock);
-	pthread_mutex_unlock(&p->lock);
+	machine_asks_end(&p->asks);
 	while (p->list) {
 		struct plug *g = p->list;
 
 		p->list = g->next;
 		free(g);
 	}
-	pthread_mutex_destroy(&p->lock);
-	pthread_cond_destroy(&p->idle);
 	free(p);
 }
+
+static int ask(struct machine_ask *a);
 
 void network_plug_note(struct network_plug *p, const char *instance)
 {
@@ -89,6 +77,7 @@ void network_plug_note(struct network_plug *p, const char *instance)
 	if (!g)
 		return;
 	g->all = p;
+	g->ask = (struct machine_ask){.ask = ask, .all = &p->asks};
 	g->next = p->list;
 	snprintf(g->instance, sizeof(g->instance), "%s", instance);
 	p->list = g;
@@ -147,54 +136,30 @@ static int detach(const struct plug *g, struct error *e)
 	return status == 0 ? 0 : hosted_detach_tap(g->dir, g->tap, true, e);
 }
 
-static void *ask(void *arg)
+static int ask(struct machine_ask *a)
 {
-	struct plug *g = arg;
-	struct network_plug *p = g->all;
-	void (*done)(void *ctx) = p->done;
+	struct plug *g = container_of(a, struct plug, ask);
 	struct error e;
 	int status = g->attach ? hosted_attach_tap(g->dir, g->net, g->tap, &e) : detach(g, &e);
 
 	if (status < 0)
 		log_warn("%s: %s %s: %s", g->instance, g->attach ? "attach" : "detach", g->interface, e.text);
-	pthread_mutex_lock(&p->lock);
-	g->status = status;
-	g->finished = true;
-	if (!p->end)
-		done(p->ctx);
-	p->threads--;
-	pthread_cond_signal(&p->idle);
-	pthread_mutex_unlock(&p->lock);
-	return NULL;
+	return status;
 }
 
 static void begin(struct plug *g, struct request *r, const struct resource *interface, const char *id)
 {
 	const struct resource *instance = resource_find(r, &instance_kind, g->instance);
-	struct network_plug *p = g->all;
-	pthread_t thread;
 
 	g->attach = interface != NULL;
-	agent_folder(p->cloud, g->dir, sizeof(g->dir), g->instance);
+	agent_folder(g->all->cloud, g->dir, sizeof(g->dir), g->instance);
 	snprintf(g->interface, sizeof(g->interface), "%s", id);
 	plan_tap_name(g->tap, id);
 	if (interface)
 		snprintf(g->net, sizeof(g->net), "%s",
 		         network_plug_option(r, interface,
 		                             instance ? value_string(instance->doc, "InstanceType") : NULL));
-	g->finished = false;
-	g->busy = true;
-	pthread_mutex_lock(&p->lock);
-	p->threads++;
-	pthread_mutex_unlock(&p->lock);
-	if (pthread_create(&thread, NULL, ask, g) == 0) {
-		pthread_detach(thread);
-		return;
-	}
-	pthread_mutex_lock(&p->lock);
-	p->threads--;
-	pthread_mutex_unlock(&p->lock);
-	g->busy = false;
+	machine_ask_begin(&g->ask);
 }
 
 /* ---- rounds ---- */
@@ -232,20 +197,16 @@ static bool next(struct plug *g, struct request *r)
 static bool step(struct plug *g, struct request *r)
 {
 	const struct machine *m = machine_find(r, g->instance);
-	bool finished;
 
-	pthread_mutex_lock(&g->all->lock);
-	finished = g->finished;
-	pthread_mutex_unlock(&g->all->lock);
-	if (g->busy && !finished)
+	if (machine_ask_is_busy(&g->ask))
 		return true;
 	if (!m || strcmp(m->status, "running"))
 		return false; /* its next start has what it is to have */
 	r->account = m->account;
 	r->region = m->region;
-	if (g->busy) {
-		g->busy = false;
-		if (g->status == 0)
+	if (g->ask.begun) {
+		g->ask.begun = false;
+		if (g->ask.status == 0)
 			change_taps(r, g->instance, g->interface, g->attach);
 		else
 			g->not_before_ns = clock_monotonic_ns() + AGAIN_MS * 1000000ULL;

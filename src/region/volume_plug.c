@@ -5,41 +5,34 @@
 #include "region/agent.h"
 #include "region/block_file.h"
 #include "region/instance.h"
+#include "region/machine_ask.h"
 #include "region/volume.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* A guest that has not given a volume back after BUSY_MS is busy with it; what a machine has not taken after
  * TAKE_MS it does not get. */
-enum { ASK_MS = 250, AGAIN_MS = 2000, BUSY_MS = 10000, TAKE_MS = 60000, THREADS_MAX = 16 };
+enum { ASK_MS = 250, AGAIN_MS = 2000, BUSY_MS = 10000, TAKE_MS = 60000 };
 
 /* An attachment that is on its way, in this process. */
 struct plug {
+	struct machine_ask ask;
 	struct volume_plug *all;
 	char volume[32], instance[40];
 	enum volume_plug_what what; /* that is being asked, or was */
 	u64 since_ns, not_before_ns;
 	bool seen; /* in this round */
-	/* The thread writes `status` and then `finished`, under the lock. */
-	bool busy, finished;
 	char dir[4200], path[64], serial[40];
-	int status;
 	struct error error;
 	struct plug *next;
 };
 
 struct volume_plug {
 	struct cloud *cloud;
-	void (*done)(void *ctx);
-	void *ctx;
 	struct plug *list;
-	pthread_mutex_t lock;
-	pthread_cond_t idle;
-	unsigned threads;
-	bool end;
+	struct machine_asks asks;
 };
 
 struct volume_plug *volume_plug_new(struct cloud *c, void (*done)(void *ctx), void *ctx)
@@ -49,10 +42,7 @@ struct volume_plug *volume_plug_new(struct cloud *c, void (*done)(void *ctx), vo
 	if (!p)
 		return NULL;
 	p->cloud = c;
-	p->done = done;
-	p->ctx = ctx;
-	pthread_mutex_init(&p->lock, NULL);
-	pthread_cond_init(&p->idle, NULL);
+	machine_asks_init(&p->asks, done, ctx);
 	return p;
 }
 
@@ -60,19 +50,13 @@ void volume_plug_free(struct volume_plug *p)
 {
 	if (!p)
 		return;
-	pthread_mutex_lock(&p->lock);
-	p->end = true;
-	while (p->threads)
-		pthread_cond_wait(&p->idle, &p->lock);
-	pthread_mutex_unlock(&p->lock);
+	machine_asks_end(&p->asks);
 	while (p->list) {
 		struct plug *g = p->list;
 
 		p->list = g->next;
 		free(g);
 	}
-	pthread_mutex_destroy(&p->lock);
-	pthread_cond_destroy(&p->idle);
 	free(p);
 }
 
@@ -169,16 +153,19 @@ static void set_state(struct request *r, const struct row *row, const char *stat
 /* It is as it was wanted. */
 static void settle(struct request *r, const struct row *row)
 {
-	struct resource *volume = resource_find(r, &volume_kind, row->volume),
-	                *instance = resource_find(r, &instance_kind, row->instance);
+	struct resource *volume, *instance;
 
 	volume_plug_forget(r, row->volume, row->instance);
 	if (row->what == VOLUME_PLUG_IN) {
 		set_state(r, row, "attached");
-	} else if (volume && instance) {
-		volume_detach(r, volume, instance);
-		resource_save(r, instance);
+		return;
 	}
+	volume = resource_find(r, &volume_kind, row->volume);
+	instance = resource_find(r, &instance_kind, row->instance);
+	if (!volume || !instance)
+		return;
+	volume_detach(r, volume, instance);
+	resource_save(r, instance);
 }
 
 /* The machine does not take it: whatever it has of it is torn out. */
@@ -191,55 +178,26 @@ static void give_up(struct request *r, const struct row *row, const char *why)
 
 /* ---- threads ---- */
 
-static void *ask(void *arg)
+static int ask(struct machine_ask *a)
 {
-	struct plug *g = arg;
-	struct volume_plug *p = g->all;
+	struct plug *g = container_of(a, struct plug, ask);
 	const struct hosted_disk disk = {.path = g->path, .id = g->serial};
-	int status =
-	        g->what == VOLUME_PLUG_IN
-	                ? hosted_attach_disk(g->dir, &disk, &g->error)
-	                : hosted_detach_disk(g->dir, g->serial, g->what == VOLUME_PLUG_TEAR_OUT, &g->error);
 
-	pthread_mutex_lock(&p->lock);
-	g->status = status;
-	g->finished = true;
-	if (!p->end)
-		p->done(p->ctx);
-	p->threads--;
-	pthread_cond_signal(&p->idle);
-	pthread_mutex_unlock(&p->lock);
-	return NULL;
+	if (g->what == VOLUME_PLUG_IN)
+		return hosted_attach_disk(g->dir, &disk, &g->error);
+	return hosted_detach_disk(g->dir, g->serial, g->what == VOLUME_PLUG_TEAR_OUT, &g->error);
 }
 
 static void begin(struct plug *g, enum volume_plug_what what)
 {
-	struct volume_plug *p = g->all;
-	pthread_t thread;
-	bool room;
-
-	pthread_mutex_lock(&p->lock);
-	room = p->threads < THREADS_MAX;
-	p->threads += room;
-	pthread_mutex_unlock(&p->lock);
-	if (!room)
-		return;
 	if (!g->since_ns || g->what != what)
 		g->since_ns = clock_monotonic_ns();
 	g->what = what;
 	/* As the machine has those that it was started with (agent.c). */
-	agent_folder(p->cloud, g->dir, sizeof(g->dir), g->instance);
+	agent_folder(g->all->cloud, g->dir, sizeof(g->dir), g->instance);
 	snprintf(g->path, sizeof(g->path), VOLUME_PATH, g->volume);
 	snprintf(g->serial, sizeof(g->serial), VOLUME_SERIAL, g->volume + strlen("vol-"));
-	g->finished = false;
-	g->busy = pthread_create(&thread, NULL, ask, g) == 0;
-	if (g->busy) {
-		pthread_detach(thread);
-		return;
-	}
-	pthread_mutex_lock(&p->lock);
-	p->threads--;
-	pthread_mutex_unlock(&p->lock);
+	machine_ask_begin(&g->ask);
 }
 
 /* ---- rounds ---- */
@@ -253,21 +211,12 @@ static struct plug *plug_of(struct volume_plug *p, const struct row *row)
 	if (g || !(g = calloc(1, sizeof(*g))))
 		return g;
 	g->all = p;
+	g->ask = (struct machine_ask){.ask = ask, .all = &p->asks};
 	snprintf(g->volume, sizeof(g->volume), "%s", row->volume);
 	snprintf(g->instance, sizeof(g->instance), "%s", row->instance);
 	g->next = p->list;
 	p->list = g;
 	return g;
-}
-
-static bool is_busy(struct plug *g)
-{
-	bool finished;
-
-	pthread_mutex_lock(&g->all->lock);
-	finished = g->finished;
-	pthread_mutex_unlock(&g->all->lock);
-	return g->busy && !finished;
 }
 
 /* The machine has answered what is wanted still. True: that is all. */
@@ -276,11 +225,11 @@ static bool answered(struct plug *g, struct request *r, const struct row *row)
 	u64 now = clock_monotonic_ns();
 	s64 taken_ms = (s64)((now - g->since_ns) / 1000000);
 
-	if (g->status == 0) {
+	if (g->ask.status == 0) {
 		settle(r, row);
 		return true;
 	}
-	g->not_before_ns = now + (g->status < 0 ? AGAIN_MS : ASK_MS) * 1000000ULL;
+	g->not_before_ns = now + (g->ask.status < 0 ? AGAIN_MS : ASK_MS) * 1000000ULL;
 	if (row->what == VOLUME_PLUG_IN) {
 		if (taken_ms > TAKE_MS)
 			give_up(r, row, g->error.text);
@@ -309,12 +258,12 @@ static void step(struct volume_plug *p, struct request *r, const struct row *row
 		return;
 	g->seen = true;
 	/* Whatever the records have become, nothing is settled while a machine may be about to do something. */
-	if (is_busy(g))
+	if (machine_ask_is_busy(&g->ask))
 		return;
 	r->account = row->account;
 	r->region = row->region;
-	if (g->busy) {
-		g->busy = false;
+	if (g->ask.begun) {
+		g->ask.begun = false;
 		if (g->what == row->what && answered(g, r, row))
 			return;
 		if (g->what != row->what)
@@ -346,7 +295,7 @@ void volume_plug_run(struct volume_plug *p, struct request *r)
 	for (size_t i = 0; i < count; i++)
 		step(p, r, &list[i]);
 	for (struct plug **at = &p->list, *g; (g = *at);) {
-		bool keep = g->seen || is_busy(g);
+		bool keep = g->seen || machine_ask_is_busy(&g->ask);
 
 		g->seen = false;
 		if (keep) {

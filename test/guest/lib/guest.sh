@@ -206,22 +206,16 @@ program_ended() {
 }
 
 own_network() {
-	[ -z "${OWN_NETWORK:-}" ] || {
-		tap_up
-		return
-	}
-	OWN_NETWORK=yes
-	export OWN_NETWORK
-	unshare --net true 2>/dev/null && [ -c /dev/net/tun ] || {
-		tap_skip "$(basename "$0" .sh)" "no network namespaces or no /dev/net/tun here"
+	[ -c /dev/net/tun ] || {
+		tap_skip "$(basename "$0" .sh)" "no /dev/net/tun here"
 		exit 0
 	}
-	guest_clean
-	exec unshare --net "$0"
+	[ -n "${OWN_NETWORK:-}" ] || guest_clean
+	tap_own_network "$(basename "$0" .sh)"
+	tap_up
 }
 
 tap_up() {
-	ip link set lo up
 	ip tuntap add dev tap0 mode tap && ip address add 10.77.0.1/24 dev tap0 && ip link set tap0 up || {
 		tap_skip "$(basename "$0" .sh)" "cannot make a tap"
 		exit 0
