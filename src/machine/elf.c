@@ -156,13 +156,29 @@ int elf_parse(struct elf_image *image, const u8 *data, size_t size, struct error
 	return 0;
 }
 
+/* Is a segment's place that of one before it, too? */
+static bool overlaps(const struct elf_image *image, unsigned n)
+{
+	const struct elf_segment *s = &image->segment[n];
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct elf_segment *before = &image->segment[i];
+
+		if (s->paddr < before->paddr + before->mem_size && before->paddr < s->paddr + s->mem_size)
+			return true;
+	}
+	return false;
+}
+
 int elf_load(const struct elf_image *image, const struct memory *memory, struct error *e)
 {
 	for (unsigned i = 0; i < image->count; i++) {
 		const struct elf_segment *s = &image->segment[i];
+		int (*write)(const struct memory *, u64, const void *, size_t) =
+		        overlaps(image, i) ? memory_write : memory_load;
 
 		if (!memory_range(memory, s->paddr, s->mem_size) ||
-		    memory_write(memory, s->paddr, image->data + s->offset, s->file_size))
+		    write(memory, s->paddr, image->data + s->offset, s->file_size))
 			return error_set(e, 0, "does not fit in memory: needs 0x%llx to 0x%llx",
 			                 (unsigned long long)s->paddr,
 			                 (unsigned long long)(s->paddr + s->mem_size));

@@ -224,6 +224,58 @@ int memory_write(const struct memory *m, u64 gpa, const void *buf, size_t len)
 	return 0;
 }
 
+static bool is_zero(const u8 *p, size_t len)
+{
+	return !len || (!p[0] && !memcmp(p, p + 1, len - 1));
+}
+
+/* Of RAM from `to` on, len bytes. */
+static void load(const struct memory *m, u8 *to, const u8 *from, size_t len)
+{
+	while (len) {
+		ssize_t n = pwrite(m->memfd, from, len, to - m->map);
+
+		if (n <= 0) { /* the mapping does it, or says why not */
+			memcpy(to, from, len);
+			return;
+		}
+		to += n;
+		from += n;
+		len -= (size_t)n;
+	}
+}
+
+int memory_load(const struct memory *m, u64 gpa, const void *buf, size_t len)
+{
+	u64 piece, at = gpa, left = len;
+	const u8 *from = buf;
+
+	if (!range_ok(m, gpa, len, true))
+		return -1;
+	for (; left; at += piece, from += piece, left -= piece) {
+		const struct physmem_slot *s = slot_piece(m, at, left, &piece);
+		u8 *to = s->hva + (at - s->gpa);
+
+		/* Runs of pages that are not zero. */
+		for (u64 done = 0, run = 0; done < piece; done += run) {
+			u64 step;
+
+			for (run = 0; done + run < piece; run += step) {
+				u64 i = done + run;
+
+				step = min(PAGE_SIZE - ((uintptr_t)(to + i) & (PAGE_SIZE - 1)), piece - i);
+				if (is_zero(from + i, step))
+					break;
+			}
+			load(m, to + done, from + done, run);
+			if (done + run < piece)
+				run += step;
+		}
+	}
+	memory_written(m, gpa, len);
+	return 0;
+}
+
 int memory_fill(const struct memory *m, u64 gpa, u8 value, size_t len)
 {
 	u64 piece, at = gpa, left = len;

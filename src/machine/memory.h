@@ -39,6 +39,10 @@ void memory_zero(struct memory *m);
 int memory_read(const struct memory *m, u64 gpa, void *buf, size_t len);
 int memory_write(const struct memory *m, u64 gpa, const void *buf, size_t len);
 int memory_fill(const struct memory *m, u64 gpa, u8 value, size_t len);
+/* As memory_write(), where memory is known to be zero (at power-on, after memory_zero()): pages that stay zero are
+ * not touched, so the host need not have them, and the others are neither cleared nor mapped before the guest uses
+ * them. */
+int memory_load(const struct memory *m, u64 gpa, const void *buf, size_t len);
 
 /* Host address of a contiguous range for I/O in place, or NULL if it is not all RAM (ROM counts as not).
  * After the host has written there, memory_written() must be called before the guest learns of it. */

@@ -166,6 +166,7 @@ int unpack(struct unpacked *out, enum unpack_format f, const u8 *data, size_t si
 		memset(out, 0, sizeof(*out));
 		return error_set(e, errno, "memory for %llu unpacked bytes", (unsigned long long)expected);
 	}
+	(void)madvise(out->data, out->mapped, MADV_HUGEPAGE); /* as all of it is used, and soon released */
 	const char *wrong = formats[f].unpack(out, data, size);
 
 	if (wrong) {
