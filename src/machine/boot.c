@@ -1,6 +1,6 @@
 /*
  * Theory of operation: boot_load() opens the files, recognises the kernel by its content and parses it, so
- * that whatever is wrong with it is said before a machine exists. The parsed kernel serves the first
+ * that whatever is wrong with its headers is said before a machine exists. The parsed kernel serves the first
  * boot_start() and is freed by that; a later one, at a guest's reboot, reads the open files again. So the
  * host pays for a kernel's bytes only while it loads them.
  */
@@ -38,7 +38,6 @@ struct boot {
 
 static void image_unload(struct boot_image *image)
 {
-	bzimage_release(&image->bzimage);
 	free(image->data);
 	image->data = NULL;
 }

@@ -1,9 +1,14 @@
 #include "machine/boot_bzimage.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* More than any kernel unpacks to; less than what the 32-bit counters of the unpackers hold. */
 #define VMLINUX_MAX (1 * GiB)
+
+/* Where its headers are to be. */
+#define VMLINUX_HEAD (64 * KiB)
 
 /* Offsets in the boot sector and setup header, and in struct boot_params, which shares them from 0x1f1 on. */
 enum {
@@ -74,7 +79,40 @@ bool bzimage_detect(const u8 *data, size_t size)
 	       !memcmp(data + HDR_MAGIC, "HdrS", 4);
 }
 
-/* Unpacks the payload and looks at the vmlinux in it. */
+/* Of a vmlinux: its headers are in it. */
+struct head {
+	struct unpack_sink sink;
+	size_t size;
+	u8 data[VMLINUX_HEAD];
+};
+
+static int head_take(struct unpack_sink *sink, const u8 *data, size_t size)
+{
+	struct head *h = container_of(sink, struct head, sink);
+	size_t n = min(size, sizeof(h->data) - h->size);
+
+	memcpy(h->data + h->size, data, n);
+	h->size += n;
+	return 0;
+}
+
+static int vmlinux_parse(struct bzimage *b, struct error *e)
+{
+	struct head *h = malloc(sizeof(*h));
+	int r;
+
+	if (!h)
+		return error_set(e, ENOMEM, "kernel headers");
+	h->sink = (struct unpack_sink){head_take, sizeof(h->data)};
+	h->size = 0;
+	r = unpack(&h->sink, b->format, b->payload, b->payload_size, b->unpacked, VMLINUX_MAX, e);
+	if (!r && elf_parse_head(&b->vmlinux, h->data, h->size, b->unpacked, e))
+		r = error_prefix(e, "its payload");
+	free(h);
+	return r;
+}
+
+/* Unpacks the payload's start and looks at the vmlinux in it. */
 static int payload_parse(struct bzimage *b, struct error *e)
 {
 	u64 offset = get32(b->data + HDR_PAYLOAD_OFFSET), len = get32(b->data + HDR_PAYLOAD_LENGTH);
@@ -98,10 +136,11 @@ static int payload_parse(struct bzimage *b, struct error *e)
 
 	if (b->format != UNPACK_GZIP)
 		len -= 4;
-	if (unpack(&b->payload, b->format, payload, len, unpacked, VMLINUX_MAX, e))
+	b->payload = payload;
+	b->payload_size = len;
+	b->unpacked = unpacked;
+	if (vmlinux_parse(b, e))
 		return -1;
-	if (elf_parse(&b->vmlinux, b->payload.data, b->payload.size, e))
-		return error_prefix(e, "its payload");
 	if (!b->vmlinux.is64)
 		return error_set(e, 0, "its payload is no 64-bit kernel");
 	if (b->vmlinux.low < BOOT_LOW_END)
@@ -151,11 +190,6 @@ int bzimage_parse(struct bzimage *b, const u8 *data, size_t size, struct error *
 	return 0;
 }
 
-void bzimage_release(struct bzimage *b)
-{
-	unpack_release(&b->payload);
-}
-
 /* As high as the kernel allows. 0: nowhere. */
 static u64 initrd_place(const struct bzimage *b, const struct boot_env *env, u64 size)
 {
@@ -195,12 +229,34 @@ static int zero_page_write(const struct bzimage *b, const struct boot_env *env, 
 	return 0;
 }
 
+struct loading {
+	struct unpack_sink sink;
+	const struct bzimage *bzimage;
+	const struct memory *memory;
+	u64 at;
+	struct error *e;
+};
+
+static int load_take(struct unpack_sink *sink, const u8 *data, size_t size)
+{
+	struct loading *l = container_of(sink, struct loading, sink);
+	u64 at = l->at;
+
+	l->at += size;
+	return elf_load_piece(&l->bzimage->vmlinux, l->memory, at, data, size, l->e);
+}
+
 static int kernel_write(const struct bzimage *b, const struct boot_env *env, struct error *e)
 {
 	if (boot_fits(env, b->self_unpacking ? b->load_address : b->vmlinux.low, b->end, e))
 		return -1;
-	if (!b->self_unpacking)
-		return elf_load(&b->vmlinux, env->memory, e) ? error_prefix(e, "%s", env->kernel) : 0;
+	if (!b->self_unpacking) {
+		struct loading l = {{load_take, 0}, b, env->memory, 0, e};
+
+		if (unpack(&l.sink, b->format, b->payload, b->payload_size, b->unpacked, VMLINUX_MAX, e))
+			return error_prefix(e, "%s", env->kernel);
+		return 0;
+	}
 	if (memory_write(env->memory, b->load_address, b->data + b->code, b->code_size))
 		return error_set(e, 0, "%s: does not fit in memory", env->kernel);
 	return 0;

@@ -6,6 +6,9 @@
  * image's own decompressor runs in the guest instead, through the 64-bit entry 0x200 bytes into the
  * protected-mode part.
  *
+ * The vmlinux goes to guest memory while it is unpacked, so nobody holds all of it, and a payload that is broken further
+ * on is found then.
+ *
  * A parsed bzimage points into the caller's bytes. Main thread.
  */
 #pragma once
@@ -26,19 +29,20 @@ struct bzimage {
 	u64 code, code_size;       /* the protected-mode part, in the file */
 	enum unpack_format format; /* of the payload */
 	bool self_unpacking;       /* no vmlinux: the image unpacks itself in the guest */
-	struct unpacked payload;   /* owned */
-	struct elf_image vmlinux;  /* points into payload */
-	u64 load_address;          /* of the protected-mode part, if self_unpacking */
-	u64 end;                   /* the kernel's highest physical address */
-	u64 cmdline_max;           /* without the NUL */
-	u64 initrd_max;            /* highest address of an initrd's last byte */
-	bool above_4g;             /* an initrd may lie there */
+	const u8 *payload;         /* in data */
+	size_t payload_size;
+	u64 unpacked;             /* its size then */
+	struct elf_image vmlinux; /* without its data */
+	u64 load_address;         /* of the protected-mode part, if self_unpacking */
+	u64 end;                  /* the kernel's highest physical address */
+	u64 cmdline_max;          /* without the NUL */
+	u64 initrd_max;           /* highest address of an initrd's last byte */
+	bool above_4g;            /* an initrd may lie there */
 };
 
 bool bzimage_detect(const u8 *data, size_t size);
-/* -1: broken or unfit; no file name in e. Release also after a failure is allowed. */
+/* -1: broken or unfit; no file name in e. Of the payload it looks at the start. */
 int bzimage_parse(struct bzimage *b, const u8 *data, size_t size, struct error *e);
-void bzimage_release(struct bzimage *b);
 
 /* Writes the kernel, its initrd (or NULL), command line and zero page; state becomes that at the 64-bit
  * entry. */

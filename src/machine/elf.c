@@ -91,7 +91,22 @@ static int segment_add(struct elf_image *image, const struct program_header *h, 
 	return 0;
 }
 
-int elf_parse(struct elf_image *image, const u8 *data, size_t size, struct error *e)
+/* Is a segment's place that of one before it, too? */
+static bool overlaps(const struct elf_image *image, unsigned n)
+{
+	const struct elf_segment *s = &image->segment[n];
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct elf_segment *before = &image->segment[i];
+
+		if (s->paddr < before->paddr + before->mem_size && before->paddr < s->paddr + s->mem_size)
+			return true;
+	}
+	return false;
+}
+
+/* have: of the file's size bytes, those that are at data. */
+static int parse(struct elf_image *image, const u8 *data, size_t have, u64 size, struct error *e)
 {
 	u64 table, entry;
 	unsigned count, entry_size, header_size;
@@ -99,11 +114,11 @@ int elf_parse(struct elf_image *image, const u8 *data, size_t size, struct error
 
 	memset(image, 0, sizeof(*image));
 	image->data = data;
-	image->size = size;
+	image->size = have;
 	image->low = ~0ULL;
-	if (!elf_detect(data, size))
+	if (!elf_detect(data, have))
 		return error_set(e, 0, "not an ELF file");
-	if (size < sizeof(Elf32_Ehdr))
+	if (have < sizeof(Elf32_Ehdr))
 		return error_set(e, 0, "truncated ELF header");
 	image->is64 = data[EI_CLASS] == ELFCLASS64;
 	if ((!image->is64 && data[EI_CLASS] != ELFCLASS32) || data[EI_DATA] != ELFDATA2LSB)
@@ -111,7 +126,7 @@ int elf_parse(struct elf_image *image, const u8 *data, size_t size, struct error
 	if (image->is64) {
 		Elf64_Ehdr h;
 
-		if (size < sizeof(h))
+		if (have < sizeof(h))
 			return error_set(e, 0, "truncated ELF header");
 		memcpy(&h, data, sizeof(h));
 		type = h.e_type, machine = h.e_machine, entry = h.e_entry;
@@ -133,7 +148,7 @@ int elf_parse(struct elf_image *image, const u8 *data, size_t size, struct error
 		return error_set(e, 0, "ELF file that is not an executable");
 	if (!count || entry_size < header_size)
 		return error_set(e, 0, "ELF file without program headers");
-	if (!inside(table, (u64)count * entry_size, size))
+	if (!inside(table, (u64)count * entry_size, have))
 		return error_set(e, 0, "truncated: its program headers are missing");
 
 	image->entry = entry;
@@ -144,11 +159,12 @@ int elf_parse(struct elf_image *image, const u8 *data, size_t size, struct error
 		if (h.type != PT_LOAD && h.type != PT_NOTE)
 			continue;
 		if (!inside(h.offset, h.file_size, size))
-			return error_set(e, 0, "truncated: segment %u ends at 0x%llx, the file at 0x%zx", i,
-			                 (unsigned long long)(h.offset + h.file_size), size);
+			return error_set(e, 0, "truncated: segment %u ends at 0x%llx, the file at 0x%llx", i,
+			                 (unsigned long long)(h.offset + h.file_size),
+			                 (unsigned long long)size);
 		if (h.type == PT_LOAD && segment_add(image, &h, entry, e))
 			return -1;
-		if (h.type == PT_NOTE && !image->has_pvh)
+		if (h.type == PT_NOTE && !image->has_pvh && have == size)
 			notes_read(image, data + h.offset, h.file_size);
 	}
 	if (!image->count)
@@ -156,18 +172,28 @@ int elf_parse(struct elf_image *image, const u8 *data, size_t size, struct error
 	return 0;
 }
 
-/* Is a segment's place that of one before it, too? */
-static bool overlaps(const struct elf_image *image, unsigned n)
+int elf_parse(struct elf_image *image, const u8 *data, size_t size, struct error *e)
 {
-	const struct elf_segment *s = &image->segment[n];
+	return parse(image, data, size, size, e);
+}
 
-	for (unsigned i = 0; i < n; i++) {
-		const struct elf_segment *before = &image->segment[i];
+int elf_parse_head(struct elf_image *image, const u8 *data, size_t have, u64 size, struct error *e)
+{
+	if (parse(image, data, have, size, e))
+		return -1;
+	image->data = NULL;
+	image->size = 0;
+	for (unsigned i = 0; i < image->count; i++)
+		if (overlaps(image, i))
+			return error_set(e, 0, "segment at 0x%llx overlaps another",
+			                 (unsigned long long)image->segment[i].paddr);
+	return 0;
+}
 
-		if (s->paddr < before->paddr + before->mem_size && before->paddr < s->paddr + s->mem_size)
-			return true;
-	}
-	return false;
+static int outside(const struct elf_segment *s, struct error *e)
+{
+	return error_set(e, 0, "does not fit in memory: needs 0x%llx to 0x%llx", (unsigned long long)s->paddr,
+	                 (unsigned long long)(s->paddr + s->mem_size));
 }
 
 int elf_load(const struct elf_image *image, const struct memory *memory, struct error *e)
@@ -179,9 +205,22 @@ int elf_load(const struct elf_image *image, const struct memory *memory, struct 
 
 		if (!memory_range(memory, s->paddr, s->mem_size) ||
 		    write(memory, s->paddr, image->data + s->offset, s->file_size))
-			return error_set(e, 0, "does not fit in memory: needs 0x%llx to 0x%llx",
-			                 (unsigned long long)s->paddr,
-			                 (unsigned long long)(s->paddr + s->mem_size));
+			return outside(s, e);
+	}
+	return 0;
+}
+
+int elf_load_piece(const struct elf_image *image, const struct memory *memory, u64 at, const u8 *data,
+                   size_t size, struct error *e)
+{
+	for (unsigned i = 0; i < image->count; i++) {
+		const struct elf_segment *s = &image->segment[i];
+		u64 from = max(at, s->offset), to = min(at + size, s->offset + s->file_size);
+
+		if (from < to &&
+		    (!memory_range(memory, s->paddr, s->mem_size) ||
+		     memory_load(memory, s->paddr + (from - s->offset), data + (from - at), to - from)))
+			return outside(s, e);
 	}
 	return 0;
 }

@@ -38,6 +38,13 @@ bool elf_detect(const u8 *data, size_t size);
 /* Fills image. -1: not an executable that could be loaded, and why (no file name: the caller prefixes it). */
 int elf_parse(struct elf_image *image, const u8 *data, size_t size, struct error *e);
 
+/* The same of a file of which only the first bytes are at hand: its headers must be among them, and its segments lie
+ * beside each other. Notes are not read. */
+int elf_parse_head(struct elf_image *image, const u8 *data, size_t have, u64 size, struct error *e);
+/* Copies what size bytes at offset `at` of such a file have of its segments, as elf_load() does. */
+int elf_load_piece(const struct elf_image *image, const struct memory *memory, u64 at, const u8 *data,
+                   size_t size, struct error *e);
+
 /*
  * Copies the segments to their physical addresses. The memory behind them is expected to be zero, as it is at
  * power-on and after memory_zero(), so what the file leaves out (.bss) is not written. -1: outside of RAM.

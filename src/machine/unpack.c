@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <lz4.h>
 #include <lzma.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -16,46 +16,84 @@
 #define LZ4_LEGACY_MAGIC 0x184c2102u
 #define LZ4_BLOCK_MAX    (8 * MiB)
 
+#define WINDOW (256 * KiB) /* for the others */
+
+struct out {
+	struct unpack_sink *sink;
+	u64 done, expected;
+	u8 *window;
+	size_t window_size;
+	bool ended; /* the sink has enough, or refused */
+	bool refused;
+};
+
 struct format {
 	const char *name;
 	u8 magic[9];
 	u8 magic_len;
-	/* Fills out->data[0 … out->size); a static text of what is wrong, or NULL. */
-	const char *(*unpack)(const struct unpacked *out, const u8 *data, size_t size);
+	size_t window;
+	/* Gives to out; a static text of what is wrong, or NULL. */
+	const char *(*unpack)(struct out *out, const u8 *data, size_t size);
 };
 
-static const char *unpack_gzip(const struct unpacked *out, const u8 *data, size_t size)
+static const char *const too_long = "longer than its header says";
+
+/* The next n bytes, which are in the window. */
+static const char *give(struct out *o, size_t n)
 {
-	z_stream z = {.next_in = (Bytef *)data,
-	              .avail_in = (uInt)size,
-	              .next_out = out->data,
-	              .avail_out = (uInt)out->size};
+	if (n > o->expected - o->done)
+		return too_long;
+	o->done += n;
+	o->refused = n && o->sink->take(o->sink, o->window, n);
+	o->ended = o->refused || (o->sink->enough && o->done >= o->sink->enough && o->done < o->expected);
+	return NULL;
+}
+
+static const char *unpack_gzip(struct out *o, const u8 *data, size_t size)
+{
+	z_stream z = {.next_in = (Bytef *)data, .avail_in = (uInt)size};
+	const char *wrong;
+	int r;
 
 	if (inflateInit2(&z, 16 + MAX_WBITS) != Z_OK)
 		return "zlib: no memory";
-	int r = inflate(&z, Z_FINISH);
-
+	do {
+		z.next_out = o->window;
+		z.avail_out = (uInt)o->window_size;
+		r = inflate(&z, Z_NO_FLUSH);
+		wrong = r != Z_OK && r != Z_STREAM_END && r != Z_BUF_ERROR ? "corrupt" : NULL;
+		if (!wrong && r == Z_BUF_ERROR)
+			wrong = "truncated"; /* no progress, though there was room */
+		if (!wrong)
+			wrong = give(o, o->window_size - z.avail_out);
+	} while (!wrong && !o->ended && r != Z_STREAM_END);
 	inflateEnd(&z);
-	if (r == Z_STREAM_END)
-		return z.avail_out ? "shorter than its header says" : NULL;
-	if (r == Z_BUF_ERROR)
-		return z.avail_out ? "truncated" : "longer than its header says";
-	return "corrupt";
+	return wrong;
 }
 
-static const char *unpack_xz(const struct unpacked *out, const u8 *data, size_t size)
+static const char *unpack_xz(struct out *o, const u8 *data, size_t size)
 {
-	u64 memory_limit = XZ_MEMORY_LIMIT;
-	size_t in = 0, done = 0;
+	lzma_stream z = LZMA_STREAM_INIT;
+	const char *wrong = NULL;
+	lzma_ret r = lzma_stream_decoder(&z, XZ_MEMORY_LIMIT, 0);
 
-	switch (lzma_stream_buffer_decode(&memory_limit, 0, NULL, data, &in, size, out->data, &done,
-	                                  out->size)) {
-	case LZMA_OK:
-		return done == out->size ? NULL : "shorter than its header says";
+	z.next_in = data;
+	z.avail_in = size;
+	while (r == LZMA_OK && !wrong && !o->ended) {
+		z.next_out = o->window;
+		z.avail_out = o->window_size;
+		r = lzma_code(&z, LZMA_FINISH);
+		if (r == LZMA_OK || r == LZMA_STREAM_END)
+			wrong = give(o, o->window_size - z.avail_out);
+	}
+	lzma_end(&z);
+	if (wrong || o->ended)
+		return wrong;
+	switch (r) {
+	case LZMA_STREAM_END:
+		return NULL;
 	case LZMA_BUF_ERROR:
-		return done == out->size ? "longer than its header says" : "truncated";
-	case LZMA_DATA_ERROR:
-		return in == size ? "truncated" : "corrupt";
+		return "truncated";
 	case LZMA_MEMLIMIT_ERROR:
 		return "packed with too large a dictionary";
 	case LZMA_MEM_ERROR:
@@ -67,35 +105,36 @@ static const char *unpack_xz(const struct unpacked *out, const u8 *data, size_t 
 	}
 }
 
-static const char *unpack_zstd(const struct unpacked *out, const u8 *data, size_t size)
+static const char *unpack_zstd(struct out *o, const u8 *data, size_t size)
 {
 	ZSTD_DStream *z = ZSTD_createDStream();
 	ZSTD_inBuffer in = {data, size, 0};
-	ZSTD_outBuffer to = {out->data, out->size, 0};
+	const char *wrong = NULL;
 	size_t left;
 
 	if (!z)
 		return "libzstd: no memory";
 	do {
-		size_t in_before = in.pos, out_before = to.pos;
+		ZSTD_outBuffer to = {o->window, o->window_size, 0};
+		size_t in_before = in.pos;
 
 		left = ZSTD_decompressStream(z, &to, &in);
-		if (ZSTD_isError(left) || (in.pos == in_before && to.pos == out_before))
-			break;
-	} while (left);
+		if (ZSTD_isError(left))
+			wrong = "corrupt";
+		else if (left && in.pos == in_before && !to.pos)
+			wrong = "truncated";
+		else
+			wrong = give(o, to.pos);
+	} while (left && !wrong && !o->ended);
 	ZSTD_freeDStream(z);
-	if (ZSTD_isError(left))
-		return "corrupt";
-	if (left)
-		return to.pos == to.size ? "longer than its header says" : "truncated";
-	return to.pos == to.size ? NULL : "shorter than its header says";
+	return wrong;
 }
 
-static const char *unpack_lz4(const struct unpacked *out, const u8 *data, size_t size)
+static const char *unpack_lz4(struct out *o, const u8 *data, size_t size)
 {
-	size_t in = min(size, (size_t)4), done = 0;
+	size_t in = min(size, (size_t)4);
 
-	while (size - in >= 4) {
+	while (size - in >= 4 && !o->ended) {
 		u32 packed;
 
 		memcpy(&packed, data + in, sizeof(packed));
@@ -106,26 +145,35 @@ static const char *unpack_lz4(const struct unpacked *out, const u8 *data, size_t
 			break;
 		if (packed > size - in)
 			return "truncated";
-		int n = LZ4_decompress_safe((const char *)data + in, (char *)out->data + done, (int)packed,
-		                            (int)min(out->size - done, LZ4_BLOCK_MAX));
+		u64 room = min(o->expected - o->done, (u64)o->window_size), want = room;
+
+		if (o->sink->enough)
+			want = min(room, o->sink->enough - o->done);
+		int n = want < room ? LZ4_decompress_safe_partial((const char *)data + in, (char *)o->window,
+		                                                  (int)packed, (int)want, (int)room)
+		                    : LZ4_decompress_safe((const char *)data + in, (char *)o->window,
+		                                          (int)packed, (int)room);
 
 		if (n < 0)
 			return "corrupt";
 		in += packed;
-		done += (size_t)n;
+		const char *wrong = give(o, (size_t)n);
+
+		if (wrong)
+			return wrong;
 	}
-	return done == out->size ? NULL : "truncated";
+	return o->ended || o->done == o->expected ? NULL : "truncated";
 }
 
 static const struct format formats[] = {
         [UNPACK_NONE] = {.name = "unknown"},
-        [UNPACK_GZIP] = {"gzip", {0x1f, 0x8b, 8}, 3, unpack_gzip},
-        [UNPACK_XZ] = {"xz", {0xfd, '7', 'z', 'X', 'Z', 0}, 6, unpack_xz},
-        [UNPACK_ZSTD] = {"zstd", {0x28, 0xb5, 0x2f, 0xfd}, 4, unpack_zstd},
-        [UNPACK_LZ4] = {"lz4", {0x02, 0x21, 0x4c, 0x18}, 4, unpack_lz4},
-        [UNPACK_BZIP2] = {"bzip2", {'B', 'Z', 'h'}, 3, NULL},
-        [UNPACK_LZMA] = {"lzma", {0x5d, 0, 0}, 3, NULL},
-        [UNPACK_LZO] = {"lzo", {0x89, 'L', 'Z', 'O', 0, '\r', '\n', 0x1a, '\n'}, 9, NULL},
+        [UNPACK_GZIP] = {"gzip", {0x1f, 0x8b, 8}, 3, WINDOW, unpack_gzip},
+        [UNPACK_XZ] = {"xz", {0xfd, '7', 'z', 'X', 'Z', 0}, 6, WINDOW, unpack_xz},
+        [UNPACK_ZSTD] = {"zstd", {0x28, 0xb5, 0x2f, 0xfd}, 4, WINDOW, unpack_zstd},
+        [UNPACK_LZ4] = {"lz4", {0x02, 0x21, 0x4c, 0x18}, 4, LZ4_BLOCK_MAX, unpack_lz4},
+        [UNPACK_BZIP2] = {"bzip2", {'B', 'Z', 'h'}, 3, 0, NULL},
+        [UNPACK_LZMA] = {"lzma", {0x5d, 0, 0}, 3, 0, NULL},
+        [UNPACK_LZO] = {"lzo", {0x89, 'L', 'Z', 'O', 0, '\r', '\n', 0x1a, '\n'}, 9, 0, NULL},
 };
 
 enum unpack_format unpack_detect(const u8 *data, size_t size)
@@ -146,10 +194,9 @@ bool unpack_supported(enum unpack_format f)
 	return formats[f].unpack;
 }
 
-int unpack(struct unpacked *out, enum unpack_format f, const u8 *data, size_t size, u64 expected, u64 limit,
-           struct error *e)
+int unpack(struct unpack_sink *sink, enum unpack_format f, const u8 *data, size_t size, u64 expected,
+           u64 limit, struct error *e)
 {
-	memset(out, 0, sizeof(*out));
 	if (!unpack_supported(f))
 		return error_set(e, 0, "packed with %s, which cannot be unpacked here", unpack_name(f));
 	/* zlib and LZ4 count in 32 bits. */
@@ -158,27 +205,18 @@ int unpack(struct unpacked *out, enum unpack_format f, const u8 *data, size_t si
 		                 (unsigned long long)expected, (unsigned long long)limit);
 	if (!expected)
 		return error_set(e, 0, "unpacked size is zero");
-	out->size = expected;
-	out->mapped = align_up(expected, 4096);
-	out->data = mmap(NULL, out->mapped, PROT_READ | PROT_WRITE,
-	                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (out->data == MAP_FAILED) {
-		memset(out, 0, sizeof(*out));
-		return error_set(e, errno, "memory for %llu unpacked bytes", (unsigned long long)expected);
-	}
-	(void)madvise(out->data, out->mapped, MADV_HUGEPAGE); /* as all of it is used, and soon released */
-	const char *wrong = formats[f].unpack(out, data, size);
+	struct out out = {
+	        .sink = sink, .expected = expected, .window_size = min((u64)formats[f].window, expected)};
 
-	if (wrong) {
-		unpack_release(out);
-		return error_set(e, 0, "%s payload: %s", formats[f].name, wrong);
-	}
-	return 0;
-}
+	out.window = malloc(out.window_size);
+	if (!out.window)
+		return error_set(e, errno, "memory for unpacking");
+	const char *wrong = formats[f].unpack(&out, data, size);
 
-void unpack_release(struct unpacked *out)
-{
-	if (out->data)
-		munmap(out->data, out->mapped);
-	memset(out, 0, sizeof(*out));
+	free(out.window);
+	if (!wrong && !out.ended && out.done < expected)
+		wrong = "shorter than its header says";
+	if (out.refused)
+		return -1;
+	return wrong ? error_set(e, 0, "%s payload: %s", formats[f].name, wrong) : 0;
 }

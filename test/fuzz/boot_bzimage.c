@@ -28,7 +28,6 @@ static void boot(const u8 *data, size_t size)
 		bzimage_start(&b, &env, NULL, "console=ttyS0", &state, &e);
 		memory_zero(&memory);
 	}
-	bzimage_release(&b);
 }
 
 /* An LZ4 block of literals only, as format says: a token, the length in bytes of 255, the bytes. */

@@ -172,7 +172,6 @@ static void bzimage_enters_the_vmlinux(void **unused)
 	assert_int_equal(read32(zp + 0x2d0 + 4 * 20 + 16), 3);
 	/* Boot sector bytes do not come along, nor a stray sentinel. */
 	assert_int_equal(read32(zp + 0x1ec), 0);
-	bzimage_release(&b);
 	image_release(&f);
 }
 
@@ -212,7 +211,6 @@ static void long_mode_is_as_the_protocol_says(void **unused)
 		assert_int_equal(page & 0xfff, 0x83);
 		assert_int_equal((page & ~0xfffULL) + (a & 0x1fffff), a);
 	}
-	bzimage_release(&b);
 	image_release(&f);
 }
 
@@ -239,7 +237,6 @@ static u64 initrd_at(u64 memory_size, u32 initrd_max, u16 xloadflags, u64 size)
 		                 size);
 	memory_release(&memory);
 	boot_file_release(&initrd);
-	bzimage_release(&b);
 	image_release(&f);
 	return at;
 }
@@ -274,7 +271,6 @@ static void initrd_content_is_loaded(void **unused)
 	assert_int_equal(bzimage_start(&b, &env, &initrd, "", &state, &e), 0);
 	assert_text_at(read32(BOOT_ZERO_PAGE + 0x218), "the initrd");
 	boot_file_release(&initrd);
-	bzimage_release(&b);
 	image_release(&f);
 }
 
@@ -296,7 +292,6 @@ static void unknown_packing_unpacks_itself(void **unused)
 	machine_make(18 * MiB);
 	assert_int_equal(bzimage_start(&b, &env, NULL, "", &state, &e), -1);
 	assert_string_equal(e.text, "KERNEL: does not fit in memory: needs 0x1000000 to 0x1200000");
-	bzimage_release(&b);
 	image_release(&f);
 }
 
@@ -312,7 +307,6 @@ static void bzimage_refuses_every_truncation(void **unused)
 		memcpy(cut, f.data, len);
 		if (bzimage_detect(cut, len))
 			assert_int_equal(bzimage_parse(&b, cut, len, &e), -1);
-		bzimage_release(&b);
 		free(cut);
 	}
 	image_release(&f);
@@ -356,9 +350,41 @@ static void bzimage_refuses_nonsense(void **unused)
 		assert_int_equal(r, spoil[n].says ? -1 : 0);
 		if (spoil[n].says && !strstr(e.text, spoil[n].says))
 			fail_msg("case %u says '%s', not '%s'", n, e.text, spoil[n].says);
-		bzimage_release(&b);
 		image_release(&f);
 	}
+}
+
+/* What is broken behind its headers is found when it is loaded. */
+static void payload_that_breaks_off(void **unused)
+{
+	struct image vmlinux = image_elf64(0x1000000, 0x1000000, 0x1000000, 200 * KiB, 0, 0);
+	u32 x = 1;
+
+	for (size_t i = 0x200; i < vmlinux.size; i++) { /* so that it does not pack to nothing */
+		x = x * 1664525 + 1013904223;
+		vmlinux.data[i] = (u8)(i % 512 < 64 ? x >> 24 : i >> 9);
+	}
+	for (unsigned spoil = 0; spoil < 2; spoil++) {
+		struct image payload = lz4_make(&vmlinux), f;
+		struct bzimage b;
+		struct error e;
+
+		if (spoil)
+			memset(payload.data + payload.size - 4096, 0xff, 4000);
+		f = image_bzimage(payload.data, payload.size);
+		machine_make(64 * MiB);
+		assert_int_equal(bzimage_parse(&b, f.data, f.size, &e), 0);
+		assert_int_equal(bzimage_start(&b, &env, NULL, "", &state, &e), spoil ? -1 : 0);
+		if (spoil)
+			assert_non_null(strstr(e.text, "KERNEL: lz4 payload"));
+		else
+			assert_int_equal(read32(0x1000000 + 200 * KiB - 4),
+			                 *(u32 *)(vmlinux.data + vmlinux.size - 4));
+		memory_release(&memory);
+		image_release(&f);
+		image_release(&payload);
+	}
+	image_release(&vmlinux);
 }
 
 static void payload_that_is_no_kernel(void **unused)
@@ -376,7 +402,6 @@ static void payload_that_is_no_kernel(void **unused)
 
 		assert_int_equal(bzimage_parse(&b, f.data, f.size, &e), -1);
 		assert_non_null(strstr(e.text, "its payload"));
-		bzimage_release(&b);
 		image_release(&f);
 		image_release(&payload);
 		image_release(&bad[n]);
@@ -802,6 +827,7 @@ int main(void)
 	        cmocka_unit_test_teardown(unknown_packing_unpacks_itself, memory_drop),
 	        cmocka_unit_test(bzimage_refuses_every_truncation),
 	        cmocka_unit_test(bzimage_refuses_nonsense),
+	        cmocka_unit_test(payload_that_breaks_off),
 	        cmocka_unit_test(payload_that_is_no_kernel),
 	        cmocka_unit_test_teardown(pvh_gets_its_start_info, memory_drop),
 	        cmocka_unit_test(pvh_refuses_a_kernel_on_boot_data),

@@ -69,6 +69,51 @@ static struct image pack(enum unpack_format f)
 	return i;
 }
 
+/* What came out. */
+struct unpacked {
+	struct unpack_sink sink;
+	u8 *data;
+	size_t size;
+};
+
+static int take(struct unpack_sink *sink, const u8 *data, size_t size)
+{
+	struct unpacked *u = container_of(sink, struct unpacked, sink);
+
+	u->data = realloc(u->data, u->size + size);
+	memcpy(u->data + u->size, data, size);
+	u->size += size;
+	return 0;
+}
+
+static void unpack_release(struct unpacked *u)
+{
+	free(u->data);
+	u->data = NULL;
+}
+
+static int collect_some(struct unpacked *out, enum unpack_format f, const u8 *data, size_t size, u64 expected,
+                        u64 limit, u64 enough, struct error *e)
+{
+	int r;
+
+	*out = (struct unpacked){.sink = {take, enough}};
+	r = unpack(&out->sink, f, data, size, expected, limit, e);
+	assert_true(out->size <= expected);
+	if (r)
+		unpack_release(out);
+	return r;
+}
+
+static int collect(struct unpacked *out, enum unpack_format f, const u8 *data, size_t size, u64 expected,
+                   u64 limit, struct error *e)
+{
+	int r = collect_some(out, f, data, size, expected, limit, 0, e);
+
+	assert_true(r || out->size == expected);
+	return r;
+}
+
 static const enum unpack_format all[] = {UNPACK_GZIP, UNPACK_XZ, UNPACK_ZSTD, UNPACK_LZ4};
 
 static void unpacks_what_was_packed(void **state)
@@ -80,10 +125,47 @@ static void unpacks_what_was_packed(void **state)
 
 		assert_int_equal(unpack_detect(i.data, i.size), all[n]);
 		assert_true(unpack_supported(all[n]));
-		assert_int_equal(unpack(&out, all[n], i.data, i.size, PLAIN, MiB, &e), 0);
+		assert_int_equal(collect(&out, all[n], i.data, i.size, PLAIN, MiB, &e), 0);
 		assert_int_equal(out.size, PLAIN);
 		assert_memory_equal(out.data, plain, PLAIN);
 		unpack_release(&out);
+		image_release(&i);
+	}
+}
+
+static void gives_as_much_as_is_wanted(void **state)
+{
+	for (unsigned n = 0; n < ARRAY_SIZE(all); n++) {
+		struct image i = pack(all[n]);
+		struct unpacked out;
+		struct error e;
+
+		/* The stream may well end in the middle. */
+		assert_int_equal(collect_some(&out, all[n], i.data, i.size - 8, PLAIN, MiB, 1000, &e), 0);
+		assert_true(out.size >= 1000);
+		assert_memory_equal(out.data, plain, out.size);
+		unpack_release(&out);
+		/* All of it: to the end. */
+		assert_int_equal(collect_some(&out, all[n], i.data, i.size - 8, PLAIN, MiB, PLAIN, &e), -1);
+		image_release(&i);
+	}
+}
+
+static int refuse(struct unpack_sink *sink, const u8 *data, size_t size)
+{
+	return -1;
+}
+
+static void ends_when_refused(void **state)
+{
+	struct unpack_sink sink = {refuse, 0};
+
+	for (unsigned n = 0; n < ARRAY_SIZE(all); n++) {
+		struct image i = pack(all[n]);
+		struct error e = {0};
+
+		assert_int_equal(unpack(&sink, all[n], i.data, i.size, PLAIN, MiB, &e), -1);
+		assert_string_equal(e.text, "");
 		image_release(&i);
 	}
 }
@@ -98,9 +180,8 @@ static void refuses_another_length(void **state)
 		struct unpacked out;
 		struct error e;
 
-		assert_int_equal(unpack(&out, f, i.data, i.size, lengths[n % ARRAY_SIZE(lengths)], MiB, &e),
+		assert_int_equal(collect(&out, f, i.data, i.size, lengths[n % ARRAY_SIZE(lengths)], MiB, &e),
 		                 -1);
-		assert_null(out.data);
 		image_release(&i);
 	}
 }
@@ -117,7 +198,7 @@ static void refuses_every_truncation(void **state)
 			struct error e;
 
 			memcpy(cut, i.data, len);
-			assert_int_equal(unpack(&out, all[n], cut, len, PLAIN, MiB, &e), -1);
+			assert_int_equal(collect(&out, all[n], cut, len, PLAIN, MiB, &e), -1);
 			free(cut);
 		}
 		image_release(&i);
@@ -139,7 +220,7 @@ static void survives_spoilt_bytes(void **state)
 			size_t at = (x >> 8) % (round < 100 ? 64 : i.size);
 
 			i.data[at] ^= (u8)(1 << x % 8);
-			if (!unpack(&out, all[n], i.data, i.size, PLAIN, MiB, &e))
+			if (!collect(&out, all[n], i.data, i.size, PLAIN, MiB, &e))
 				unpack_release(&out);
 			i.data[at] ^= (u8)(1 << x % 8);
 		}
@@ -153,9 +234,9 @@ static void refuses_what_is_over_the_limit(void **state)
 	struct unpacked out;
 	struct error e;
 
-	assert_int_equal(unpack(&out, UNPACK_GZIP, i.data, i.size, PLAIN, PLAIN - 1, &e), -1);
-	assert_int_equal(unpack(&out, UNPACK_GZIP, i.data, i.size, 0, PLAIN, &e), -1);
-	assert_int_equal(unpack(&out, UNPACK_BZIP2, i.data, i.size, PLAIN, PLAIN, &e), -1);
+	assert_int_equal(collect(&out, UNPACK_GZIP, i.data, i.size, PLAIN, PLAIN - 1, &e), -1);
+	assert_int_equal(collect(&out, UNPACK_GZIP, i.data, i.size, 0, PLAIN, &e), -1);
+	assert_int_equal(collect(&out, UNPACK_BZIP2, i.data, i.size, PLAIN, PLAIN, &e), -1);
 	assert_non_null(strstr(e.text, "bzip2"));
 	image_release(&i);
 }
@@ -179,6 +260,7 @@ int main(void)
 	        cmocka_unit_test(unpacks_what_was_packed),        cmocka_unit_test(refuses_another_length),
 	        cmocka_unit_test(refuses_every_truncation),       cmocka_unit_test(survives_spoilt_bytes),
 	        cmocka_unit_test(refuses_what_is_over_the_limit), cmocka_unit_test(knows_the_formats),
+	        cmocka_unit_test(gives_as_much_as_is_wanted),     cmocka_unit_test(ends_when_refused),
 	};
 
 	return cmocka_run_group_tests(tests, plain_make, NULL);
