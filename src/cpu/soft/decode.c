@@ -272,11 +272,27 @@ static bool bind(struct soft_cpu *c, struct op *o, const struct insn *i, bool *e
 	return soft_vec_bind(c, o, i);
 }
 
-/* A branch's function depends on where the branch is. */
-static bool is_branch(const struct insn *i)
+/* What o does not say of its instruction. */
+static struct decode_origin origin_of(const struct op *o, const struct insn *i, bool ends)
 {
-	return i->z.operand_count_visible && i->operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
-	       i->operands[0].imm.is_relative;
+	struct decode_origin r = {.ends = ends};
+
+	for (unsigned n = 0; n < i->z.operand_count_visible; n++) {
+		const ZydisDecodedOperand *d = &i->operands[n];
+
+		if (d->type == ZYDIS_OPERAND_TYPE_IMMEDIATE && d->imm.is_relative)
+			r.branch = true;
+		else if (d->type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
+			r.negative = d->imm.is_signed || (i->z.raw.imm[0].size == 32 && o->osize == 8);
+		if (d->type != ZYDIS_OPERAND_TYPE_REGISTER || n >= ARRAY_SIZE(r.from))
+			continue;
+		r.from[n] = d->encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG  ? DECODE_REG
+		            : d->encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM ? DECODE_RM
+		            : d->encoding == ZYDIS_OPERAND_ENCODING_OPCODE   ? DECODE_OPCODE
+		                                                             : DECODE_FIXED;
+		r.byte[n] = ZydisRegisterGetClass(d->reg.value) == ZYDIS_REGCLASS_GPR8;
+	}
+	return r;
 }
 
 enum soft_decode_result soft_decode(struct soft_cpu *c, enum soft_mode mode, const u8 *bytes, size_t len,
@@ -312,8 +328,11 @@ enum soft_decode_result soft_decode(struct soft_cpu *c, enum soft_mode mode, con
 		if (bind(c, o, &i, ends)) {
 			if (unlikely(c->lockstep != NULL) && soft_lockstep_once(&i))
 				o->flags |= OPF_ONCE;
-			if (mode == SOFT_MODE_LONG64 && !is_branch(&i))
-				decode_cache_add(c->decoded, first, o, *ends);
+			if (mode == SOFT_MODE_LONG64) {
+				struct decode_origin origin = origin_of(o, &i, *ends);
+
+				decode_cache_add(c->decoded, first, o, &origin);
+			}
 			return SOFT_DECODE_OK;
 		}
 		*o = (struct op){.off = (u16)off, .len = i.z.length};
