@@ -1,9 +1,10 @@
 /*
- * What the decoder keeps (decode_cache.h) against what it decodes: for any two instructions of one form, the operation
- * that is made of what was kept of the first is that of the second.
+ * What the decoders keep (decode_cache.h, jit_decode.h) against what they decode: for any two instructions of one form,
+ * what is made of what was kept of the first is the second.
  */
 #include "cpu/soft/decode.h"
 #include "cpu/soft/decode_cache.h"
+#include "cpu/soft/jit_decode.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -153,6 +154,77 @@ static void what_is_kept_is_what_would_be_decoded(void **state)
 	assert_true(found > tries / 8);
 }
 
+static bool same_operand(const ZydisDecodedOperand *a, const ZydisDecodedOperand *b)
+{
+	return a->type == b->type && a->encoding == b->encoding && a->size == b->size &&
+	       a->actions == b->actions && a->visibility == b->visibility &&
+	       (a->type != ZYDIS_OPERAND_TYPE_REGISTER || a->reg.value == b->reg.value);
+}
+
+/* Has z, with its operands, all that the translator uses of what was decoded? */
+static void check(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operands,
+                  const ZydisDecodedInstruction *decoded, const ZydisDecodedOperand *all)
+{
+	assert_int_equal(z->mnemonic, decoded->mnemonic);
+	assert_int_equal(z->length, decoded->length);
+	assert_int_equal(z->encoding, decoded->encoding);
+	assert_int_equal(z->opcode_map, decoded->opcode_map);
+	assert_int_equal(z->opcode, decoded->opcode);
+	assert_int_equal(z->meta.category, decoded->meta.category);
+	assert_int_equal(z->meta.branch_type, decoded->meta.branch_type);
+	assert_ptr_equal(z->cpu_flags, decoded->cpu_flags);
+	assert_int_equal(z->raw.rex.W, decoded->raw.rex.W);
+	assert_int_equal(z->raw.prefix_count - (z->attributes & ZYDIS_ATTRIB_HAS_REX ? 1 : 0),
+	                 decoded->raw.prefix_count - (decoded->attributes & ZYDIS_ATTRIB_HAS_REX ? 1 : 0));
+	assert_memory_equal(&z->raw.imm[0].value, &decoded->raw.imm[0].value, sizeof(z->raw.imm[0].value));
+	assert_int_equal(z->raw.imm[0].size, decoded->raw.imm[0].size);
+	assert_int_equal(z->raw.imm[0].is_relative, decoded->raw.imm[0].is_relative);
+	if (z->raw.imm[0].size)
+		assert_int_equal(z->raw.imm[0].offset, decoded->raw.imm[0].offset);
+	assert_int_equal(z->raw.imm[1].size, decoded->raw.imm[1].size);
+	assert_int_equal(z->operand_count, decoded->operand_count);
+	assert_int_equal(z->operand_count_visible, decoded->operand_count_visible);
+	for (unsigned i = 0; operands && i < z->operand_count; i++)
+		assert_true(same_operand(&operands[i], &all[i]));
+}
+
+static void the_translator_decodes_the_same(void **state)
+{
+	struct jit_decoder *k = jit_decoder_new();
+	unsigned found = 0;
+	ZydisDecoder zydis;
+
+	assert_non_null(k);
+	ZydisDecoderInit(&zydis, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	for (unsigned round = 0; round < 200; round++)
+		for (unsigned n = 0; n < 512; n++) {
+			bool two = n >> 8, rex = noise() & 1, with = noise() & 1;
+			unsigned prefixes = noise() % 8 ? noise() % 2 : noise() % 4;
+			ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT], all[ZYDIS_MAX_OPERAND_COUNT];
+			ZydisDecodedInstruction decoded;
+			struct code a, b;
+
+			if (!is_integer(n & 255, two))
+				continue;
+			start(&a, prefixes, rex, two, n & 255);
+			b = another(&a, prefixes + rex + two + 1);
+			jit_decode(k, a.bytes, sizeof(a.bytes), NULL);
+			const ZydisDecodedInstruction *z =
+			        jit_decode(k, b.bytes, sizeof(b.bytes), with ? operands : NULL);
+
+			if (ZYAN_FAILED(ZydisDecoderDecodeFull(&zydis, b.bytes, sizeof(b.bytes), &decoded,
+			                                       all))) {
+				assert_null(z);
+				continue;
+			}
+			assert_non_null(z);
+			check(z, with ? operands : NULL, &decoded, all);
+			found++;
+		}
+	assert_true(found > 20000);
+	jit_decoder_free(k);
+}
+
 /* All addresses, for one instruction of each kind. */
 static void all_addresses(void **state)
 {
@@ -238,6 +310,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(what_is_kept_is_what_would_be_decoded),
+	        cmocka_unit_test(the_translator_decodes_the_same),
 	        cmocka_unit_test(all_addresses),
 	        cmocka_unit_test(branches_by_where_they_lead),
 	        cmocka_unit_test(what_is_cut_is_not_found),

@@ -1,6 +1,7 @@
 #include "cpu/soft/jit.h"
 #include "cpu/soft/block.h"
 #include "cpu/soft/jit_cell.h"
+#include "cpu/soft/jit_decode.h"
 #include "cpu/soft/jit_emit.h"
 #include "cpu/soft/jit_insn.h"
 #include "cpu/soft/jit_map.h"
@@ -409,6 +410,7 @@ void soft_jit_init(struct soft_cpu *c)
 	j->write = j->run = j->signal_stack = MAP_FAILED;
 	j->counters = MAP_FAILED;
 	j->counters_size = (unsigned)soft_share(c, 1 << 18, 1 << 17, 1 << 15);
+	j->decoder = jit_decoder_new();
 	j->insns = calloc(JIT_INSNS, sizeof(*j->insns));
 	j->faults = calloc(JIT_FAULTS, sizeof(*j->faults));
 	j->seen = calloc(2 * JIT_SEEN, sizeof(*j->seen));
@@ -432,7 +434,7 @@ void soft_jit_init(struct soft_cpu *c)
 	}
 	if (fd >= 0)
 		close(fd);
-	if (!soft_cells_init(c) || !j->insns || !j->faults || !j->seen || !j->linked ||
+	if (!soft_cells_init(c) || !j->decoder || !j->insns || !j->faults || !j->seen || !j->linked ||
 	    j->write == MAP_FAILED || j->run == MAP_FAILED || j->signal_stack == MAP_FAILED ||
 	    (u64)(j->run + j->size) >> 31 || j->jumps == MAP_FAILED ||
 	    (u64)((u8 *)j->jumps + tables_size) >> 31 || j->counters == MAP_FAILED ||
@@ -477,6 +479,7 @@ void soft_jit_release(struct soft_cpu *c)
 	seams_free(j->seams);
 	jit_map_free(j->map);
 	soft_cells_release(c);
+	jit_decoder_free(j->decoder);
 	free(j->insns);
 	free(j->faults);
 	free(j->seen);

@@ -183,6 +183,7 @@ struct jit_fault {
 };
 enum { JIT_FAULTS = 1 << 16 };
 
+struct jit_decoder;
 struct jit_insn;
 struct seams;
 struct soft_jit {
@@ -201,8 +202,9 @@ struct soft_jit {
 	unsigned fault_count;
 	void (*enter)(u64 code);
 	void *signal_stack;
-	struct seams *seams;    /* jit_seam.h; NULL: none */
-	struct jit_map *map;    /* NULL: not wanted */
+	struct seams *seams; /* jit_seam.h; NULL: none */
+	struct jit_map *map; /* NULL: not wanted */
+	struct jit_decoder *decoder;
 	struct jit_insn *insns; /* of the block being translated */
 	u8 page[PAGE_SIZE];     /* a copy of its page */
 

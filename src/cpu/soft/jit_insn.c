@@ -1,21 +1,7 @@
 #include "cpu/soft/jit_insn.h"
 #include "cpu/soft/block.h"
+#include "cpu/soft/jit_decode.h"
 #include "cpu/soft/vec.h"
-
-#include <pthread.h>
-
-static ZydisDecoder decoder;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void init(void)
-{
-	static const ZydisDecoderMode off[] = {ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET,
-	                                       ZYDIS_DECODER_MODE_CLDEMOTE, ZYDIS_DECODER_MODE_KNC};
-
-	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-	for (unsigned k = 0; k < ARRAY_SIZE(off); k++)
-		ZydisDecoderEnableMode(&decoder, off[k], ZYAN_FALSE);
-}
 
 static u8 arith(u32 flags)
 {
@@ -337,9 +323,10 @@ static u8 kind_of(struct jit_insn *n, const struct op *o)
 	return JIT_COPY;
 }
 
-void jit_classify(struct jit_insn *n, const struct op *o, const u8 *bytes, bool exact)
+void jit_classify(struct jit_decoder *k, struct jit_insn *n, const struct op *o, const u8 *bytes, bool exact)
 {
-	pthread_once(&once, init);
+	const ZydisDecodedInstruction *z;
+
 	n->read = n->write = JIT_ALL;
 	n->kill = 0;
 	n->kind = JIT_INTERPRET;
@@ -351,10 +338,12 @@ void jit_classify(struct jit_insn *n, const struct op *o, const u8 *bytes, bool 
 		n->read = n->write = 0;
 		return;
 	}
-	if (!o->len || ZYAN_FAILED(ZydisDecoderDecodeFull(&decoder, bytes, o->len, &n->i.z, n->i.operands)))
+	z = o->len ? jit_decode(k, bytes, o->len, n->i.operands) : NULL;
+	if (!z)
 		return;
-	for (unsigned k = 0; k < o->len; k++)
-		n->i.bytes[k] = bytes[k];
+	n->i.z = *z;
+	for (unsigned i = 0; i < o->len; i++)
+		n->i.bytes[i] = bytes[i];
 	n->kind = kind_of(n, o);
 	flags_of(&n->i.z, exact, &n->read, &n->write, &n->kill);
 	if (o->vclass && n->i.z.cpu_flags) {
@@ -372,46 +361,46 @@ void jit_classify(struct jit_insn *n, const struct op *o, const u8 *bytes, bool 
 	}
 }
 
-u8 jit_live_at(const u8 *page, unsigned off, unsigned depth, bool exact)
+u8 jit_live_at(struct jit_decoder *k, const u8 *page, unsigned off, unsigned depth, bool exact)
 {
 	u8 killed = 0, live = 0;
 
 	for (unsigned count = 0; count < 16 && off < PAGE_SIZE; count++) {
-		ZydisDecoderContext context;
-		ZydisDecodedInstruction z;
+		const ZydisDecodedInstruction *z = jit_decode(k, page + off, PAGE_SIZE - off, NULL);
+		unsigned length;
 		u8 read, write, kill;
 		s64 target;
 
-		if (ZYAN_FAILED(ZydisDecoderDecodeInstruction(&decoder, &context, page + off, PAGE_SIZE - off,
-		                                              &z)))
+		if (!z)
 			break;
-		target = (s64)((u64)off + z.length + z.raw.imm[0].value.u);
-		if (z.meta.branch_type == ZYDIS_BRANCH_TYPE_SHORT ||
-		    z.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR) {
-			bool in_page = z.raw.imm[0].is_relative && target >= 0 && target < (s64)PAGE_SIZE;
+		length = z->length;
+		target = (s64)((u64)off + length + z->raw.imm[0].value.u);
+		if (z->meta.branch_type == ZYDIS_BRANCH_TYPE_SHORT ||
+		    z->meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR) {
+			bool in_page = z->raw.imm[0].is_relative && target >= 0 && target < (s64)PAGE_SIZE;
 
-			if (z.meta.category == ZYDIS_CATEGORY_COND_BR) {
-				flags_of(&z, exact, &read, &write, &kill);
+			if (z->meta.category == ZYDIS_CATEGORY_COND_BR) {
+				flags_of(z, exact, &read, &write, &kill);
 				live |= read & ~killed;
 				live |= (in_page && depth
-				                 ? jit_live_at(page, (unsigned)target, depth - 1, exact)
+				                 ? jit_live_at(k, page, (unsigned)target, depth - 1, exact)
 				                 : JIT_ALL) &
 				        ~killed;
-			} else if (in_page &&
-			           (z.mnemonic == ZYDIS_MNEMONIC_JMP || z.mnemonic == ZYDIS_MNEMONIC_CALL)) {
+			} else if (in_page && (z->mnemonic == ZYDIS_MNEMONIC_JMP ||
+			                       z->mnemonic == ZYDIS_MNEMONIC_CALL)) {
 				off = (unsigned)target;
 				continue;
 			} else {
 				break;
 			}
 		} else {
-			flags_of(&z, exact, &read, &write, &kill);
+			flags_of(z, exact, &read, &write, &kill);
 			live |= read & ~killed;
 			killed |= kill;
 		}
 		if ((live | killed) == JIT_ALL)
 			return live;
-		off += z.length;
+		off += length;
 	}
 	return live | (JIT_ALL & ~killed);
 }

@@ -44,6 +44,6 @@ enum { JIT_ALL = FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | 8 };
 bool jit_is_general(const ZydisDecodedOperand *d);
 /* Decodes and classifies op o, from its bytes. exact, here and below: undefined flags may be what they were,
  * as the host's instruction has it (the lock-step check wants the interpreter's). */
-void jit_classify(struct jit_insn *n, const struct op *o, const u8 *bytes, bool exact);
+void jit_classify(struct jit_decoder *k, struct jit_insn *n, const struct op *o, const u8 *bytes, bool exact);
 /* Flags that code at offset off of a page reads before it writes them. */
-u8 jit_live_at(const u8 *page, unsigned off, unsigned depth, bool exact);
+u8 jit_live_at(struct jit_decoder *k, const u8 *page, unsigned off, unsigned depth, bool exact);

@@ -421,9 +421,11 @@ static void live_ops(struct tr *t)
 	if (n[count - 1].kind == JIT_JMP || n[count - 1].kind == JIT_CALL || n[count - 1].kind == JIT_RET)
 		n[count].live = 0; /* it is not reached */
 	else if (count < t->block->count)
-		n[count].live = jit_live_at(t->c->jit->page, ops[count].off, 3, t->c->lockstep);
+		n[count].live =
+		        jit_live_at(t->c->jit->decoder, t->c->jit->page, ops[count].off, 3, t->c->lockstep);
 	else if (soft_op_is_next(&ops[count]))
-		n[count].live = jit_live_at(t->c->jit->page, (unsigned)ops[count].disp, 3, t->c->lockstep);
+		n[count].live = jit_live_at(t->c->jit->decoder, t->c->jit->page, (unsigned)ops[count].disp, 3,
+		                            t->c->lockstep);
 	else
 		n[count].live = live_at_exit(t, count);
 	for (unsigned i = count; i-- > 0;) {
@@ -523,7 +525,8 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 
 	t.count = count_ops(&t);
 	for (unsigned i = 0; i < t.count; i++)
-		jit_classify(&j->insns[i], &b->ops[i], bytes + (b->ops[i].off - b->off), c->lockstep);
+		jit_classify(j->decoder, &j->insns[i], &b->ops[i], bytes + (b->ops[i].off - b->off),
+		             c->lockstep);
 	liveness(&t);
 	t.loop.yes = t.in_loop = false;
 	if (!t.plain)

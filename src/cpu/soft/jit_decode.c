@@ -1,0 +1,124 @@
+#include "cpu/soft/jit_decode.h"
+#include "cpu/soft/decode_form.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ENTRIES = 256, OPERANDS = 4 };
+
+struct entry {
+	u64 key; /* 0: none */
+	ZydisDecodedInstruction z;
+	ZydisDecodedOperand operands[OPERANDS];
+};
+
+struct jit_decoder {
+	ZydisDecoder zydis;
+	ZydisDecodedInstruction other;
+	struct entry entries[ENTRIES];
+};
+
+struct jit_decoder *jit_decoder_new(void)
+{
+	/* As decode.c has it. */
+	static const ZydisDecoderMode off[] = {ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET,
+	                                       ZYDIS_DECODER_MODE_CLDEMOTE, ZYDIS_DECODER_MODE_KNC};
+	struct jit_decoder *k = calloc(1, sizeof(*k));
+
+	if (!k)
+		return NULL;
+	ZydisDecoderInit(&k->zydis, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	for (unsigned i = 0; i < ARRAY_SIZE(off); i++)
+		ZydisDecoderEnableMode(&k->zydis, off[i], ZYAN_FALSE);
+	return k;
+}
+
+void jit_decoder_free(struct jit_decoder *k)
+{
+	free(k);
+}
+
+/* A register of the class that r has. */
+static ZydisRegister of_class(ZydisRegister r, unsigned n, bool rex)
+{
+	switch (ZydisRegisterGetClass(r)) {
+	case ZYDIS_REGCLASS_GPR8:
+		if (n < 4)
+			return (ZydisRegister)(ZYDIS_REGISTER_AL + n);
+		return (ZydisRegister)((rex ? ZYDIS_REGISTER_SPL : ZYDIS_REGISTER_AH) + n - 4);
+	case ZYDIS_REGCLASS_GPR16:
+		return (ZydisRegister)(ZYDIS_REGISTER_AX + n);
+	case ZYDIS_REGCLASS_GPR32:
+		return (ZydisRegister)(ZYDIS_REGISTER_EAX + n);
+	case ZYDIS_REGCLASS_GPR64:
+		return (ZydisRegister)(ZYDIS_REGISTER_RAX + n);
+	default:
+		return r;
+	}
+}
+
+/* The instruction's numbers. */
+static void put(ZydisDecodedInstruction *z, ZydisDecodedOperand *operands, const u8 *bytes,
+                const struct decode_form *d)
+{
+	z->length = d->len;
+	z->opcode = d->opcode;
+	if (d->rel) {
+		z->raw.imm[0].value.s = (s64)decode_number(bytes + d->disp_at, d->disp, true);
+		z->raw.imm[0].offset = d->disp_at;
+	} else if (d->imm) {
+		z->raw.imm[0].value.u =
+		        decode_number(bytes + d->disp_at + d->disp, d->imm, z->raw.imm[0].is_signed);
+		z->raw.imm[0].offset = d->disp_at + d->disp;
+	}
+	for (unsigned i = 0; operands && i < z->operand_count_visible; i++) {
+		ZydisDecodedOperand *o = &operands[i];
+
+		if (o->type != ZYDIS_OPERAND_TYPE_REGISTER)
+			continue;
+		if (o->encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG)
+			o->reg.value =
+			        of_class(o->reg.value, (d->modrm >> 3 & 7) | (d->rex & 4) << 1, d->rex);
+		else if (o->encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM)
+			o->reg.value = of_class(o->reg.value, (d->modrm & 7) | (d->rex & 1) << 3, d->rex);
+		else if (o->encoding == ZYDIS_OPERAND_ENCODING_OPCODE)
+			o->reg.value = of_class(o->reg.value, (d->opcode & 7) | (d->rex & 1) << 3, d->rex);
+	}
+}
+
+const ZydisDecodedInstruction *jit_decode(struct jit_decoder *k, const u8 *bytes, size_t len,
+                                          ZydisDecodedOperand *operands)
+{
+	ZydisDecoderContext context;
+	struct decode_form d;
+	struct entry *e;
+
+	len = min(len, (size_t)ZYDIS_MAX_INSTRUCTION_LENGTH);
+	if (!decode_form(bytes, len, 0, &d)) {
+		if (ZYAN_FAILED(ZydisDecoderDecodeInstruction(&k->zydis, &context, bytes, len, &k->other)) ||
+		    (operands && ZYAN_FAILED(ZydisDecoderDecodeOperands(&k->zydis, &context, &k->other,
+		                                                        operands, k->other.operand_count))))
+			return NULL;
+		return &k->other;
+	}
+	d.key &= ~DECODE_IN_PAGE;
+	e = &k->entries[(d.key * 0x9e3779b97f4a7c15ULL >> 40) % ENTRIES];
+	if (e->key != d.key) {
+		ZydisDecodedOperand all[ZYDIS_MAX_OPERAND_COUNT];
+
+		e->key = 0;
+		if (ZYAN_FAILED(ZydisDecoderDecodeFull(&k->zydis, bytes, len, &e->z, all)))
+			return NULL;
+		if (e->z.operand_count > OPERANDS || e->z.length != d.len) {
+			if (operands)
+				memcpy(operands, all, e->z.operand_count * sizeof(*all));
+			return &e->z;
+		}
+		memcpy(e->operands, all, sizeof(e->operands));
+		e->key = d.key;
+	}
+	put(&e->z, operands ? e->operands : NULL, bytes, &d);
+	if (operands)
+		memcpy(operands, e->operands, e->z.operand_count * sizeof(*operands));
+	return &e->z;
+}
