@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <lz4.h>
 #include <lzma.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -208,12 +208,14 @@ int unpack(struct unpack_sink *sink, enum unpack_format f, const u8 *data, size_
 	struct out out = {
 	        .sink = sink, .expected = expected, .window_size = min((u64)formats[f].window, expected)};
 
-	out.window = malloc(out.window_size);
-	if (!out.window)
+	/* Not from malloc, which might keep it. */
+	out.window = mmap(NULL, out.window_size, PROT_READ | PROT_WRITE,
+	                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (out.window == MAP_FAILED)
 		return error_set(e, errno, "memory for unpacking");
 	const char *wrong = formats[f].unpack(&out, data, size);
 
-	free(out.window);
+	munmap(out.window, out.window_size);
 	if (!wrong && !out.ended && out.done < expected)
 		wrong = "shorter than its header says";
 	if (out.refused)
