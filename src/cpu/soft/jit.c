@@ -547,6 +547,7 @@ bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 	u32 link = c->jx.link, code, crossing = (c->rip & (PAGE_SIZE - 1)) - (PAGE_SIZE - JIT_SINGLES);
 
 	c->jx.link = 0;
+	soft_cells_settle(c);
 	if (b->heat < -0x40000000)
 		b->heat = 0;
 	if (!usable(c) || !b->page) {

@@ -2,6 +2,7 @@
 #include "cpu/soft/jit_emit.h"
 #include "cpu/soft/jit_map.h"
 #include "cpu/soft/jit_seam.h"
+#include "cpu/soft/jit_window.h"
 #include "cpu/soft/mmu.h"
 #include "cpu/soft/vec.h"
 
@@ -17,7 +18,8 @@ enum {
 	FILTER = 1 << 14,
 	STUB = 256,
 	LOOK_UPS = 64,
-	SOME_LOOK_UPS = 8
+	SOME_LOOK_UPS = 8,
+	WANTS = 4
 };
 /* Not canonical: no base of anything. */
 #define NO_TAG (1ULL << 63)
@@ -40,6 +42,8 @@ struct soft_cells {
 	_Atomic u32
 	        *stack_second[SOFT_TLB_MODES]; /* the word of the stack cell's second page, if it has one */
 	u64 written[FILTER / 64]; /* by hash: pages that valid cells may write to; never too few */
+	struct windows *windows;  /* NULL: none */
+	u8 patience;              /* how often a cell wants one until it is asked for */
 };
 
 /* ---- life ---- */
@@ -61,6 +65,8 @@ bool soft_cells_init(struct soft_cpu *c)
 		soft_cells_release(c);
 		return false;
 	}
+	k->windows = windows_new(c->base.config.count);
+	k->patience = c->jit->threshold == 1 ? 1 : WANTS;
 	soft_cells_reset(c);
 	return true;
 }
@@ -76,6 +82,7 @@ void soft_cells_release(struct soft_cpu *c)
 	free(k->info);
 	free(k->lists[0].items);
 	free(k->lists[1].items);
+	windows_free(k->windows);
 	free(k);
 	c->cells = NULL;
 }
@@ -204,6 +211,7 @@ void soft_cells_drop_space(struct soft_cpu *c)
 	if (!c->cells)
 		return;
 	clear(c->cells, false);
+	windows_release(c->cells->windows);
 	for (unsigned i = 0; i < SOFT_TLB_MODES; i++)
 		drop_stack(c, i);
 }
@@ -250,11 +258,32 @@ void soft_cells_drop_page(struct soft_cpu *c, u64 linear)
 	}
 }
 
+/* The word of the cell's page number i. */
+static const _Atomic u32 *word_of(const struct soft_cells *k, u32 n, u32 i)
+{
+	const struct soft_cell_info *info = &k->info[n];
+
+	return info->window ? window_word(k->windows, info->window - 1, info->page + i * PAGE_SIZE)
+	                    : k->cells[n].page + i;
+}
+
+static bool covers(const struct soft_cells *k, u32 n, const _Atomic u32 *page)
+{
+	const _Atomic u32 *first = k->cells[n].page;
+
+	if (!k->info[n].window)
+		return page >= first && page < first + k->info[n].pages;
+	for (u32 i = 0; i < k->info[n].pages; i++)
+		if (word_of(k, n, i) == page)
+			return true;
+	return false;
+}
+
 /* The cell may write to its pages. */
 static void note_written(struct soft_cells *k, u32 n)
 {
 	for (u32 i = 0; i < k->info[n].pages; i++) {
-		u32 bit = filter_of(k->cells[n].page + i);
+		u32 bit = filter_of(word_of(k, n, i));
 
 		k->written[bit / 64] |= BIT(bit % 64);
 	}
@@ -282,7 +311,7 @@ void soft_cells_drop_writes(struct soft_cpu *c, const _Atomic u32 *page)
 
 			if (!is_valid(cell) || !k->info[n].write)
 				continue;
-			if (page >= cell->page && page < cell->page + k->info[n].pages) {
+			if (covers(k, n, page)) {
 				unlink_cell(k, n);
 				invalidate(cell);
 			} else {
@@ -352,6 +381,12 @@ static u32 tick(void)
 	return (u32)(t.tv_sec * 1000 + t.tv_nsec / 1000000);
 }
 
+void soft_cells_settle(struct soft_cpu *c)
+{
+	if (windows_full(c->cells->windows))
+		soft_cells_drop_space(c);
+}
+
 /* The cell is to change from another page. Those who do that often within a short time give up, or, in a
  * loop's preparation, are not filled each time; but walking through memory by small steps, or by the same few
  * pages, is no reason. */
@@ -397,26 +432,80 @@ static void ungroup(struct soft_cpu *c, const struct jit_site *site, unsigned op
 
 /* ---- a miss ---- */
 
-/* What the cell is to cover for an access at `linear`, [from, to) in linear addresses; NULL: it cannot, now.
- */
-static const struct soft_tlb_entry *find(struct soft_cpu *c, const struct soft_cell_info *i, bool changes,
-                                         u64 linear, u64 *from, u64 *to, bool *global)
+/* What a cell is to cover: [from, to) in linear addresses. */
+struct covered {
+	const struct soft_tlb_entry *e; /* of the access' page */
+	u64 from, to, addend;
+	bool global;
+	u8 window;  /* its number + 1; 0: none */
+	bool later; /* there may be a window soon */
+};
+
+struct looker {
+	struct soft_cpu *c;
+	const struct soft_cell_info *i;
+};
+
+/* A page for a window: the host's. */
+static u8 *look(void *arg, u64 page, _Atomic u32 **word)
 {
+	const struct looker *l = arg;
+	bool global;
+	const struct soft_tlb_entry *e = soft_mmu_cached(l->c, page, l->i->write, l->i->mode, &global);
+
+	if (!e || global || !e->page)
+		return NULL;
+	*word = e->page;
+	return soft_tlb_host(e, page);
+}
+
+/* A window, where that is more than there is without. */
+static void widen(struct soft_cpu *c, const struct soft_cell_info *i, u64 page, struct covered *v)
+{
+	u64 from, to;
+	unsigned number;
+	u8 *at;
+
+	/* Stores with several vCPUs look at one page's word alone. */
+	if (v->global || (i->write && !c->base.config.board->mem->single_vcpu))
+		return;
+	at = window_of(c->cells->windows, page, c->cr3 >> PAGE_SHIFT, tick(), look,
+	               &(struct looker){.c = c, .i = i}, &from, &to, &number, &v->later);
+	if (!at || to - from <= v->to - v->from)
+		return;
+	v->from = from;
+	v->to = to;
+	v->addend = (u64)at - from;
+	v->window = (u8)(number + 1);
+}
+
+/* What the cell is to cover for an access at `linear`; false: it cannot, now. */
+static bool find(struct soft_cpu *c, const struct soft_cell_info *i, bool changes, u64 linear,
+                 struct covered *v)
+{
+	enum { ENOUGH = 8 };
 	u64 page = linear & ~(PAGE_SIZE - 1);
 	bool crosses = linear - page + i->span > PAGE_SIZE, may_run = !i->tlb && i->form != CELL_CONSTANT;
 	bool other;
-	const struct soft_tlb_entry *e;
 
+	*v = (struct covered){0};
 	if (crosses && (!may_run || page >> REGION != (page + PAGE_SIZE) >> REGION))
-		return NULL;
-	e = soft_mmu_walked(c, linear, i->write, i->group, i->mode, global);
-	if (!e || (crosses && !soft_mmu_walked(c, page + PAGE_SIZE, i->write, i->group, i->mode, &other)))
-		return NULL;
-	*from = page;
-	*to = page + PAGE_SIZE;
-	if (may_run && (crosses || changes))
-		soft_mmu_run(c, linear, i->write, i->mode, e, global, from, to);
-	return linear + i->span <= *to ? e : NULL;
+		return false;
+	v->e = soft_mmu_walked(c, linear, i->write, i->group, i->mode, &v->global);
+	if (!v->e || (crosses && !soft_mmu_walked(c, page + PAGE_SIZE, i->write, i->group, i->mode, &other)))
+		return false;
+	v->from = page;
+	v->to = page + PAGE_SIZE;
+	v->addend = v->e->addend;
+	if (may_run && (crosses || changes)) {
+		bool global = v->global;
+
+		soft_mmu_run(c, linear, i->write, i->mode, v->e, &v->global, &v->from, &v->to);
+		if (!global && i->wants >= c->cells->patience &&
+		    (linear + i->span > v->to || v->to - v->from < ENOUGH * PAGE_SIZE))
+			widen(c, i, page, v);
+	}
+	return linear + i->span <= v->to;
 }
 
 /* Would a cell cover the plain check's access, though it crosses a page? */
@@ -424,10 +513,9 @@ static bool cell_would(struct soft_cpu *c, const struct plain_check *p, u64 line
 {
 	const struct soft_cell_info i = {
 	        .form = CELL_ADDRESS, .mode = p->mode, .span = p->span, .write = p->write, .group = p->group};
-	u64 from, to;
-	bool global;
+	struct covered v;
 
-	return find(c, &i, true, linear, &from, &to, &global) != NULL;
+	return find(c, &i, true, linear, &v);
 }
 
 /* The group of a plain check goes from one page into the next: its cell gets a seam's address. */
@@ -498,6 +586,26 @@ static struct soft_cell_answer plain_miss(struct soft_cpu *c, u64 record, u64 li
 	return (struct soft_cell_answer){p->out ? p->out : c->jit->interpret_site, linear};
 }
 
+/* Counts the times that the cell might have done with more pages around the one it has. */
+static void want(struct soft_cell_info *i, bool valid, u64 linear)
+{
+	bool crosses = (linear & (PAGE_SIZE - 1)) + i->span > PAGE_SIZE;
+
+	if (i->wants < WANTS && (crosses || (valid && linear >> WINDOW_BITS == i->page >> WINDOW_BITS)))
+		i->wants++;
+}
+
+/* It need not give up, as it is going to have a window: for a while. */
+static bool is_excused(struct soft_cell_info *i, const struct covered *v)
+{
+	enum { EXCUSES = 2000 };
+
+	if (!v->later || i->excuses == EXCUSES)
+		return false;
+	i->excuses++;
+	return true;
+}
+
 struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 {
 	struct soft_cells *k = c->cells;
@@ -508,9 +616,9 @@ struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 
 	struct soft_cell *cell = &k->cells[n];
 	struct soft_cell_info *i = &k->info[n];
-	u64 linear = t0, page, from, to;
-	const struct soft_tlb_entry *e;
-	bool global;
+	u64 linear = t0, page;
+	struct covered v;
+	bool found;
 
 	if (i->tlb)
 		;
@@ -519,14 +627,15 @@ struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 	else if (i->form == CELL_CONSTANT)
 		linear += (u64)(s64)i->disp;
 	page = linear & ~(PAGE_SIZE - 1);
-	e = find(c, i, is_valid(cell), linear, &from, &to, &global);
+	want(i, is_valid(cell), linear);
+	found = find(c, i, is_valid(cell) || i->window, linear, &v);
 	if (i->loop)
 		k->cells[i->back].limit = 0;
-	if (!e || unlikely(!soft_jit_may_return(c))) {
+	if (!found || unlikely(!soft_jit_may_return(c))) {
 		if (i->loop)
 			return (struct soft_cell_answer){soft_jit_may_return(c) ? i->out : i->start, linear};
 		c->jx.site = i->site;
-		if (i->group && !i->alone && fails_often(i))
+		if (i->group && !i->alone && !is_excused(i, &v) && fails_often(i))
 			ungroup(c, (struct jit_site *)(u64)i->site, i->first, i->entry_mode);
 		return (struct soft_cell_answer){i->out ? i->out : c->jit->interpret_site, linear};
 	}
@@ -534,7 +643,7 @@ struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 		return (struct soft_cell_answer){i->patch, linear};
 	if (is_valid(cell)) {
 		unlink_cell(k, n);
-		if (i->form != CELL_CONSTANT && thrashes(i, page, linear - page)) {
+		if (i->form != CELL_CONSTANT && !is_excused(i, &v) && thrashes(i, page, linear - page)) {
 			if (!i->loop) {
 				invalidate(cell);
 				give_up(c, cell, i);
@@ -543,19 +652,20 @@ struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 			k->cells[i->back].limit = LOOK_UPS;
 		}
 	}
-	if (i->loop && to - from == PAGE_SIZE)
+	if (i->loop && v.to - v.from == PAGE_SIZE)
 		k->cells[i->back].limit = max(k->cells[i->back].limit, (u64)SOME_LOOK_UPS);
-	validate(k, n, from, (unsigned)((to - from) / PAGE_SIZE), global);
-	cell->page = e->page - (page - from) / PAGE_SIZE;
+	i->window = v.window;
+	validate(k, n, v.from, (unsigned)((v.to - v.from) / PAGE_SIZE), v.global);
+	cell->page = v.window ? v.e->page : v.e->page - (page - v.from) / PAGE_SIZE;
 	if (i->write)
 		note_written(k, n);
 	if (i->form == CELL_CONSTANT) {
 		cell->tag = t0;
-		cell->addend = (u64)soft_tlb_host(e, linear);
+		cell->addend = (u64)soft_tlb_host(v.e, linear);
 		return (struct soft_cell_answer){i->start, linear};
 	}
-	cell->tag = from;
-	cell->addend = e->addend;
-	cell->limit = to - from + 1 - i->span;
+	cell->tag = v.from;
+	cell->addend = v.addend;
+	cell->limit = v.to - v.from + 1 - i->span;
 	return (struct soft_cell_answer){i->patch, linear};
 }

@@ -22,7 +22,8 @@
  * Runs. A cell that changes its page, or whose access crosses into another page, covers what lies in host
  * memory as it does in linear addresses (soft_mmu_run()): of large pages, and of small ones that happen to
  * lie so. All is in one region of 2 MiB, and INVLPG drops all runs of its region. Cells of stores with
- * several vCPUs have no runs, as each page has its word.
+ * several vCPUs have no runs, as each page has its word. Where no run is long, and the cell has wanted one a
+ * few times, its pages are mapped beside each other (jit_window.h), unless they are global.
  *
  * Stores and code. With one vCPU a write entry (TLB's write tag, cell) exists only for pages that are not
  * marked as code (physmem.h): mmu_fill() and cell_refill() look at the mark, which only this thread
@@ -58,7 +59,7 @@ struct soft_cell_info {
 	u32 start, patch, back; /* addresses: the check, its part to replace by a jump, what follows it */
 	s32 disp;               /* CELL_CONSTANT: of the operand */
 	u16 span;               /* bytes */
-	u16 pages;              /* of a valid cell; more than one: a run */
+	u16 pages;              /* of a valid cell; more than one: a run, or of a window */
 	u8 form, mode, entry_mode, global;
 	bool write, group;
 	bool alone; /* fails as often as it wants */
@@ -66,6 +67,9 @@ struct soft_cell_info {
 	bool again; /* the address can be computed anew by the bytes from start to patch */
 	bool loop;  /* of a loop's preparation, see jit_loop.c */
 	s8 step;    /* of the last change of its page, if to a neighbour */
+	u8 window;  /* the number of its window + 1; 0: none */
+	u8 wants;   /* one: how often, up to a limit */
+	u16 excuses;
 	u16 first;  /* group: its first op, which is marked when it is given up */
 	u8 score;   /* changes within this tick: */
 	u32 tick;
@@ -110,6 +114,8 @@ struct soft_cell *soft_cell(struct soft_cpu *c, u32 number);
 struct soft_cell_info *soft_cell_info(struct soft_cpu *c, u32 number);
 
 /* Translations change. These may be called without a translator. */
+/* No code runs: something that needs room may have all cells that are not global dropped. */
+void soft_cells_settle(struct soft_cpu *c);
 void soft_cells_drop_page(struct soft_cpu *c, u64 linear);
 void soft_cells_drop_space(struct soft_cpu *c); /* all that are not global */
 void soft_cells_drop_all(struct soft_cpu *c);

@@ -523,6 +523,10 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	t.b = (struct jit_buf){
 	        .p = j->write + j->used, .end = j->write + j->cold, .to_run = j->run - j->write};
 
+	/* What crosses a page in plain code may have a window. */
+	for (unsigned i = 0; !t.plain && !b->regrouped && i < b->count; i++)
+		b->ops[i].flags &= (u8)~OPF_ALONE;
+	b->regrouped |= !t.plain;
 	t.count = count_ops(&t);
 	for (unsigned i = 0; i < t.count; i++)
 		jit_classify(j->decoder, &j->insns[i], &b->ops[i], bytes + (b->ops[i].off - b->off),

@@ -157,6 +157,7 @@ struct soft_block {
 	bool needs_flags : 1; /* translated: not all flags are written before they are read or it is left */
 	bool learned : 1;     /* its ops have OPF_TLB or OPF_ALONE */
 	bool loops : 1;       /* translated: it is a loop (jit_loop.h) */
+	bool regrouped : 1;   /* groups that plain code gave up were tried with cells */
 };
 _Static_assert(sizeof(struct soft_block) == 64, "a block is a line of the host's cache");
 

@@ -1,0 +1,201 @@
+#include "cpu/soft/jit_window.h"
+#include "cpu/physmem.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum {
+	WINDOWS = 24,
+	MADE = 16,       /* pages in a tick */
+	AROUND = 32,     /* pages in either direction */
+	SHARE = 1 << 14, /* pages of all vCPUs; the host has a limit for mappings */
+	REST = 64        /* milliseconds between two requests for a release */
+};
+#define NOWHERE (~0ULL)
+
+struct window {
+	u64 linear, root;
+	u64 used;  /* when it was asked for last */
+	u64 epoch; /* … and in which epoch */
+	unsigned mapped;
+	u8 *host[WINDOW_PAGES]; /* NULL: a hole */
+	_Atomic u32 *word[WINDOW_PAGES];
+};
+
+struct windows {
+	u8 *area;
+	bool cannot, full;
+	u64 now, epoch;
+	u32 tick, made, asked;
+	unsigned mapped, limit;
+	struct window window[WINDOWS];
+};
+
+struct windows *windows_new(unsigned cpus)
+{
+	struct windows *w = calloc(1, sizeof(*w));
+	size_t size = (size_t)WINDOWS << WINDOW_BITS;
+
+	if (!w)
+		return NULL;
+	w->area = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (w->area == MAP_FAILED) {
+		free(w);
+		return NULL;
+	}
+	w->limit = SHARE / cpus;
+	w->epoch = 1;
+	for (unsigned i = 0; i < WINDOWS; i++)
+		w->window[i].linear = NOWHERE;
+	return w;
+}
+
+void windows_free(struct windows *w)
+{
+	if (!w)
+		return;
+	munmap(w->area, (size_t)WINDOWS << WINDOW_BITS);
+	free(w);
+}
+
+static u8 *area_of(const struct windows *w, const struct window *v)
+{
+	return w->area + ((size_t)(v - w->window) << WINDOW_BITS);
+}
+
+static bool in_use(const struct windows *w, const struct window *v)
+{
+	return v->epoch == w->epoch;
+}
+
+/* All holes. */
+static bool empty(struct windows *w, struct window *v)
+{
+	if (v->mapped && mmap(area_of(w, v), 1 << WINDOW_BITS, PROT_NONE,
+	                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED) {
+		w->cannot = true;
+		return false;
+	}
+	w->mapped -= v->mapped;
+	v->mapped = 0;
+	for (unsigned i = 0; i < WINDOW_PAGES; i++)
+		v->host[i] = NULL;
+	return true;
+}
+
+static struct window *find(struct windows *w, u64 linear, u64 root)
+{
+	struct window *oldest = NULL;
+
+	for (unsigned i = 0; i < WINDOWS; i++) {
+		struct window *v = &w->window[i];
+
+		if (v->linear == linear && v->root == root)
+			return v;
+		if (!in_use(w, v) && (!oldest || v->used < oldest->used))
+			oldest = v;
+	}
+	if (!oldest) {
+		if (w->tick - w->asked >= REST) {
+			w->asked = w->tick;
+			w->full = true;
+		}
+		return NULL;
+	}
+	oldest->linear = NOWHERE;
+	if (!empty(w, oldest))
+		return NULL;
+	oldest->linear = linear;
+	oldest->root = root;
+	return oldest;
+}
+
+/* A page that is mapped as shared, once more. What fails leaves a hole, where somebody else may map
+ * something: so first elsewhere. */
+static bool map_again(u8 *at, u8 *page)
+{
+	void *p = mremap(page, 0, PAGE_SIZE, MREMAP_MAYMOVE);
+
+	if (p == MAP_FAILED)
+		return false;
+	return mremap(p, PAGE_SIZE, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, at) == at;
+}
+
+/* Is the window's page n this one, or can it be? */
+static bool has(struct windows *w, struct window *v, unsigned n, u8 *host, _Atomic u32 *word, bool *later)
+{
+	if (v->host[n] == host)
+		return true;
+	if (v->host[n] && in_use(w, v))
+		return false;
+	if (w->made >= MADE) {
+		*later = true;
+		return false;
+	}
+	if (!v->host[n] && w->mapped >= w->limit)
+		return false;
+	w->made++;
+	w->mapped += !v->host[n];
+	v->mapped += !v->host[n];
+	v->host[n] = NULL;
+	if (!map_again(area_of(w, v) + n * PAGE_SIZE, host)) {
+		w->cannot = true;
+		return false;
+	}
+	v->host[n] = host;
+	v->word[n] = word;
+	return true;
+}
+
+u8 *window_of(struct windows *w, u64 page, u64 root, u32 tick, window_look look, void *arg, u64 *from,
+              u64 *to, unsigned *number, bool *later)
+{
+	u64 linear = align_down(page, 1ULL << WINDOW_BITS);
+	unsigned n = (unsigned)((page - linear) / PAGE_SIZE), first = n, end = n;
+	struct window *v;
+	_Atomic u32 *word;
+	u8 *host;
+
+	*later = false;
+	if (!w || w->cannot)
+		return NULL;
+	if (w->tick != tick) {
+		w->tick = tick;
+		w->made = 0;
+	}
+	v = find(w, linear, root);
+	if (!v)
+		return NULL;
+	while (end < WINDOW_PAGES && end < n + AROUND &&
+	       (host = look(arg, linear + end * PAGE_SIZE, &word)) && has(w, v, end, host, word, later))
+		end++;
+	if (end == n)
+		return NULL;
+	while (first && first + AROUND > n && (host = look(arg, linear + (first - 1) * PAGE_SIZE, &word)) &&
+	       has(w, v, first - 1, host, word, later))
+		first--;
+	v->used = ++w->now;
+	v->epoch = w->epoch;
+	*from = linear + first * PAGE_SIZE;
+	*to = linear + end * PAGE_SIZE;
+	*number = (unsigned)(v - w->window);
+	return area_of(w, v) + first * PAGE_SIZE;
+}
+
+_Atomic u32 *window_word(const struct windows *w, unsigned number, u64 linear)
+{
+	return w->window[number].word[linear / PAGE_SIZE % WINDOW_PAGES];
+}
+
+void windows_release(struct windows *w)
+{
+	if (!w)
+		return;
+	w->epoch++;
+	w->full = false;
+}
+
+bool windows_full(const struct windows *w)
+{
+	return w && w->full;
+}

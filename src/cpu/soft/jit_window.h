@@ -1,0 +1,41 @@
+/*
+ * Windows: pages that follow each other in linear addresses, and lie anywhere in memory, mapped once more in
+ * the order of their addresses. A loop's cell that covers a window needs to be filled once for an array, not
+ * once for each page, and no access crosses a page any more.
+ *
+ * A window is WINDOW_PAGES of linear addresses, aligned, of one page table. Its pages are mapped as they are
+ * asked for, some in each tick, as each costs microseconds. Who asks has looked up each page, and uses the
+ * answer as long as the TLB's: until translations are dropped. So a page is replaced by another, and a window
+ * given to other addresses, only if translations were dropped (windows_release()) since it was asked for.
+ * Where that does not happen and all are in use, windows_full() says that it should.
+ *
+ * Guest memory stays where it is, so no other change matters.
+ *
+ * Owner: struct soft_cells; vCPU thread only.
+ */
+#pragma once
+
+#include "base/types.h"
+
+enum { WINDOW_PAGES = 128, WINDOW_BITS = 19 };
+
+struct windows;
+
+/* NULL: no memory. cpus: that share the process. */
+struct windows *windows_new(unsigned cpus);
+void windows_free(struct windows *w);
+
+/* The host's page, and its page word, of a linear page; NULL: may not be accessed. */
+typedef u8 *(*window_look)(void *arg, u64 page, _Atomic u32 **word);
+
+/* The pages around `page`, which may be accessed, to *from, *to, and its window's number to *number. Returns
+ * where *from is; NULL: it cannot be had, or *later: not yet. root: of the page table. */
+u8 *window_of(struct windows *w, u64 page, u64 root, u32 tick, window_look look, void *arg, u64 *from,
+              u64 *to, unsigned *number, bool *later);
+/* The word of its page for the linear address. */
+_Atomic u32 *window_word(const struct windows *w, unsigned number, u64 linear);
+
+/* No window is in use. */
+void windows_release(struct windows *w);
+/* Was there none to be had, as all are? Now and then. */
+bool windows_full(const struct windows *w);
