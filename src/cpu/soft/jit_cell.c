@@ -226,6 +226,28 @@ void soft_cells_drop_all(struct soft_cpu *c)
 		((volatile u64 *)c->cells->written)[i] = 0;
 }
 
+/* Cells that cover the page, and runs near it. */
+static void forget_page(struct soft_cells *k, u64 page, bool global)
+{
+	struct list *l = &k->lists[global];
+	u32 next;
+
+	for (u32 n = l->heads[head_of(page)]; n; n = next) {
+		next = k->info[n].next;
+		if (k->info[n].page != page)
+			continue;
+		unlink_cell(k, n);
+		invalidate(&k->cells[n]);
+	}
+	for (u32 n = l->runs[(page >> REGION) % RUN_HEADS]; n; n = next) {
+		next = k->info[n].next;
+		if (k->info[n].page >> REGION != page >> REGION)
+			continue;
+		unlink_cell(k, n);
+		invalidate(&k->cells[n]);
+	}
+}
+
 void soft_cells_drop_page(struct soft_cpu *c, u64 linear)
 {
 	struct soft_cells *k = c->cells;
@@ -237,25 +259,8 @@ void soft_cells_drop_page(struct soft_cpu *c, u64 linear)
 	for (unsigned i = 0; i < SOFT_TLB_MODES; i++)
 		if (page - k->cells[CELL_STACK + i].tag <= PAGE_SIZE)
 			drop_stack(c, i);
-	for (unsigned global = 0; global < 2; global++) {
-		struct list *l = &k->lists[global];
-		u32 next;
-
-		for (u32 n = l->heads[head_of(page)]; n; n = next) {
-			next = k->info[n].next;
-			if (k->info[n].page != page)
-				continue;
-			unlink_cell(k, n);
-			invalidate(&k->cells[n]);
-		}
-		for (u32 n = l->runs[(page >> REGION) % RUN_HEADS]; n; n = next) {
-			next = k->info[n].next;
-			if (k->info[n].page >> REGION != page >> REGION)
-				continue;
-			unlink_cell(k, n);
-			invalidate(&k->cells[n]);
-		}
-	}
+	for (unsigned global = 0; global < 2; global++)
+		forget_page(k, page, global);
 }
 
 /* The word of the cell's page number i. */
@@ -459,24 +464,31 @@ static u8 *look(void *arg, u64 page, _Atomic u32 **word)
 	return soft_tlb_host(e, page);
 }
 
-/* A window, where that is more than there is without. */
-static void widen(struct soft_cpu *c, const struct soft_cell_info *i, u64 page, struct covered *v)
+/* A window, if its page has one already, or if `want`, where that is more than there is without. */
+static void widen(struct soft_cpu *c, const struct soft_cell_info *i, u64 page, bool want, struct covered *v)
 {
-	u64 from, to;
-	unsigned number;
-	u8 *at;
+	struct soft_cells *k = c->cells;
+	u64 root = c->cr3 >> PAGE_SHIFT;
+	bool there = window_has(k->windows, page, root, soft_tlb_host(v->e, page));
+	struct window_view view;
 
 	/* Stores with several vCPUs look at one page's word alone. */
-	if (v->global || (i->write && !c->base.config.board->mem->single_vcpu))
+	if ((!there && !want) || (i->write && !c->base.config.board->mem->single_vcpu))
 		return;
-	at = window_of(c->cells->windows, page, c->cr3 >> PAGE_SHIFT, tick(), look,
-	               &(struct looker){.c = c, .i = i}, &from, &to, &number, &v->later);
-	if (!at || to - from <= v->to - v->from)
-		return;
-	v->from = from;
-	v->to = to;
-	v->addend = (u64)at - from;
-	v->window = (u8)(number + 1);
+	if (window_of(k->windows, page, root, tick(), look, &(struct looker){.c = c, .i = i}, &view)) {
+		for (u64 at = view.from; view.made && at != view.to; at += PAGE_SIZE)
+			forget_page(k, at, false);
+		if (i->form == CELL_CONSTANT) {
+			v->addend = (u64)view.at - view.from;
+			v->window = (u8)(view.number + 1);
+		} else if (there || view.to - view.from > v->to - v->from) {
+			v->from = view.from;
+			v->to = view.to;
+			v->addend = (u64)view.at - view.from;
+			v->window = (u8)(view.number + 1);
+		}
+	}
+	v->later = view.later;
 }
 
 /* What the cell is to cover for an access at `linear`; false: it cannot, now. */
@@ -497,14 +509,14 @@ static bool find(struct soft_cpu *c, const struct soft_cell_info *i, bool change
 	v->from = page;
 	v->to = page + PAGE_SIZE;
 	v->addend = v->e->addend;
-	if (may_run && (crosses || changes)) {
-		bool global = v->global;
-
+	other = v->global;
+	if (may_run && (crosses || changes))
 		soft_mmu_run(c, linear, i->write, i->mode, v->e, &v->global, &v->from, &v->to);
-		if (!global && i->wants >= c->cells->patience &&
-		    (linear + i->span > v->to || v->to - v->from < ENOUGH * PAGE_SIZE))
-			widen(c, i, page, v);
-	}
+	if (!i->tlb && !other && v->e->page)
+		widen(c, i, page,
+		      may_run && (crosses || changes) && i->wants >= c->cells->patience &&
+		              (linear + i->span > v->to || v->to - v->from < ENOUGH * PAGE_SIZE),
+		      v);
 	return linear + i->span <= v->to;
 }
 
@@ -661,7 +673,7 @@ struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 		note_written(k, n);
 	if (i->form == CELL_CONSTANT) {
 		cell->tag = t0;
-		cell->addend = (u64)soft_tlb_host(v.e, linear);
+		cell->addend = v.addend + linear;
 		return (struct soft_cell_answer){i->start, linear};
 	}
 	cell->tag = v.from;

@@ -4,6 +4,7 @@
 
 enum {
 	RECIPROCAL = 30,
+	RECIPROCAL_STRIDE = 34, /* of what is more than JIT_LOOP_STEP */
 	NARROW = 0x7fffffff,
 	NARROW_STEP = 1 << 16,
 	SKIPS = 60,      /* a shift: skips 15 iterations */
@@ -86,8 +87,8 @@ static void must_not_wrap(struct jit_loop *l, unsigned reg, unsigned id)
 		l->narrow |= 1u << reg;
 }
 
-/* Fills *h; false: cannot be hoisted. */
-static bool hoist(struct jit_loop *l, struct jit_hoisted *h, const struct jit_group *g)
+/* Fills *h; false: cannot be hoisted. most: bytes it may move by. */
+static bool hoist(struct jit_loop *l, struct jit_hoisted *h, const struct jit_group *g, s64 most)
 {
 	s32 step[2];
 	s64 total;
@@ -97,7 +98,7 @@ static bool hoist(struct jit_loop *l, struct jit_hoisted *h, const struct jit_gr
 		return false;
 	total = (s64)step[0] + (s64)step[1] * (1 << g->scale);
 	h->step = (s32)total;
-	h->strides = total > JIT_LOOP_STEP || total < -JIT_LOOP_STEP;
+	h->strides = total > most || total < -most;
 	h->plus = (s64)h->origin[0] + (s64)h->origin[1] * (1 << g->scale) + g->low;
 	return !h->strides && !(total & g->align) && h->plus == (s32)h->plus && h->index != REG_RSP &&
 	       !(in_memory(h->base) && in_memory(h->index)) && l->count < JIT_LOOP_GROUPS;
@@ -153,6 +154,80 @@ static bool settle_members(struct tr *t)
 		}
 	}
 	return any;
+}
+
+/* Registers a and b are compared. */
+static bool exit_by(struct jit_loop *l, unsigned a, unsigned b, bool wide)
+{
+	struct jit_exit *x = &l->exit;
+	s32 step, other;
+
+	if (!moves(l, a, &step) || !moves(l, b, &other) || !step || other || jit_displaced(a))
+		return false;
+	*x = (struct jit_exit){.wide = wide, .moving = (u8)a, .with = (u8)b, .step = step};
+	return !wide || (!l->trace.end[a].narrow && !l->trace.end[b].narrow);
+}
+
+static bool exit_at(struct jit_loop *l, unsigned reg, s32 imm, bool wide)
+{
+	struct jit_exit *x = &l->exit;
+	s32 step;
+
+	if (!moves(l, reg, &step) || !step || jit_displaced(reg) || imm > 1 << 29 || imm < -(1 << 29))
+		return false;
+	*x = (struct jit_exit){.wide = wide, .moving = (u8)reg, .with = SREG_ZERO, .imm = imm, .step = step};
+	return !wide || !l->trace.end[reg].narrow;
+}
+
+/* By what the flags are that the loop's jump reads. */
+static bool find_exit(struct tr *t)
+{
+	struct jit_loop *l = &t->loop;
+	const struct jit_insn *n = &t->c->jit->insns[l->trace.last];
+	unsigned op = l->trace.last, reg;
+	const struct op *o;
+	bool wide;
+	s32 size;
+
+	if ((n->i.z.opcode & 15) != CC_NE)
+		return false;
+	do {
+		if (!op)
+			return false;
+		n = &t->c->jit->insns[--op];
+	} while (n->kind == JIT_NOTHING);
+	o = &t->block->ops[op];
+	if (n->kind != JIT_COPY || n->mem >= 0 || (o->size != 8 && o->size != 4) ||
+	    op_kind(o, 0) != KIND_REG || !jit_is_general(&n->i.operands[0]))
+		return false;
+	reg = o->r[0] >> 3;
+	wide = o->size == 8;
+	switch (n->i.z.mnemonic) {
+	case ZYDIS_MNEMONIC_CMP:
+		if (op_kind(o, 1) == KIND_IMM) {
+			if ((s64)o->imm != (s32)o->imm || !exit_at(l, reg, (s32)o->imm, wide))
+				return false;
+		} else if (op_kind(o, 1) != KIND_REG || !jit_is_general(&n->i.operands[1]) ||
+		           (!exit_by(l, reg, o->r[1] >> 3, wide) && !exit_by(l, o->r[1] >> 3, reg, wide))) {
+			return false;
+		}
+		break;
+	case ZYDIS_MNEMONIC_ADD:
+	case ZYDIS_MNEMONIC_SUB:
+		if (op_kind(o, 1) != KIND_IMM || !exit_at(l, reg, 0, wide))
+			return false;
+		break;
+	case ZYDIS_MNEMONIC_INC:
+	case ZYDIS_MNEMONIC_DEC:
+		if (!exit_at(l, reg, 0, wide))
+			return false;
+		break;
+	default:
+		return false;
+	}
+	l->exit.op = (u16)op;
+	size = l->exit.step < 0 ? -l->exit.step : l->exit.step;
+	return size <= NARROW_STEP && (!wide || !(size & (size - 1)));
 }
 
 /* The registers that must not wrap can be watched, and there is one to compare if iterations are limited. */
@@ -255,7 +330,7 @@ void tr_loop_find(struct tr *t)
 		const struct jit_group *g = &l->groups.group[i];
 		struct jit_hoisted *h = &l->hoisted[i];
 
-		h->yes = hoist(l, h, g);
+		h->yes = hoist(l, h, g, g->write && tr_asks_written(t) ? JIT_LOOP_STEP : JIT_LOOP_STRIDE);
 		if (!h->yes)
 			continue;
 		h->slot = (u8)l->count++;
@@ -267,6 +342,7 @@ void tr_loop_find(struct tr *t)
 			l->classes |= t->block->ops[i].vclass;
 	if (!settle_members(t) || !choose_registers(l))
 		return;
+	l->exit.known = l->limited != SREG_ZERO && find_exit(t);
 	choose_words(t);
 	l->skip = soft_cell_new(t->c);
 	l->yes = l->skip != 0;
@@ -343,14 +419,17 @@ static void divide(struct jit_buf *b, u32 by)
 {
 	unsigned shift = (unsigned)__builtin_ctz(by);
 
+	unsigned scale = by > JIT_LOOP_STEP ? RECIPROCAL_STRIDE : RECIPROCAL;
+
 	_Static_assert((u64)JIT_LOOP_STEP << REGION_BITS <= 1ULL << RECIPROCAL, "the quotient is exact");
+	_Static_assert((u64)JIT_LOOP_STRIDE << REGION_BITS <= 1ULL << RECIPROCAL_STRIDE, "likewise");
 
 	if (by & (by - 1)) {
-		u32 m = ((1u << RECIPROCAL) + by - 1) / by;
+		u32 m = (u32)(((1ULL << scale) + by - 1) / by);
 
 		e_rr(b, true, 0x69, T0, T0); /* imul $m, T0, T0 */
 		e32(b, m);
-		shift = RECIPROCAL;
+		shift = scale;
 	}
 	if (shift) {
 		e_rr(b, true, 0xc1, 5, T0);
@@ -586,7 +665,65 @@ static void set_early(struct tr *t)
 	e_store(&t->b, &t->c->jx.loop.early, T0);
 }
 
-static void prepare_all(struct tr *t)
+/* Does the loop end within the iterations that there may be? T0 becomes jx.loop.count, counted: is already. Returns
+ * the rel32 of the jump if it does not. */
+static u8 *ends_within(struct tr *t, bool counted)
+{
+	enum { CC_B = 2, ROR = 1 };
+	const struct jit_exit *x = &t->loop.exit;
+	u32 size = (u32)(x->step < 0 ? -x->step : x->step), inverse = 1;
+	unsigned shift = (unsigned)__builtin_ctz(size);
+
+	if (!counted)
+		e_load(&t->b, T0, &t->c->jx.loop.count);
+	/* T1: how far it has to go behind the first iteration */
+	if (x->step > 0) {
+		if (x->with == SREG_ZERO) {
+			e_mem(&t->b, true, OP_LEA, T1, NO_REG, NO_REG, 0, (s64)x->imm - x->step);
+		} else if (jit_displaced(x->with)) {
+			e_load(&t->b, T1, &t->c->regs[x->with]);
+			e_mem(&t->b, true, OP_LEA, T1, T1, NO_REG, 0, -x->step);
+		} else {
+			e_mem(&t->b, true, OP_LEA, T1, x->with, NO_REG, 0, -x->step);
+		}
+		e_rr(&t->b, x->wide, 0x29, x->moving, T1);
+	} else {
+		e_mem(&t->b, true, OP_LEA, T1, x->moving, NO_REG, 0,
+		      x->with == SREG_ZERO ? (s64)x->step - x->imm : x->step);
+		if (x->with == SREG_ZERO)
+			e_rr(&t->b, x->wide, OP_STORE, T1, T1);
+		else if (jit_displaced(x->with))
+			e_abs(&t->b, x->wide, OP_SUB, T1, &t->c->regs[x->with]);
+		else
+			e_rr(&t->b, x->wide, 0x29, x->with, T1);
+	}
+	/* Divided by the step, as a number of so many bits that is multiplied: many, if there is a remainder. */
+	for (unsigned i = 0; i < 5; i++)
+		inverse *= 2 - (size >> shift) * inverse;
+	if (inverse != 1) {
+		e_rr(&t->b, false, 0x69, T1, T1); /* imul */
+		e32(&t->b, inverse);
+	}
+	if (shift) {
+		e_rr(&t->b, x->wide, 0xc1, ROR, T1);
+		e8(&t->b, shift);
+	}
+	e_rr(&t->b, true, 0x39, T1, T0);
+	return e_jcc(&t->b, CC_B);
+}
+
+static void load_words(struct tr *t)
+{
+	const struct jit_loop *l = &t->loop;
+
+	if (l->in_t1)
+		tr_load_addend(t, l->in_t1);
+	if (l->in_t0)
+		e_load(&t->b, T0, &t->c->jx.loop.at[l->in_t0 - JIT_LOOP_ADDEND].host);
+}
+
+/* Returns whether T0 is jx.loop.count. */
+static bool prepare_all(struct tr *t)
 {
 	static const u8 testb[] = {0xf6, 0x04, 0x25};
 	struct jit_loop *l = &t->loop;
@@ -608,13 +745,9 @@ static void prepare_all(struct tr *t)
 		prepare(t, &f, &l->groups.group[i], &l->hoisted[i], &first);
 		counted = h->step && !(h->fixed[1] && in_memory(h->index)); /* add_fixed() */
 	}
-	set_limit(t, counted);
-	if (l->in_t1)
-		tr_load_addend(t, l->in_t1);
-	if (l->in_t0)
-		e_load(&t->b, T0, &t->c->jx.loop.at[l->in_t0 - JIT_LOOP_ADDEND].host);
 	for (unsigned i = 0; i < f.count; i++)
 		e_fix(&t->b, f.site[i], l->ordinary);
+	return counted;
 }
 
 /* ---- the loop ---- */
@@ -694,24 +827,14 @@ static void count_round(struct tr *t)
 	k->writer = 0;
 }
 
-void tr_loop(struct tr *t)
+/* The body without its jump; flagless: nor what makes the flags for that alone. Returns its address. */
+static u32 body(struct tr *t, bool flagless)
 {
-	struct jit_loop *l = &t->loop;
-	const struct jit_insn *n = &t->c->jit->insns[l->trace.last];
-	static const u8 no_events[] = {0x83, 0x3c, 0x25};
-	s32 step;
-	u32 start, again;
-	u8 *out;
+	const struct jit_loop *l = &t->loop;
+	u32 start;
 
-	if (!l->yes)
-		return;
-	t->mode = t->entry_mode;
-	e_fix(&t->b, l->enter, here(&t->b));
-	set_early(t);
-	again = here(&t->b);
-	prepare_all(t);
-	t->groups = l->groups;
-	t->in_loop = true;
+	load_words(t);
+	t->groups = l->groups; /* with no check written yet */
 	t->host = false;
 	t->saved = true;
 	t->pending = 0;
@@ -719,15 +842,71 @@ void tr_loop(struct tr *t)
 	t->addend = l->in_t1;
 	start = here(&t->b);
 	for (unsigned i = 0; i < l->trace.last; i++)
-		tr_one(t, i);
-	tr_need_flags(t, n->read);
+		if (!flagless || i != l->exit.op || t->c->jit->insns[i].i.z.mnemonic != ZYDIS_MNEMONIC_CMP)
+			tr_one(t, i);
+	if (!flagless)
+		tr_need_flags(t, t->c->jit->insns[l->trace.last].read);
 	if (l->in_t1 && t->addend != l->in_t1)
 		tr_load_addend(t, l->in_t1);
-	out = e_jcc(&t->b, (n->i.z.opcode & 15) ^ 1);
+	return start;
+}
+
+/* The loop is left, with its last jump not taken. */
+static void leave(struct tr *t)
+{
+	if (t->loop.saved && !t->saved)
+		tr_save_host_flags(t);
+	tr_loop_account(t);
+	e_jmp(&t->b, t->loop.join);
+}
+
+/* Iterations without a limit, as long as the guest wants. */
+static void unlimited(struct tr *t)
+{
+	u32 start = body(t, false);
+	u8 *out;
+
+	if (t->c->lockstep) {
+		out = e_jcc(&t->b, CC_E);
+		count_round(t);
+		e_jmp(&t->b, start);
+		e_fix(&t->b, out, here(&t->b));
+	} else {
+		e_fix(&t->b, e_jcc(&t->b, CC_NE), start);
+	}
+	leave(t);
+}
+
+void tr_loop(struct tr *t)
+{
+	struct jit_loop *l = &t->loop;
+	const struct jit_insn *n = &t->c->jit->insns[l->trace.last];
+	static const u8 no_events[] = {0x83, 0x3c, 0x25};
+	u32 start, again;
+	u8 *out = NULL, *beyond;
+	bool counted;
+
+	if (!l->yes)
+		return;
+	t->mode = t->entry_mode;
+	e_fix(&t->b, l->enter, here(&t->b));
+	set_early(t);
+	again = here(&t->b);
+	counted = prepare_all(t);
+	t->in_loop = true;
+	if (l->exit.known) {
+		beyond = ends_within(t, counted);
+		unlimited(t);
+		e_fix(&t->b, beyond, here(&t->b));
+		counted = true;
+	}
+	set_limit(t, counted);
+	start = body(t, l->exit.known);
+	if (!l->exit.known)
+		out = e_jcc(&t->b, (n->i.z.opcode & 15) ^ 1);
 	if (t->c->lockstep)
 		count_round(t);
 	if (l->limited != SREG_ZERO) {
-		(void)moves(l, l->limited, &step);
 		e_abs(&t->b, !l->trace.end[l->limited].narrow, OP_CMP, l->limited, &t->c->jx.loop.limit);
 		e_fix(&t->b, e_jcc(&t->b, CC_NE), start);
 	}
@@ -736,10 +915,9 @@ void tr_loop(struct tr *t)
 	e8(&t->b, 0);
 	e_fix(&t->b, e_jcc(&t->b, CC_E), l->limited == SREG_ZERO ? start : again);
 	e_jmp(&t->b, t->check);
-	e_fix(&t->b, out, here(&t->b));
-	if (l->saved && !t->saved)
-		tr_save_host_flags(t);
-	tr_loop_account(t);
-	e_jmp(&t->b, l->join);
+	if (out) {
+		e_fix(&t->b, out, here(&t->b));
+		leave(t);
+	}
 	t->in_loop = false;
 }

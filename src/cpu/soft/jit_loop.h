@@ -5,7 +5,8 @@
  * What can be. The body is the block's operations up to the first conditional jump to its start; nothing in
  * it is always interpreted, and no flags are live at the start. What registers hold at the end of an
  * iteration is known of those that are as they were, or have moved by a constant (jit_group.h's trace). A
- * group whose address thus moves by a constant, at most JIT_LOOP_STEP bytes, or not at all, is hoisted.
+ * group whose address thus moves by a constant, at most JIT_LOOP_STEP bytes (JIT_LOOP_STRIDE where a window is
+ * likely, see jit_window.h), or not at all, is hoisted.
  *
  * In front of the loop each hoisted group is looked for in a cell of its own (jit_cell.h), and if it is not
  * there in the TLB, or by C, which fills the cell. How many iterations stay within what the cell covers is a
@@ -15,6 +16,10 @@
  * group cannot be had, the block's ordinary code does an iteration, and then the loop is tried again. What a
  * group's addresses share, host address - linear address and all registers that do not change, is one word in
  * jx.loop.at[], so that most accesses are the guest's own instruction with another base.
+ *
+ * Where the body ends by comparing a register that moves with one that does not, for equality, it is known in
+ * front of the loop whether it ends before the limit: then nothing is compared with the limit, else the
+ * guest's comparison is left out, so that there is one of the two in an iteration.
  *
  * Why that is right. The TLB, cells, permissions, the marks of code pages, and what vector instructions are
  * allowed change in C alone (of this thread), and code of a loop that has called C leaves the loop: where one
@@ -39,15 +44,26 @@
 enum {
 	JIT_LOOP_GROUPS = 16, /* jx.loop.at[] */
 	JIT_LOOP_STEP = 512,
+	JIT_LOOP_STRIDE = 2048, /* likewise, where cells may have windows */
 	JIT_LOOP_SHORT = 4,
 	JIT_LOOP_ROUNDS = 16,     /* under the lock-step check it is left then */
 	JIT_LOOP_ADDEND = 1 << 30 /* + a number in jx.loop.at[]: like the number of a cell */
 };
 
+/* The body ends with a comparison of a register that moves, and goes on until that is equal. */
+struct jit_exit {
+	bool known;
+	u16 op;    /* that makes the flags */
+	bool wide; /* 64 bits are compared */
+	u8 moving;
+	u8 with; /* register; SREG_ZERO: imm */
+	s32 imm, step;
+};
+
 /* A hoisted group: its address is base + (index << scale) + plus, of registers at the start. */
 struct jit_hoisted {
 	bool yes;
-	bool strides;   /* moves by more than JIT_LOOP_STEP: hardly any two accesses go to the same page */
+	bool strides;   /* moves by too much: hardly any two accesses go to the same page */
 	u8 slot;        /* in jx.loop.at[] */
 	u32 cell;       /* number */
 	u32 again;      /* address: where it is looked for */
@@ -67,12 +83,13 @@ struct jit_loop {
 	unsigned count;                         /* that are hoisted */
 	u8 classes;                             /* of vector instructions */
 	u8 limited;                             /* the register that is compared; SREG_ZERO: none */
-	u32 narrow;                             /* registers that must not wrap */
-	u32 skip;  /* a cell's number: how often the loop is still to be skipped is in its addend, how
+	struct jit_exit exit;
+	u32 narrow; /* registers that must not wrap */
+	u32 skip;   /* a cell's number: how often the loop is still to be skipped is in its addend, how
 	              often misses are still to look into the TLB before they call C in its limit */
-	u32 in_t0; /* as JIT_LOOP_ADDEND: whose word is in T0; 0: none's */
-	u32 in_t1; /* … whose is in T1 at the start */
-	u8 *enter; /* rel32 of the jump to it */
+	u32 in_t0;  /* as JIT_LOOP_ADDEND: whose word is in T0; 0: none's */
+	u32 in_t1;  /* … whose is in T1 at the start */
+	u8 *enter;  /* rel32 of the jump to it */
 	u32 ordinary, join; /* addresses: the ordinary code's first op, and what is behind the last op */
 	bool saved;         /* struct tr's, there */
 };

@@ -122,14 +122,15 @@ static bool map_again(u8 *at, u8 *page)
 }
 
 /* Is the window's page n this one, or can it be? */
-static bool has(struct windows *w, struct window *v, unsigned n, u8 *host, _Atomic u32 *word, bool *later)
+static bool has(struct windows *w, struct window *v, unsigned n, u8 *host, _Atomic u32 *word,
+                struct window_view *view)
 {
 	if (v->host[n] == host)
 		return true;
 	if (v->host[n] && in_use(w, v))
 		return false;
 	if (w->made >= MADE) {
-		*later = true;
+		view->later = true;
 		return false;
 	}
 	if (!v->host[n] && w->mapped >= w->limit)
@@ -144,11 +145,22 @@ static bool has(struct windows *w, struct window *v, unsigned n, u8 *host, _Atom
 	}
 	v->host[n] = host;
 	v->word[n] = word;
+	view->made = true;
 	return true;
 }
 
-u8 *window_of(struct windows *w, u64 page, u64 root, u32 tick, window_look look, void *arg, u64 *from,
-              u64 *to, unsigned *number, bool *later)
+bool window_has(const struct windows *w, u64 page, u64 root, const u8 *host)
+{
+	u64 linear = align_down(page, 1ULL << WINDOW_BITS);
+
+	for (unsigned i = 0; w && w->mapped && i < WINDOWS; i++)
+		if (w->window[i].linear == linear && w->window[i].root == root)
+			return w->window[i].host[page / PAGE_SIZE % WINDOW_PAGES] == host;
+	return false;
+}
+
+bool window_of(struct windows *w, u64 page, u64 root, u32 tick, window_look look, void *arg,
+               struct window_view *view)
 {
 	u64 linear = align_down(page, 1ULL << WINDOW_BITS);
 	unsigned n = (unsigned)((page - linear) / PAGE_SIZE), first = n, end = n;
@@ -156,30 +168,31 @@ u8 *window_of(struct windows *w, u64 page, u64 root, u32 tick, window_look look,
 	_Atomic u32 *word;
 	u8 *host;
 
-	*later = false;
+	*view = (struct window_view){0};
 	if (!w || w->cannot)
-		return NULL;
+		return false;
 	if (w->tick != tick) {
 		w->tick = tick;
 		w->made = 0;
 	}
 	v = find(w, linear, root);
 	if (!v)
-		return NULL;
+		return false;
 	while (end < WINDOW_PAGES && end < n + AROUND &&
-	       (host = look(arg, linear + end * PAGE_SIZE, &word)) && has(w, v, end, host, word, later))
+	       (host = look(arg, linear + end * PAGE_SIZE, &word)) && has(w, v, end, host, word, view))
 		end++;
 	if (end == n)
-		return NULL;
+		return false;
 	while (first && first + AROUND > n && (host = look(arg, linear + (first - 1) * PAGE_SIZE, &word)) &&
-	       has(w, v, first - 1, host, word, later))
+	       has(w, v, first - 1, host, word, view))
 		first--;
 	v->used = ++w->now;
 	v->epoch = w->epoch;
-	*from = linear + first * PAGE_SIZE;
-	*to = linear + end * PAGE_SIZE;
-	*number = (unsigned)(v - w->window);
-	return area_of(w, v) + first * PAGE_SIZE;
+	view->from = linear + first * PAGE_SIZE;
+	view->to = linear + end * PAGE_SIZE;
+	view->number = (unsigned)(v - w->window);
+	view->at = area_of(w, v) + first * PAGE_SIZE;
+	return true;
 }
 
 _Atomic u32 *window_word(const struct windows *w, unsigned number, u64 linear)
