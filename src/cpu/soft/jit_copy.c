@@ -183,12 +183,45 @@ void tr_copy_memory(struct tr *t, unsigned op, const struct op *o, const struct 
 	}
 }
 
+/* The first operand is written, all of it, and not read. */
+static bool only_writes(const struct op *o, const struct jit_insn *n)
+{
+	bool moves = n->i.z.mnemonic == ZYDIS_MNEMONIC_MOV || n->i.z.mnemonic == ZYDIS_MNEMONIC_MOVZX ||
+	             n->i.z.mnemonic == ZYDIS_MNEMONIC_MOVSX || n->i.z.mnemonic == ZYDIS_MNEMONIC_MOVSXD;
+
+	return moves && n->i.operands[0].size >= 32 &&
+	       (op_kind(o, 1) != KIND_REG || o->r[1] >> 3 != o->r[0] >> 3);
+}
+
+/* The instruction itself; what T0 and T1 hold of the guest's they still do. */
+static void emit_bytes(struct tr *t, const struct jit_insn *n)
+{
+	bool held = t->held_at == t->b.p;
+
+	e_bytes(&t->b, n->i.bytes, n->i.z.length);
+	if (held)
+		t->held_at = t->b.p;
+}
+
+/* The guest's R10 or R11 is what T0 or T1 is. */
+static void store_displaced(struct tr *t, unsigned reg)
+{
+	bool held = t->held_at == t->b.p;
+
+	e_store(&t->b, &t->c->regs[reg], reg);
+	t->held = (u16)((held ? t->held : 0) | BIT(reg));
+	t->held_at = t->b.p;
+}
+
 void tr_copy_registers(struct tr *t, const struct op *o, const struct jit_insn *n, u8 after)
 {
 	const ZydisDecodedInstruction *z = &n->i.z;
 	unsigned loaded = 0, stored = 0;
+	bool held = t->held_at == t->b.p;
 
 	tr_need_flags(t, n->read | (n->write ? after & (u8)~n->kill : 0));
+	if (held) /* that keeps T0 and T1 */
+		t->held_at = t->b.p;
 	for (unsigned k = 0; k < z->operand_count_visible && k < 3; k++) {
 		unsigned reg = o->r[k] >> 3;
 
@@ -197,19 +230,18 @@ void tr_copy_registers(struct tr *t, const struct op *o, const struct jit_insn *
 			continue;
 		if (reg == T1)
 			t->addend = 0;
-		if (!(loaded & 1u << reg))
-			e_load(&t->b, reg, &t->c->regs[reg]);
+		if (!(loaded & 1u << reg) && (k || !only_writes(o, n)))
+			tr_load_displaced(t, reg);
 		loaded |= 1u << reg;
 		if (n->i.operands[k].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
 			stored |= 1u << reg;
 	}
 	if (n->kind == JIT_VECTOR || divides(n))
 		may_fault(t, o);
-	for (unsigned k = 0; k < z->length; k++)
-		e8(&t->b, n->i.bytes[k]);
+	emit_bytes(t, n);
 	for (unsigned reg = T0; reg <= T1; reg++)
 		if (stored & 1u << reg)
-			e_store(&t->b, &t->c->regs[reg], reg);
+			store_displaced(t, reg);
 	if (n->write) {
 		t->host = true;
 		t->saved = false;
@@ -235,15 +267,14 @@ void tr_lea(struct tr *t, const struct op *o, const struct jit_insn *n)
 		return;
 	}
 	if (o->base < REG_COUNT && jit_displaced(o->base))
-		e_load(&t->b, o->base, &c->regs[o->base]);
+		tr_load_displaced(t, o->base);
 	if (o->index < REG_COUNT && jit_displaced(o->index) && o->index != o->base)
-		e_load(&t->b, o->index, &c->regs[o->index]);
+		tr_load_displaced(t, o->index);
 	if (o->size == 2 && jit_displaced(reg) && reg != o->base && reg != o->index)
-		e_load(&t->b, reg, &c->regs[reg]);
-	for (unsigned k = 0; k < n->i.z.length; k++)
-		e8(&t->b, n->i.bytes[k]);
+		tr_load_displaced(t, reg);
+	emit_bytes(t, n);
 	if (jit_displaced(reg))
-		e_store(&t->b, &c->regs[reg], reg);
+		store_displaced(t, reg);
 }
 
 /* ---- stack ---- */

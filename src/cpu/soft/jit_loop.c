@@ -379,6 +379,7 @@ void tr_loop_leave(struct tr *t, unsigned op)
 	if (!l->yes || op != l->trace.last)
 		return;
 	t->addend = 0;
+	t->held_at = NULL;
 	l->saved = t->saved;
 	l->join = here(&t->b);
 }
@@ -840,6 +841,7 @@ static u32 body(struct tr *t, bool flagless)
 	t->pending = 0;
 	t->vec = l->classes;
 	t->addend = l->in_t1;
+	t->held_at = NULL;
 	start = here(&t->b);
 	for (unsigned i = 0; i < l->trace.last; i++)
 		if (!flagless || i != l->exit.op || t->c->jit->insns[i].i.z.mnemonic != ZYDIS_MNEMONIC_CMP)

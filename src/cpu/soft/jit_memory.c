@@ -9,6 +9,17 @@ static bool is_displaced(unsigned reg)
 	return reg < REG_COUNT && jit_displaced(reg);
 }
 
+void tr_load_displaced(struct tr *t, unsigned reg)
+{
+	if (t->held_at != t->b.p || !(t->held & BIT(reg))) {
+		bool other = t->held_at == t->b.p;
+
+		e_load(&t->b, reg, &t->c->regs[reg]);
+		t->held = (u16)((other ? t->held : 0) | BIT(reg));
+		t->held_at = t->b.p;
+	}
+}
+
 void tr_address(struct tr *t, const struct op *o)
 {
 	struct soft_cpu *c = t->c;
@@ -18,10 +29,10 @@ void tr_address(struct tr *t, const struct op *o)
 		base = T0;
 		e_load(&t->b, T0, &c->regs[SREG_PAGE_RIP]);
 	} else if (is_displaced(o->base)) {
-		e_load(&t->b, o->base, &c->regs[o->base]);
+		tr_load_displaced(t, o->base);
 	}
 	if (is_displaced(o->index) && o->index != o->base)
-		e_load(&t->b, o->index, &c->regs[o->index]);
+		tr_load_displaced(t, o->index);
 	if (o->base == T1 || o->index == T1)
 		t->addend = 0;
 	if (base >= 0 && index < 0 && !o->disp) {

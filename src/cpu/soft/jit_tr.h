@@ -58,7 +58,11 @@ struct tr {
 	u32 check, stale;     /* this code's own check entry; where it leaves when it is stale */
 	u8 start_live;        /* flags that are live at the block's start */
 	bool host, saved;     /* where the flags are: in the host's, in c->af */
-	u8 vec;     /* classes of vector instructions that are known to be allowed, vectors being live */
+	u8 vec; /* classes of vector instructions that are known to be allowed, vectors being live */
+	/* Where the last copy of an instruction ended, and which of T0 and T1 hold there what the guest's R10 and R11
+	 * do: what comes next need not load them. */
+	const u8 *held_at;
+	u16 held;   /* BIT(register) */
 	u32 addend; /* the cell whose addend is in T1, or JIT_LOOP_ADDEND + a loop's group; 0: of none */
 	struct jit_groups groups;
 	struct jit_loop loop;
@@ -109,6 +113,8 @@ struct place {
 
 /* T1 = T0's entry in a TLB, as an offset. */
 void jit_tlb_index(struct jit_buf *b);
+/* T0 or T1 = the guest's register of that number, unless it is held. */
+void tr_load_displaced(struct tr *t, unsigned reg);
 /* Effective address of o's memory operand to T0; clobbers T1 if R11 is in it. */
 void tr_address(struct tr *t, const struct op *o);
 /* Checks an access of size bytes to o's memory operand, or to [reg + disp]; align: bits of the address that

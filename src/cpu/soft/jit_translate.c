@@ -90,6 +90,7 @@ static void resume_here(struct tr *t)
 			k->load = t->host;
 			k->addend = t->addend;
 			k->resume = here(&t->b);
+			t->held_at = NULL; /* it comes back with something else */
 		}
 	}
 }
@@ -538,6 +539,7 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	t.groups.plain = t.plain;
 	jit_groups_find(&t.groups, b, j->insns, t.count, t.loop.yes ? t.loop.trace.last : ~0u, NULL);
 	t.addend = 0;
+	t.held_at = NULL;
 	t.early = false;
 	prologue(&t);
 	tr_loop_enter(&t);
