@@ -259,6 +259,7 @@ void soft_cells_drop_page(struct soft_cpu *c, u64 linear)
 	for (unsigned i = 0; i < SOFT_TLB_MODES; i++)
 		if (page - k->cells[CELL_STACK + i].tag <= PAGE_SIZE)
 			drop_stack(c, i);
+	windows_look_again(k->windows);
 	for (unsigned global = 0; global < 2; global++)
 		forget_page(k, page, global);
 }
@@ -284,14 +285,18 @@ static bool covers(const struct soft_cells *k, u32 n, const _Atomic u32 *page)
 	return false;
 }
 
+static void note_word(struct soft_cells *k, const _Atomic u32 *word)
+{
+	u32 bit = filter_of(word);
+
+	k->written[bit / 64] |= BIT(bit % 64);
+}
+
 /* The cell may write to its pages. */
 static void note_written(struct soft_cells *k, u32 n)
 {
-	for (u32 i = 0; i < k->info[n].pages; i++) {
-		u32 bit = filter_of(word_of(k, n, i));
-
-		k->written[bit / 64] |= BIT(bit % 64);
-	}
+	for (u32 i = 0; i < k->info[n].pages; i++)
+		note_word(k, word_of(k, n, i));
 }
 
 void soft_cells_drop_writes(struct soft_cpu *c, const _Atomic u32 *page)
@@ -305,6 +310,7 @@ void soft_cells_drop_writes(struct soft_cpu *c, const _Atomic u32 *page)
 			drop_stack(c, i);
 	if (!k || !(k->written[bit / 64] >> (bit % 64) & 1))
 		return;
+	windows_look_again(k->windows);
 	for (u32 i = 0; i < FILTER / 64; i++)
 		((volatile u64 *)k->written)[i] = 0;
 	for (unsigned global = 0; global < 2; global++) {
@@ -465,17 +471,21 @@ static u8 *look(void *arg, u64 page, _Atomic u32 **word)
 }
 
 /* A window, if its page has one already, or if `want`, where that is more than there is without. */
-static void widen(struct soft_cpu *c, const struct soft_cell_info *i, u64 page, bool want, struct covered *v)
+static void widen(struct soft_cpu *c, const struct soft_cell_info *i, u64 page, unsigned count, bool there,
+                  bool want, struct covered *v)
 {
 	struct soft_cells *k = c->cells;
-	u64 root = c->cr3 >> PAGE_SHIFT;
-	bool there = window_has(k->windows, page, root, soft_tlb_host(v->e, page));
 	struct window_view view;
+
+	_Static_assert(2 * SOFT_TLB_MODES <= (unsigned)WINDOW_KINDS, "");
 
 	/* Stores with several vCPUs look at one page's word alone. */
 	if ((!there && !want) || (i->write && !c->base.config.board->mem->single_vcpu))
 		return;
-	if (window_of(k->windows, page, root, tick(), look, &(struct looker){.c = c, .i = i}, &view)) {
+	if (window_of(k->windows, page, count, c->cr3 >> PAGE_SHIFT, tick(), 2 * i->mode + i->write, look,
+	              &(struct looker){.c = c, .i = i}, &view)) {
+		for (u64 at = view.from; i->write && view.fresh && at != view.to; at += PAGE_SIZE)
+			note_word(k, window_word(k->windows, view.number, at));
 		for (u64 at = view.from; view.made && at != view.to; at += PAGE_SIZE)
 			forget_page(k, at, false);
 		if (i->form == CELL_CONSTANT) {
@@ -498,7 +508,7 @@ static bool find(struct soft_cpu *c, const struct soft_cell_info *i, bool change
 	enum { ENOUGH = 8 };
 	u64 page = linear & ~(PAGE_SIZE - 1);
 	bool crosses = linear - page + i->span > PAGE_SIZE, may_run = !i->tlb && i->form != CELL_CONSTANT;
-	bool other;
+	bool other, there;
 
 	*v = (struct covered){0};
 	if (crosses && (!may_run || page >> REGION != (page + PAGE_SIZE) >> REGION))
@@ -510,10 +520,12 @@ static bool find(struct soft_cpu *c, const struct soft_cell_info *i, bool change
 	v->to = page + PAGE_SIZE;
 	v->addend = v->e->addend;
 	other = v->global;
-	if (may_run && (crosses || changes))
+	there = !i->tlb && !other && v->e->page &&
+	        window_has(c->cells->windows, page, c->cr3 >> PAGE_SHIFT, soft_tlb_host(v->e, page));
+	if (may_run && (crosses || changes) && !there)
 		soft_mmu_run(c, linear, i->write, i->mode, v->e, &v->global, &v->from, &v->to);
 	if (!i->tlb && !other && v->e->page)
-		widen(c, i, page,
+		widen(c, i, page, 1 + crosses, there,
 		      may_run && (crosses || changes) && i->wants >= c->cells->patience &&
 		              (linear + i->span > v->to || v->to - v->from < ENOUGH * PAGE_SIZE),
 		      v);
@@ -669,7 +681,7 @@ struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 	i->window = v.window;
 	validate(k, n, v.from, (unsigned)((v.to - v.from) / PAGE_SIZE), v.global);
 	cell->page = v.window ? v.e->page : v.e->page - (page - v.from) / PAGE_SIZE;
-	if (i->write)
+	if (i->write && !v.window) /* widen() did it */
 		note_written(k, n);
 	if (i->form == CELL_CONSTANT) {
 		cell->tag = t0;

@@ -18,6 +18,10 @@ struct window {
 	u64 used;  /* when it was asked for last */
 	u64 epoch; /* … and in which epoch */
 	unsigned mapped;
+	struct {
+		u64 look; /* when it was looked up */
+		u64 from, to;
+	} known[WINDOW_KINDS];
 	u8 *host[WINDOW_PAGES]; /* NULL: a hole */
 	_Atomic u32 *word[WINDOW_PAGES];
 };
@@ -25,7 +29,7 @@ struct window {
 struct windows {
 	u8 *area;
 	bool cannot, full;
-	u64 now, epoch;
+	u64 now, epoch, look;
 	u32 tick, made, asked;
 	unsigned mapped, limit;
 	struct window window[WINDOWS];
@@ -44,7 +48,7 @@ struct windows *windows_new(unsigned cpus)
 		return NULL;
 	}
 	w->limit = SHARE / cpus;
-	w->epoch = 1;
+	w->epoch = w->look = 1;
 	for (unsigned i = 0; i < WINDOWS; i++)
 		w->window[i].linear = NOWHERE;
 	return w;
@@ -80,6 +84,8 @@ static bool empty(struct windows *w, struct window *v)
 	v->mapped = 0;
 	for (unsigned i = 0; i < WINDOW_PAGES; i++)
 		v->host[i] = NULL;
+	for (unsigned i = 0; i < WINDOW_KINDS; i++)
+		v->known[i].look = 0;
 	return true;
 }
 
@@ -159,8 +165,8 @@ bool window_has(const struct windows *w, u64 page, u64 root, const u8 *host)
 	return false;
 }
 
-bool window_of(struct windows *w, u64 page, u64 root, u32 tick, window_look look, void *arg,
-               struct window_view *view)
+bool window_of(struct windows *w, u64 page, unsigned count, u64 root, u32 tick, unsigned kind,
+               window_look look, void *arg, struct window_view *view)
 {
 	u64 linear = align_down(page, 1ULL << WINDOW_BITS);
 	unsigned n = (unsigned)((page - linear) / PAGE_SIZE), first = n, end = n;
@@ -178,20 +184,30 @@ bool window_of(struct windows *w, u64 page, u64 root, u32 tick, window_look look
 	v = find(w, linear, root);
 	if (!v)
 		return false;
-	while (end < WINDOW_PAGES && end < n + AROUND &&
-	       (host = look(arg, linear + end * PAGE_SIZE, &word)) && has(w, v, end, host, word, view))
-		end++;
-	if (end == n)
-		return false;
-	while (first && first + AROUND > n && (host = look(arg, linear + (first - 1) * PAGE_SIZE, &word)) &&
-	       has(w, v, first - 1, host, word, view))
-		first--;
+	host = look(arg, page, &word);
+	if (v->host[n] != host || v->known[kind].look != w->look || page < v->known[kind].from ||
+	    page + count * PAGE_SIZE > v->known[kind].to) {
+		view->fresh = true;
+		while (end < WINDOW_PAGES && end < n + AROUND &&
+		       (host = look(arg, linear + end * PAGE_SIZE, &word)) &&
+		       has(w, v, end, host, word, view))
+			end++;
+		if (end == n)
+			return false;
+		while (first && first + AROUND > n &&
+		       (host = look(arg, linear + (first - 1) * PAGE_SIZE, &word)) &&
+		       has(w, v, first - 1, host, word, view))
+			first--;
+		v->known[kind].look = w->look;
+		v->known[kind].from = linear + first * PAGE_SIZE;
+		v->known[kind].to = linear + end * PAGE_SIZE;
+	}
 	v->used = ++w->now;
 	v->epoch = w->epoch;
-	view->from = linear + first * PAGE_SIZE;
-	view->to = linear + end * PAGE_SIZE;
+	view->from = v->known[kind].from;
+	view->to = v->known[kind].to;
 	view->number = (unsigned)(v - w->window);
-	view->at = area_of(w, v) + first * PAGE_SIZE;
+	view->at = area_of(w, v) + (view->from - linear);
 	return true;
 }
 
@@ -200,11 +216,18 @@ _Atomic u32 *window_word(const struct windows *w, unsigned number, u64 linear)
 	return w->window[number].word[linear / PAGE_SIZE % WINDOW_PAGES];
 }
 
+void windows_look_again(struct windows *w)
+{
+	if (w)
+		w->look++;
+}
+
 void windows_release(struct windows *w)
 {
 	if (!w)
 		return;
 	w->epoch++;
+	w->look++;
 	w->full = false;
 }
 

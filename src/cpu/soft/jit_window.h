@@ -40,14 +40,19 @@ struct window_view {
 	unsigned number;
 	bool later; /* it cannot be had now, or not all around it, but soon */
 	bool made;  /* a page was mapped */
+	bool fresh; /* pages were looked up: not all of it was known */
 };
-/* The pages around `page`, which may be accessed. False: it cannot be had. */
-bool window_of(struct windows *w, u64 page, u64 root, u32 tick, window_look look, void *arg,
-               struct window_view *view);
+/* `count` pages from `page` on and those around that may be accessed: what `look` said of them for accesses of
+ * this kind is remembered until windows_look_again(). False: not even the first can be had. */
+enum { WINDOW_KINDS = 8 };
+bool window_of(struct windows *w, u64 page, unsigned count, u64 root, u32 tick, unsigned kind,
+               window_look look, void *arg, struct window_view *view);
 /* The word of its page for the linear address. */
 _Atomic u32 *window_word(const struct windows *w, unsigned number, u64 linear);
 
-/* No window is in use. */
+/* Some page may not be accessed as it was. */
+void windows_look_again(struct windows *w);
+/* No window is in use, and likewise. */
 void windows_release(struct windows *w);
 /* Was there none to be had, as all are? Now and then. */
 bool windows_full(const struct windows *w);
