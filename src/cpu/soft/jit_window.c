@@ -7,7 +7,6 @@
 enum {
 	WINDOWS = 24,
 	MADE = 16,       /* pages in a tick */
-	AROUND = 32,     /* pages in either direction */
 	SHARE = 1 << 14, /* pages of all vCPUs; the host has a limit for mappings */
 	REST = 64        /* milliseconds between two requests for a release */
 };
@@ -188,14 +187,12 @@ bool window_of(struct windows *w, u64 page, unsigned count, u64 root, u32 tick, 
 	if (v->host[n] != host || v->known[kind].look != w->look || page < v->known[kind].from ||
 	    page + count * PAGE_SIZE > v->known[kind].to) {
 		view->fresh = true;
-		while (end < WINDOW_PAGES && end < n + AROUND &&
-		       (host = look(arg, linear + end * PAGE_SIZE, &word)) &&
+		while (end < WINDOW_PAGES && (host = look(arg, linear + end * PAGE_SIZE, &word)) &&
 		       has(w, v, end, host, word, view))
 			end++;
 		if (end == n)
 			return false;
-		while (first && first + AROUND > n &&
-		       (host = look(arg, linear + (first - 1) * PAGE_SIZE, &word)) &&
+		while (first && (host = look(arg, linear + (first - 1) * PAGE_SIZE, &word)) &&
 		       has(w, v, first - 1, host, word, view))
 			first--;
 		v->known[kind].look = w->look;
