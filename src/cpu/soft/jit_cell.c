@@ -470,9 +470,9 @@ static u8 *look(void *arg, u64 page, _Atomic u32 **word)
 	return soft_tlb_host(e, page);
 }
 
-/* A window, if its page has one already, or if `want`, where that is more than there is without. */
+/* A window, if its page is there already, or where that is more than there is without. */
 static void widen(struct soft_cpu *c, const struct soft_cell_info *i, u64 page, unsigned count, bool there,
-                  bool want, struct covered *v)
+                  struct covered *v)
 {
 	struct soft_cells *k = c->cells;
 	struct window_view view;
@@ -480,7 +480,7 @@ static void widen(struct soft_cpu *c, const struct soft_cell_info *i, u64 page, 
 	_Static_assert(2 * SOFT_TLB_MODES <= (unsigned)WINDOW_KINDS, "");
 
 	/* Stores with several vCPUs look at one page's word alone. */
-	if ((!there && !want) || (i->write && !c->base.config.board->mem->single_vcpu))
+	if (i->write && !c->base.config.board->mem->single_vcpu)
 		return;
 	if (window_of(k->windows, page, count, c->cr3 >> PAGE_SHIFT, tick(), 2 * i->mode + i->write, look,
 	              &(struct looker){.c = c, .i = i}, &view)) {
@@ -508,7 +508,7 @@ static bool find(struct soft_cpu *c, const struct soft_cell_info *i, bool change
 	enum { ENOUGH = 8 };
 	u64 page = linear & ~(PAGE_SIZE - 1);
 	bool crosses = linear - page + i->span > PAGE_SIZE, may_run = !i->tlb && i->form != CELL_CONSTANT;
-	bool other, there;
+	bool other, there, want;
 
 	*v = (struct covered){0};
 	if (crosses && (!may_run || page >> REGION != (page + PAGE_SIZE) >> REGION))
@@ -524,11 +524,12 @@ static bool find(struct soft_cpu *c, const struct soft_cell_info *i, bool change
 	        window_has(c->cells->windows, page, c->cr3 >> PAGE_SHIFT, soft_tlb_host(v->e, page));
 	if (may_run && (crosses || changes) && !there)
 		soft_mmu_run(c, linear, i->write, i->mode, v->e, &v->global, &v->from, &v->to);
-	if (!i->tlb && !other && v->e->page)
-		widen(c, i, page, 1 + crosses, there,
-		      may_run && (crosses || changes) && i->wants >= c->cells->patience &&
-		              (linear + i->span > v->to || v->to - v->from < ENOUGH * PAGE_SIZE),
-		      v);
+	/* The end of a window helps no access that crosses it. */
+	want = may_run && (crosses || changes) && i->wants >= c->cells->patience &&
+	       linear >> WINDOW_BITS == (linear + i->span - 1) >> WINDOW_BITS &&
+	       (linear + i->span > v->to || v->to - v->from < ENOUGH * PAGE_SIZE);
+	if (there || (want && !other && v->e->page))
+		widen(c, i, page, 1 + crosses, there, v);
 	return linear + i->span <= v->to;
 }
 
@@ -611,7 +612,7 @@ static struct soft_cell_answer plain_miss(struct soft_cpu *c, u64 record, u64 li
 }
 
 /* Counts the times that the cell might have done with more pages around the one it has. */
-static void want(struct soft_cell_info *i, bool valid, u64 linear)
+static void count_want(struct soft_cell_info *i, bool valid, u64 linear)
 {
 	bool crosses = (linear & (PAGE_SIZE - 1)) + i->span > PAGE_SIZE;
 
@@ -651,7 +652,7 @@ struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 	else if (i->form == CELL_CONSTANT)
 		linear += (u64)(s64)i->disp;
 	page = linear & ~(PAGE_SIZE - 1);
-	want(i, is_valid(cell), linear);
+	count_want(i, is_valid(cell), linear);
 	found = find(c, i, is_valid(cell) || i->window, linear, &v);
 	if (i->loop)
 		k->cells[i->back].limit = 0;

@@ -8,7 +8,7 @@ enum {
 	WINDOWS = 24,
 	MADE = 16,       /* pages in a tick */
 	SHARE = 1 << 14, /* pages of all vCPUs; the host has a limit for mappings */
-	REST = 64        /* milliseconds between two requests for a release */
+	REST = 1000 /* milliseconds until a window that is not asked for is given away: streams keep some */
 };
 #define NOWHERE (~0ULL)
 
@@ -16,6 +16,7 @@ struct window {
 	u64 linear, root;
 	u64 used;  /* when it was asked for last */
 	u64 epoch; /* … and in which epoch */
+	u32 tick;  /* … and in which tick */
 	unsigned mapped;
 	struct {
 		u64 look; /* when it was looked up */
@@ -29,7 +30,7 @@ struct windows {
 	u8 *area;
 	bool cannot, full;
 	u64 now, epoch, look;
-	u32 tick, made, asked;
+	u32 tick, made;
 	unsigned mapped, limit;
 	struct window window[WINDOWS];
 };
@@ -91,26 +92,29 @@ static bool empty(struct windows *w, struct window *v)
 static struct window *find(struct windows *w, u64 linear, u64 root)
 {
 	struct window *oldest = NULL;
+	bool rests = false;
 
 	for (unsigned i = 0; i < WINDOWS; i++) {
 		struct window *v = &w->window[i];
 
 		if (v->linear == linear && v->root == root)
 			return v;
-		if (!in_use(w, v) && (!oldest || v->used < oldest->used))
+		if (v->linear != NOWHERE && w->tick - v->tick < REST)
+			continue;
+		if (in_use(w, v))
+			rests = true;
+		else if (!oldest || v->used < oldest->used)
 			oldest = v;
 	}
 	if (!oldest) {
-		if (w->tick - w->asked >= REST) {
-			w->asked = w->tick;
-			w->full = true;
-		}
+		w->full |= rests;
 		return NULL;
 	}
 	oldest->linear = NOWHERE;
 	if (!empty(w, oldest))
 		return NULL;
 	oldest->linear = linear;
+	oldest->tick = w->tick;
 	oldest->root = root;
 	return oldest;
 }
@@ -200,6 +204,7 @@ bool window_of(struct windows *w, u64 page, unsigned count, u64 root, u32 tick, 
 		v->known[kind].to = linear + end * PAGE_SIZE;
 	}
 	v->used = ++w->now;
+	v->tick = w->tick;
 	v->epoch = w->epoch;
 	view->from = v->known[kind].from;
 	view->to = v->known[kind].to;
