@@ -304,6 +304,64 @@ static void test_remap(void **state)
 	assert_int_equal(s.regs[11], 0xc3909090);
 }
 
+/* A function's only instruction lies on two pages, of which the second is remapped, with INVLPG and by a load
+ * of CR3; then either page is written to; then the second is not there any more. */
+#define SUM_OF_CALLS "\txor %ebx, %ebx\n\tmov $200, %ecx\n1:\tcall *%rdi\n\tadd %rax, %rbx\n\tdec %ecx\n\tjne 1b\n"
+GUEST(crossing,
+	"\tmov $0x805ffb, %edi           /* movabs $…, %rax; ret */\n"
+	"\tmov $0x806000, %esi\n"
+	SUM_OF_CALLS
+	"\tmov %rbx, %r9\n"
+	"\tmovl $0xa02007, 0x4000 + 8*6\n"
+	"\tinvlpg (%rsi)\n"
+	SUM_OF_CALLS
+	"\tmov %rbx, %r10\n"
+	"\tmovl $0xa01007, 0x4000 + 8*6\n"
+	"\tmov %cr3, %rax\n"
+	"\tmov %rax, %cr3\n"
+	SUM_OF_CALLS
+	"\tmov %rbx, %r12\n"
+	"\tmovb $0x55, 0xa01000          /* the fourth byte of the constant */\n"
+	SUM_OF_CALLS
+	"\tmov %rbx, %r13\n"
+	"\tmovb $0x66, 0xa00ffd          /* the first */\n"
+	SUM_OF_CALLS
+	"\tmov %rbx, %r14\n"
+	"\tmovl $0xa02007, 0x4000 + 8*6\n"
+	"\tinvlpg (%rsi)\n"
+	SUM_OF_CALLS
+	"\tmov %rbx, %r15\n"
+	"\tmovl $0, 0x4000 + 8*6\n"
+	"\tinvlpg (%rsi)\n"
+	SUM_OF_CALLS)
+static void test_crossing(void **state)
+{
+	static const u8 first[] = {0x48, 0xb8, 1, 0, 0}, second[] = {0, 0, 0, 0, 0, 0xc3},
+	                other[] = {2, 0, 0, 0, 0, 0xc3};
+	struct vcpu_state s;
+
+	LOAD(crossing, CODE);
+	flat(*state, &s, true);
+	stop_handlers();
+	put64(PD + 5 * 8, 0xa00087);
+	put64(PT + 5 * 8, 0xa00007);
+	put64(PT + 6 * 8, 0xa01007);
+	memcpy(ram + 0xa00ffb, first, sizeof(first));
+	memcpy(ram + 0xa01000, second, sizeof(second));
+	memcpy(ram + 0xa02000, other, sizeof(other));
+	run(*state, &s);
+	assert_int_equal(s.regs[9], 200 * 1);
+	assert_int_equal(s.regs[10], 200 * 0x2000001ULL);
+	assert_int_equal(s.regs[12], 200 * 1);
+	assert_int_equal(s.regs[13], 200 * 0x55000001ULL);
+	assert_int_equal(s.regs[14], 200 * 0x55000066ULL);
+	assert_int_equal(s.regs[15], 200 * 0x2000066ULL);
+	assert_int_equal(s.regs[8], EXC_PF);
+	assert_int_equal(s.cr2, 0x806000);
+	assert_int_equal(get64(s.regs[REG_RSP] + 8), 0x805ffb);
+	assert_int_equal(s.regs[REG_RCX], 200);
+}
+
 /* PCIDs keep their translations apart; a load with bit 63 keeps them. */
 GUEST(pcid,
 	"\tmov $0x805000, %edi\n"
@@ -375,6 +433,7 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(test_flush, setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_large, setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_remap, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_crossing, setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_pcid, setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_alignment, setup, teardown),
 	};

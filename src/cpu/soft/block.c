@@ -15,8 +15,13 @@
  * a new epoch; a bitmap of linear pages that have entries tells whether INVLPG must. The halves of the linear
  * address space have epochs and bitmaps of their own: a process that loses a page costs the kernel nothing.
  *
- * Singles. An instruction that crosses the page end, comes from MMIO, may exceed the CS limit, or is stepped,
+ * Singles. An instruction that crosses the page end outside of 64-bit mode, comes from MMIO, may exceed the CS limit, or is stepped,
  * is decoded alone, from bytes that are fetched each time; the decoded form is cached by those bytes.
+ *
+ * Crossing blocks. In 64-bit mode an instruction that crosses the end of its page is a block of its own
+ * (SOFT_MODE_CROSSING), found by both physical pages. The block behind it in the arena stands for the second
+ * page: for its word, and as the owner of code that has to die with it. Neither is in the jump cache, nor
+ * linked within the page, as it depends on the address space what the second page is.
  */
 #include "cpu/soft/block.h"
 #include "cpu/soft/decode.h"
@@ -33,7 +38,16 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { HASH_SIZE = 1 << 17, SINGLES = 1024, MAX_INSN = 15, PAGE_BITS = 32768, REVIVALS = 6, WRONG = 64 };
+enum { CROSSING = SOFT_MODE_LONG64 | SOFT_MODE_CROSSING };
+enum {
+	HASH_FIRST = 1 << 16,
+	HASH_MANY = 1 << 18,
+	SINGLES = 128,
+	MAX_INSN = 15,
+	PAGE_BITS = 32768,
+	REVIVALS = 6,
+	WRONG = 64
+};
 struct single {
 	/* A block without a page, of at most three operations: guard, instruction, end. */
 	struct soft_block block;
@@ -50,7 +64,8 @@ struct soft_cache {
 	u32 epoch[2];                 /* of the lower half of linear addresses, and of the upper one: */
 	u64 pages[2][PAGE_BITS / 64]; /* linear pages with entries in the jump cache, by hash */
 	u32 wrong;                    /* how often that said so of one that had none in code */
-	u32 hash[HASH_SIZE]; /* numbers of blocks: their place in the arena, by sizeof(struct soft_block) */
+	u32 *hash;     /* numbers of blocks: their place in the arena, by sizeof(struct soft_block) */
+	u32 hash_size; /* HASH_FIRST; once there are as many blocks, HASH_MANY */
 	struct single singles[SINGLES];
 };
 
@@ -74,13 +89,16 @@ int soft_cache_init(struct soft_cpu *c, struct error *e)
 	k->used = sizeof(struct soft_block);
 	k->kept = k->size;
 	k->arena = soft_map(&c->base.config, k->size, PROT_READ | PROT_WRITE, -1);
+	k->hash_size = HASH_FIRST;
+	k->hash = calloc(k->hash_size, sizeof(*k->hash));
 	k->ring = op_ring_new(soft_share(c, 160 * MiB, 64 * MiB, 16 * MiB));
 	c->decoded = decode_cache_new();
-	if (k->arena == MAP_FAILED || !k->ring || !c->decoded) {
+	if (k->arena == MAP_FAILED || !k->hash || !k->ring || !c->decoded) {
 		if (k->arena != MAP_FAILED)
 			munmap(k->arena, k->size);
 		op_ring_free(k->ring);
 		decode_cache_free(c->decoded);
+		free(k->hash);
 		free(k);
 		return error_set(e, 0, "no memory for a vCPU's code cache");
 	}
@@ -95,6 +113,7 @@ void soft_cache_release(struct soft_cpu *c)
 	munmap(c->cache->arena, c->cache->size);
 	op_ring_free(c->cache->ring);
 	decode_cache_free(c->decoded);
+	free(c->cache->hash);
 	free(c->cache);
 	c->cache = NULL;
 }
@@ -211,7 +230,7 @@ void soft_cache_flush(struct soft_cpu *c)
 	k->kept = k->size;
 	op_ring_reset(k->ring);
 	decode_cache_reset(c->decoded);
-	for (unsigned i = 0; i < HASH_SIZE; i++)
+	for (unsigned i = 0; i < k->hash_size; i++)
 		((volatile u32 *)k->hash)[i] = 0;
 	for (unsigned i = 0; i < SOFT_JUMP_ENTRIES; i++)
 		((volatile struct soft_jump *)c->jumps)[i].block = NULL;
@@ -221,11 +240,12 @@ void soft_cache_flush(struct soft_cpu *c)
 	soft_jit_flush(c);
 }
 
+/* Those of a page are near each other, so that what is run together shares lines of the host's cache. */
 static u32 *bucket(struct soft_cpu *c, u64 gpa, unsigned off, unsigned mode)
 {
-	u64 h = (gpa >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ULL + off * 0x85ebca6bULL + mode;
+	u64 h = ((gpa >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ULL >> 40) + off / 16 + mode;
 
-	return &c->cache->hash[(h ^ h >> 29) & (HASH_SIZE - 1)];
+	return &c->cache->hash[h & (c->cache->hash_size - 1)];
 }
 
 static struct soft_block *numbered(struct soft_cpu *c, u32 n)
@@ -240,6 +260,29 @@ static struct soft_block *find(struct soft_cpu *c, u64 gpa, unsigned off, unsign
 	while (b && (b->gpa != gpa || b->off != off || b->mode != mode))
 		b = numbered(c, b->next);
 	return b;
+}
+
+/* There are many blocks: more buckets. */
+static void grow(struct soft_cpu *c)
+{
+	struct soft_cache *k = c->cache;
+	u32 *old = k->hash, *wider = calloc(HASH_MANY, sizeof(*wider)), old_size = k->hash_size;
+
+	if (!wider)
+		return;
+	k->hash = wider;
+	k->hash_size = HASH_MANY;
+	for (u32 i = 0; i < old_size; i++) {
+		for (u32 n = old[i], next; n; n = next) {
+			struct soft_block *b = numbered(c, n);
+			u32 *at = bucket(c, b->gpa, b->off, b->mode);
+
+			next = b->next;
+			b->next = *at;
+			*at = n;
+		}
+	}
+	free(old);
 }
 
 struct soft_block *soft_block_find(struct soft_cpu *c, u64 gpa, unsigned off, unsigned mode)
@@ -351,7 +394,7 @@ static bool decode(struct soft_cpu *c, struct soft_block *b, const u8 *bytes, si
 		struct op *o = &ops[count];
 		size_t left = min(len - at, (size_t)MAX_INSN);
 
-		if (soft_decode(c, b->mode, bytes + at, left, b->off + (unsigned)at, o, &ends) ==
+		if (soft_decode(c, soft_block_mode(b), bytes + at, left, b->off + (unsigned)at, o, &ends) ==
 		    SOFT_DECODE_MORE) {
 			if (left < MAX_INSN)
 				break;
@@ -414,6 +457,8 @@ static struct soft_block *block_new(struct soft_cpu *c, const struct soft_itlb_e
 			b.seen = (u8)b.heat;
 		}
 	} else {
+		if (k->hash_size == HASH_FIRST && k->used / sizeof(b) > HASH_FIRST)
+			grow(c);
 		old = (struct soft_block *)(k->arena + k->used);
 		at = bucket(c, b.gpa, off, b.mode);
 		b.next = *at;
@@ -567,6 +612,116 @@ found:
 	return b;
 }
 
+/* ---- crossing blocks ---- */
+
+/* The next of a chain that begins at n: that at t and off which goes on in `next`; NULL: any does. */
+static struct soft_block *crossing_from(struct soft_cpu *c, u32 n, const struct soft_itlb_entry *t,
+                                        unsigned off, const struct soft_itlb_entry *next)
+{
+	struct soft_block *b = numbered(c, n);
+
+	while (b &&
+	       (b->gpa != t->gpa || b->off != off || b->mode != CROSSING || (next && b[1].gpa != next->gpa)))
+		b = numbered(c, b->next);
+	return b;
+}
+
+/* For the translator: is rip in a global page? Found again it is by its pages alone. */
+static void note_crossing(struct soft_cpu *c, u64 linear, const struct soft_itlb_entry *t,
+                          const struct soft_itlb_entry *next)
+{
+	struct soft_jump *j = jump_entry(c, linear);
+
+	j->rip = linear;
+	j->key = (t->tag | next->tag) & (PAGE_SIZE - 1);
+	j->block = NULL;
+}
+
+/* The crossing block at linear, if there is one and it is current. Raises faults of the second page. */
+static struct soft_block *crossing_at(struct soft_cpu *c, const struct soft_itlb_entry *t, u64 linear)
+{
+	unsigned off = linear & (PAGE_SIZE - 1);
+	const struct soft_itlb_entry *next;
+	struct soft_block *b = crossing_from(c, *bucket(c, t->gpa, off, CROSSING), t, off, NULL);
+
+	/* Whether it crosses the first page's bytes say alone. */
+	if (!b || !soft_block_current(b))
+		return NULL;
+	next = soft_mmu_exec(c, linear + PAGE_SIZE - off);
+	b = b[1].gpa == next->gpa ? b : crossing_from(c, b->next, t, off, next);
+	if (!b || !soft_block_current(b) || !soft_block_current(b + 1))
+		return NULL;
+	note_crossing(c, linear, t, next);
+	return b;
+}
+
+/* What soft_block_single() just found at linear becomes a crossing block, if it can be one. */
+static struct soft_block *crossing_new(struct soft_cpu *c, struct soft_block *found, u64 linear)
+{
+	const struct single *s = single_at(c, linear);
+	const struct soft_itlb_entry *t = soft_mmu_exec(c, linear), *next;
+	unsigned off = linear & (PAGE_SIZE - 1), first = PAGE_SIZE - off;
+	struct soft_block b = {.gpa = t->gpa, .page = t->page, .off = (u16)off, .mode = CROSSING}, *old;
+	struct soft_cache *k = c->cache;
+	u8 bytes[MAX_INSN];
+	bool forgotten;
+	u32 word, *at;
+
+	if (!c->long64 || s->len <= first || s->ops[0].fn == op_undefined)
+		return found;
+	next = soft_mmu_exec(c, linear + first);
+	if (!t->page || !next->page)
+		return found;
+	if (k->kept - k->used < 2 * sizeof(b)) {
+		soft_cache_flush(c);
+		return soft_block_single(c);
+	}
+	if (c->vec_live)
+		soft_vec_park(c);
+	b.generation = mark(c, t->page);
+	word = mark(c, next->page);
+	fetch(c, t, off, bytes, first);
+	fetch(c, next, 0, bytes + first, s->len - first);
+	if (!same_bytes(bytes, s->bytes, s->len))
+		return found; /* it was changed meanwhile */
+	at = bucket(c, t->gpa, off, CROSSING);
+	old = crossing_from(c, *at, t, off, next);
+	forgotten = old && old->page == &nowhere;
+	b.heat = hot(c);
+	if (old && forgotten) {
+		b.heat = old->heat;
+		b.revived = old->revived;
+	} else if (old && (old->ops || old->kept) &&
+	           same_bytes(bytes, soft_block_bytes(c, old), min((unsigned)s->len, (unsigned)old->bytes))) {
+		/* As renew() has it. */
+		b.heat <<= old->revived;
+		b.revived = (old->revived + (old->revived < REVIVALS)) & 15;
+	}
+	/* What had code stays as it is: its operations are those that were translated. */
+	if (old && old->kept) {
+		withdraw(c, old);
+		old = NULL;
+	}
+	if (!decode(c, &b, bytes, s->len))
+		return found;
+	b.seen = (u8)b.heat;
+	if (old) {
+		b.next = old->next;
+	} else {
+		old = (struct soft_block *)(k->arena + k->used);
+		b.next = *at;
+		*at = (u32)(k->used / sizeof(b));
+		k->used += 2 * sizeof(b);
+	}
+	soft_block_unstop(c);
+	*old = b;
+	old[1] = (struct soft_block){
+	        .gpa = next->gpa, .page = next->page, .generation = word, .mode = SOFT_MODE_SECOND};
+	op_ring_add(k->ring, old, forgotten);
+	note_crossing(c, linear, t, next);
+	return old;
+}
+
 /* ---- lookup ---- */
 
 static __attribute__((noinline)) struct soft_block *lookup(struct soft_cpu *c, u64 linear)
@@ -575,15 +730,22 @@ static __attribute__((noinline)) struct soft_block *lookup(struct soft_cpu *c, u
 	unsigned off = linear & (PAGE_SIZE - 1);
 	struct soft_block *b;
 
-	if (!t->page || known_to_cross(c, t, linear))
+	if (!t->page)
 		return soft_block_single(c);
+	if (off > PAGE_SIZE - MAX_INSN) {
+		b = c->long64 ? crossing_at(c, t, linear) : NULL;
+		if (b)
+			return b;
+		if (known_to_cross(c, t, linear))
+			return crossing_new(c, soft_block_single(c), linear);
+	}
 	b = find(c, t->gpa, off, c->mode);
 	if (!b || !soft_block_current(b)) {
 		if (c->vec_live)
 			soft_vec_park(c);
 		b = b ? renew(c, b, t, off) : block_new(c, t, off, NULL);
 		if (!b)
-			return soft_block_single(c);
+			return crossing_new(c, soft_block_single(c), linear);
 	}
 	struct soft_jump *j = jump_entry(c, linear);
 	u64 bit = page_bit(linear);
@@ -622,7 +784,7 @@ const struct op *soft_chain_slow(struct soft_cpu *c, const struct op *o)
 	struct soft_block *b = o->link;
 
 	if (c->block->page && (!b || !soft_block_current(b)))
-		b = find(c, c->block->gpa, (unsigned)o->disp, c->block->mode);
+		b = find(c, c->block->gpa, (unsigned)o->disp, soft_block_mode(c->block));
 	((struct op *)o)->link = b;
 	c->rip = c->regs[SREG_PAGE_RIP] + (u64)o->disp;
 	if (!c->long64)

@@ -51,23 +51,6 @@ static bool leave(struct soft_cpu *c, const struct op *next)
 	return go_on(c);
 }
 
-/* The instruction at c->rip, which crosses the end of its page. */
-static bool single(struct soft_cpu *c)
-{
-	const struct op *o;
-
-	c->op = NULL;
-	c->block = soft_block_single(c);
-	o = c->block->ops;
-	do {
-		c->op = o;
-		o = o->fn(c, o);
-		if (VEC_PARK_ALWAYS && c->vec_live)
-			soft_vec_park(c);
-	} while (o);
-	return go_on(c);
-}
-
 /* Interprets from o on, to the end of a block. */
 static void rest(struct soft_cpu *c, const struct op *o)
 {
@@ -263,7 +246,7 @@ static void trampolines(struct soft_cpu *c)
 	                           0x49, 0x89, 0xfb};                              /* mov %rdi, %r11 */
 	struct soft_jit *j = c->jit;
 	struct jit_buf b = {.p = j->write, .end = j->write + 4096, .to_run = j->run - j->write};
-	u32 out, single;
+	u32 out;
 
 	j->enter = (void (*)(u64))(u64)here(&b);
 	for (unsigned i = 0; i < sizeof(entry); i++)
@@ -340,18 +323,6 @@ static void trampolines(struct soft_cpu *c)
 	e_mov(&b, REG_RSI, T0);
 	e_mov(&b, REG_RDX, T1);
 	call_out(c, &b, &c->jx.written);
-
-	/* As check entries: SREG_PAGE_RIP is set. */
-	single = here(&b);
-	store_registers(c, &b);
-	call_out(c, &b, &c->jx.single);
-	for (unsigned i = 0; i < JIT_SINGLES; i++) {
-		j->single[i] = here(&b);
-		e_load(&b, T0, &c->regs[SREG_PAGE_RIP]);
-		e_mem(&b, true, OP_LEA, T0, T0, NO_REG, 0, (s64)(PAGE_SIZE - JIT_SINGLES + i));
-		e_store(&b, &c->rip, T0);
-		e_jmp(&b, single);
-	}
 
 	/* T0: pc, T1: trap number */
 	static const u8 lahf_seto[] = {0x9f, 0x0f, 0x90, 0xc0};
@@ -445,7 +416,6 @@ void soft_jit_init(struct soft_cpu *c)
 	c->jx.refill = (u64)soft_cell_refill;
 	c->jx.interpret = (u64)interpret;
 	c->jx.written = (u64)written;
-	c->jx.single = (u64)single;
 	c->jx.fault = (u64)fault;
 	trampolines(c);
 	j->seams = seams_new();
@@ -544,16 +514,13 @@ static void give_back(struct soft_jit *j)
 bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 {
 	u64 n = (u64)(c->tlb - c->tlbs[0]) / SOFT_TLB_ENTRIES;
-	u32 link = c->jx.link, code, crossing = (c->rip & (PAGE_SIZE - 1)) - (PAGE_SIZE - JIT_SINGLES);
+	u32 link = c->jx.link, code;
 
 	c->jx.link = 0;
 	soft_cells_settle(c);
 	if (b->heat < -0x40000000)
 		b->heat = 0;
 	if (!usable(c) || !b->page) {
-		/* That looks at the bytes each time, so nothing need tell it of changes. */
-		if (usable(c) && !c->lockstep && crossing < JIT_SINGLES)
-			jit_note_jump(c, c->rip, c->jit->single[crossing], (unsigned)n, true);
 		if (link && !c->lockstep)
 			jit_link_none(c, (const struct jit_site *)(u64)link);
 		return false;
@@ -584,6 +551,11 @@ bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 	if (!(c->rip >> 63) && (n != SOFT_TLB_USER || soft_jump_is_global(c, c->rip)))
 		c->jx.low_shared = true;
 	jit_note_page(c, b, c->rip, (unsigned)n);
+	if (b->mode & SOFT_MODE_CROSSING) {
+		jit_note_page(c, b + 1, c->rip + PAGE_SIZE, (unsigned)n);
+		jit_note_page(c, b, c->rip, (unsigned)n); /* as that may have forgotten all */
+		soft_cache_note_jump(c, c->rip + PAGE_SIZE);
+	}
 	/* Under the lock-step check jumps hit, but come back. */
 	/* What is linked now need not take room in the table. */
 	if (!link || c->lockstep || !jit_link(c, (const struct jit_site *)(u64)link, b, code, (unsigned)n))

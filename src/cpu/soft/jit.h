@@ -153,7 +153,6 @@ enum {
 	JIT_SUPER_JUMPS = 32768, /* of a supervisor's: kernels are large */
 	JIT_NEEDS = 1,           /* slot ^ JIT_NEEDS: in the same line of the cache */
 	JIT_OTHER = 128,         /* slot ^ JIT_OTHER: within a page of the host */
-	JIT_SINGLES = 15,        /* places in a page where an instruction may cross its end */
 	JIT_USER_TABLE = 2,      /* the first of users */
 	JIT_TABLES = 8,
 	JIT_HEADS = 1024,
@@ -193,7 +192,7 @@ struct soft_jit {
 	size_t cold, cold_used; /* from cold on: what is off the main line, apart, as it would fill caches */
 	s32 threshold, uses;    /* executions until a block is translated, and until it is again */
 	u32 event, stop, chain, far, miss, interpret, written, fault; /* trampolines */
-	u32 out, single[JIT_SINGLES];                                 /* … that targets of jumps are */
+	u32 out;                                                      /* … that targets of jumps are */
 	u32 interpret_site, refill, stack_missed[SOFT_TLB_MODES];     /* trampolines of jit_cell.h */
 	s32 *counters; /* of plain code's uses, to go: below 0 it is time for better code; the first is no
 	                  block's */

@@ -158,7 +158,7 @@ static u32 known(struct tr *t, unsigned off, bool fast)
 		return 0;
 	if (off == t->block->off && t->mode == t->entry_mode)
 		return t->check;
-	to = soft_block_find(t->c, t->block->gpa, off, t->block->mode);
+	to = soft_block_find(t->c, t->block->gpa, off, soft_block_mode(t->block));
 	code = to ? to->code[t->mode] : 0;
 	return code && fast ? code + JIT_CHECK_SIZE : code;
 }

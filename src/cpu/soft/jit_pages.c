@@ -261,6 +261,7 @@ static bool sweep(struct soft_jit *j, unsigned h)
 		} else {
 			flagless |= !(k->block & JIT_CODE_FLAGS);
 			divert(j, k, k->stale);
+			b -= b->mode == SOFT_MODE_SECOND;
 			for (unsigned m = 0; m < SOFT_TLB_MODES; m++)
 				if (b->code[m] == k->check)
 					b->code[m] = 0;

@@ -473,7 +473,8 @@ static unsigned count_ops(struct tr *t)
 	const struct soft_block *b = t->block;
 
 	for (unsigned i = 1; !t->plain && !t->c->lockstep && i < b->count; i++) {
-		const struct soft_block *to = soft_block_find(t->c, b->gpa, b->ops[i].off, b->mode);
+		const struct soft_block *to =
+		        soft_block_find(t->c, b->gpa, b->ops[i].off, soft_block_mode(b));
 
 		if (to && to->loops && to->code[t->mode])
 			return i;
@@ -486,6 +487,7 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	struct soft_jit *j = c->jit;
 	const u8 *page = physmem_ptr(c->base.config.board->mem, b->gpa, PAGE_SIZE), *bytes;
 	static _Thread_local struct tr t;
+	const struct soft_block *second = b->mode & SOFT_MODE_CROSSING ? b + 1 : NULL;
 	struct jit_site *sites;
 	struct jit_code *code;
 	size_t used, cold_used;
@@ -502,7 +504,7 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	}
 	bytes = soft_block_bytes(c, b);
 	memcpy(j->page, page, PAGE_SIZE);
-	if (!jit_pages_announce(j, b))
+	if (!jit_pages_announce(j, b) || (second && !jit_pages_announce(j, second)))
 		return 0;
 	t.c = c;
 	t.block = b;
@@ -534,7 +536,7 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 		             c->lockstep);
 	liveness(&t);
 	t.loop.yes = t.in_loop = false;
-	if (!t.plain)
+	if (!t.plain && !second)
 		tr_loop_find(&t);
 	t.groups.plain = t.plain;
 	jit_groups_find(&t.groups, b, j->insns, t.count, t.loop.yes ? t.loop.trace.last : ~0u, NULL);
@@ -564,6 +566,7 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	t.b.end = j->write + j->size;
 	sites = (struct jit_site *)t.b.p;
 	t.b.p += t.colds * sizeof(*sites);
+	t.b.p += second ? sizeof(*code) : 0;
 	code = (struct jit_code *)t.b.p; /* in front of what the check entry jumps to */
 	t.b.p += sizeof(*code);
 	t.pending = 0;
@@ -589,6 +592,13 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	                          .check = t.check,
 	                          .stale = t.stale};
 	jit_pages_add(j, b, code);
+	if (second) {
+		code[-1] = (struct jit_code){.block = low(second) | (code->block & JIT_CODE_BITS),
+		                             .generation = second->generation,
+		                             .check = t.check,
+		                             .stale = t.stale};
+		jit_pages_add(j, second, code - 1);
+	}
 	j->used = used;
 	j->cold_used = cold_used;
 	return t.check;

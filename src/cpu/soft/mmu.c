@@ -1,7 +1,7 @@
 /*
  * The soft TLB.
  *
- * Tags. Each address space (PCID, or each load of CR3 without PCIDs) has a 10-bit tag, which is part of what
+ * Tags. Each address space (PCID, or each load of CR3 without PCIDs) has a 12-bit tag, which is part of what
  * a hit compares: a CR3 load or a flush of a PCID hands out a new tag and writes no entry. Tag 0 is for
  * global pages in the ITLB and invalid data entries. When the tags run out, everything is
  * wiped and they start anew.
@@ -13,6 +13,9 @@
  * large page and in memory gives fragments without a walk (struct large). The regions of 2 MiB that hold such
  * fragments are recorded, with the fragments while they are few: INVLPG in one of them drops these entries,
  * or all of the region's; pages of 1 GiB likewise, by a full flush.
+ *
+ * Small pages that walks found are remembered apart, by another index (struct second): where two pages that
+ * take turns have the same index in the TLB, their entries come from there.
  *
  * Privilege. There is one TLB for user accesses, one for supervisor accesses that SMAP keeps off user pages,
  * one for those that may touch them. tlb_slow never hits: every access then takes the slow path, where
@@ -31,8 +34,6 @@ int soft_mmu_init(struct soft_cpu *c, struct error *e)
 	c->mmu = calloc(1, sizeof(*c->mmu));
 	if (!c->mmu)
 		return error_set(e, 0, "no memory for a vCPU's TLB");
-	for (unsigned i = 0; i < SOFT_TLB_ENTRIES; i++)
-		c->tlb_slow[i].tag_read = c->tlb_slow[i].tag_write = soft_tlb_none(i);
 	c->tlb = c->tlb_slow;
 	c->mmu->signature = ~0ULL;
 	return 0;
@@ -67,6 +68,8 @@ static void forget_globals(struct soft_cpu *c)
 	for (unsigned k = 0; k < SOFT_TLB_MODES; k++)
 		for (unsigned i = 0; i < LARGE_ENTRIES; i++)
 			m->larges[k][i].region = LARGE_NONE;
+	for (unsigned i = 0; i < SECOND_ENTRIES; i++)
+		m->seconds[i].page = SECOND_NONE;
 	for (unsigned k = 0; k < 2; k++)
 		for (unsigned i = 0; i < SOFT_ITLB_ENTRIES; i++)
 			c->itlb[k][i].tag = ITLB_NONE;
@@ -134,6 +137,8 @@ static void drop_entry(struct soft_cpu *c, u64 linear)
 
 		if (mmu_tag_is_page(e->tag_read, page) || mmu_tag_is_page(e->tag_write, page))
 			e->tag_read = e->tag_write = soft_tlb_none(i);
+		if ((mmu_second(c->mmu, m, linear)->page & PAGE_MASK) == page)
+			mmu_second(c->mmu, m, linear)->page = SECOND_NONE;
 	}
 	for (unsigned m = 0; m < 2; m++) {
 		struct soft_itlb_entry *e = &c->itlb[m][linear >> PAGE_SHIFT & (SOFT_ITLB_ENTRIES - 1)];
@@ -225,6 +230,16 @@ void soft_mmu_invpcid(struct soft_cpu *c, unsigned type, u16 pcid, u64 linear)
 	}
 }
 
+/* Few guests want it, and it is large: so not before. */
+static void need_slow(struct soft_cpu *c)
+{
+	if (c->mmu->slow_ready)
+		return;
+	for (unsigned i = 0; i < SOFT_TLB_ENTRIES; i++)
+		c->tlb_slow[i].tag_read = c->tlb_slow[i].tag_write = soft_tlb_none(i);
+	c->mmu->slow_ready = true;
+}
+
 void soft_mmu_update(struct soft_cpu *c)
 {
 	struct soft_mmu *m = c->mmu;
@@ -246,6 +261,8 @@ void soft_mmu_update(struct soft_cpu *c)
 	m->mode = c->cpl == 3                  ? SOFT_TLB_USER
 	          : (c->cr4 & CR4_SMAP) && !ac ? SOFT_TLB_SUPER_SMAP
 	                                       : SOFT_TLB_SUPER;
+	if (unlikely(m->slow || c->rehearsing))
+		need_slow(c);
 	c->tlb = m->slow || c->rehearsing ? c->tlb_slow : c->tlbs[m->mode];
 }
 

@@ -1,7 +1,7 @@
 /*
  * Guest memory through the soft TLB: linear addresses, 4-level, PAE and 32-bit paging (SDM vol. 3 ch. 4).
  *
- * Address-space tags: tlb_tag (10 bits) names the address space of an entry, so that loading CR3 with another
+ * Address-space tags: tlb_tag (12 bits) names the address space of an entry, so that loading CR3 with another
  * PCID, or the same, flushes nothing by writing: a flush hands out a new tag. Entries of global pages carry
  * the tag of supervisor accesses, which does not change with CR3; non-global supervisor entries are recorded
  * and dropped at a CR3 load. mmu.c has the details.

@@ -123,6 +123,20 @@ static bool fill_large(struct soft_cpu *c, u64 linear, bool write, unsigned mode
 	return true;
 }
 
+static bool fill_second(struct soft_cpu *c, u64 linear, bool write, unsigned mode, struct place *p)
+{
+	const struct second *s = mmu_second(c->mmu, mode, linear);
+	u64 page = linear & PAGE_MASK;
+
+	if ((s->page != (page | c->tlb_tag) && s->page != page) || s->mode != mode || (write && !s->write))
+		return false;
+	p->host = s->host + (linear - page);
+	p->page = s->word;
+	if (likely(!c->rehearsing))
+		enter(c, linear, mode, p, s->write, s->page == page);
+	return true;
+}
+
 /* False: a page fault. */
 static bool walk(struct soft_cpu *c, u64 linear, bool write, unsigned mode, struct place *p, u32 *error)
 {
@@ -145,6 +159,14 @@ static bool walk(struct soft_cpu *c, u64 linear, bool write, unsigned mode, stru
 	enter(c, linear, mode, p, w.write && !slot->readonly, w.global);
 	note_size(c->mmu, linear, &w);
 	note_large(c, linear, mode, &w, slot);
+	if (w.page_size == PAGE_SIZE)
+		*mmu_second(c->mmu, mode, linear) = (struct second){
+		        .page = (linear & PAGE_MASK) | (w.global ? 0 : c->tlb_tag),
+		        .host = p->host - (linear & ~PAGE_MASK),
+		        .word = p->page,
+		        .write = w.write && !slot->readonly,
+		        .mode = (u8)mode,
+		};
 	return true;
 }
 
@@ -152,7 +174,7 @@ void mmu_fill(struct soft_cpu *c, u64 linear, bool write, unsigned mode, unsigne
 {
 	u32 error;
 
-	if (fill_large(c, linear, write, mode, p))
+	if (fill_large(c, linear, write, mode, p) || fill_second(c, linear, write, mode, p))
 		return;
 	check_canonical(c, linear, seg);
 	if (!walk(c, linear, write, mode, p, &error))
@@ -173,7 +195,8 @@ const struct soft_tlb_entry *soft_mmu_walked(struct soft_cpu *c, u64 linear, boo
 	e = write ? soft_mmu_cached(c, linear, false, mode, global) : NULL;
 	if (e && atomic_load_explicit(e->page, memory_order_relaxed) & PHYSMEM_PAGE_CODE)
 		return NULL;
-	if (!fill_large(c, linear, write, mode, &p) && !walk(c, linear, write && !maybe, mode, &p, &error))
+	if (!fill_large(c, linear, write, mode, &p) && !fill_second(c, linear, write, mode, &p) &&
+	    !walk(c, linear, write && !maybe, mode, &p, &error))
 		return NULL;
 	return soft_mmu_cached(c, linear, write, mode, global);
 }

@@ -43,6 +43,18 @@ struct large {
 #define LARGE_ENTRIES 128
 #define LARGE_NONE    (~0ULL)
 
+/* What a walk found of a small page, for when its entry gave way to that of another page with the same index:
+ * the two may take turns. Dropped when the entry would be. */
+struct second {
+	u64 page; /* linear address + address-space tag, 0 if global; SECOND_NONE */
+	u8 *host;
+	_Atomic u32 *word;
+	bool write; /* as above */
+	u8 mode;    /* enum soft_tlb_mode */
+};
+#define SECOND_ENTRIES 1024
+#define SECOND_NONE    (~0ULL)
+
 struct soft_mmu {
 	u32 next_tag;
 	u16 pcid_tag[4096]; /* 0: none yet */
@@ -52,10 +64,12 @@ struct soft_mmu {
 	u64 written[WRITTEN_BITS / 64]; /* by hash: pages with write entries; never too few */
 	struct fragments fragments[LARGE_BITS];
 	struct large larges[SOFT_TLB_MODES][LARGE_ENTRIES];
+	struct second seconds[SECOND_ENTRIES];
 	u64 pdptes[4];
 	u64 signature; /* what translations depend on besides CR3 */
 	u8 mode;       /* enum soft_tlb_mode of data accesses now */
 	bool slow, align, breakpoints;
+	bool slow_ready; /* soft_cpu.tlb_slow has been filled */
 	/* soft_rmw(), soft_write_ptr() in progress on a copy: where its first bytes go, and the rest */
 	struct span {
 		struct place place[2];
@@ -99,6 +113,15 @@ static inline bool mmu_tag_is_page(u64 tag, u64 page)
 static inline struct large *mmu_large_entry(struct soft_mmu *m, unsigned mode, u64 linear)
 {
 	return &m->larges[mode][(linear / LARGE_SIZE ^ linear >> 30) % LARGE_ENTRIES];
+}
+
+/* Pages with one index in the TLB have several here. */
+static inline struct second *mmu_second(struct soft_mmu *m, unsigned mode, u64 linear)
+{
+	u64 page = linear >> PAGE_SHIFT;
+
+	page ^= page >> SOFT_TLB_BITS ^ page >> 2 * SOFT_TLB_BITS ^ mode << 8;
+	return &m->seconds[page % SECOND_ENTRIES];
 }
 
 /* The entry of what an access needs, by a walk if need be; raises. On behalf of mmu_translate()

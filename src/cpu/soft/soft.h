@@ -101,11 +101,12 @@ static inline unsigned op_kind(const struct op *o, unsigned n)
 	return o->kinds >> (2 * n) & 3;
 }
 
-#define SOFT_TLB_BITS    11
+/* 12 at most: address-space tags are in the low bits of pages' addresses. */
+#define SOFT_TLB_BITS    12
 #define SOFT_TLB_ENTRIES (1u << SOFT_TLB_BITS)
 
 /* Tag: linear page address + (address-space tag << PAGE_SHIFT). Tags are 1 to SOFT_TLB_ENTRIES - 1, and an
- * entry's index is bits 21:12 of its page, so the sum is unambiguous; and linear + tlb_key - tag is the
+ * entry's index is bits 23:12 of its page, so the sum is unambiguous; and linear + tlb_key - tag is the
  * offset in the page on a hit, at least PAGE_SIZE on a miss. */
 struct soft_tlb_entry {
 	u64 tag_read, tag_write;
@@ -170,7 +171,15 @@ enum soft_mode {
 	SOFT_MODE_COMPAT16,
 	SOFT_MODE_COMPAT32, /* long mode active, CS.L = 0 */
 	SOFT_MODE_LONG64,
+	/* Of blocks alone: one instruction that crosses the end of its page, and the second page of it (block.c).
+	 */
+	SOFT_MODE_CROSSING = 8,
+	SOFT_MODE_SECOND = 15
 };
+static inline enum soft_mode soft_block_mode(const struct soft_block *b)
+{
+	return (enum soft_mode)(b->mode & ~(unsigned)SOFT_MODE_CROSSING);
+}
 
 #define SOFT_JUMP_ENTRIES 16384
 struct soft_jump {
@@ -251,7 +260,7 @@ struct soft_cpu {
 		u64 host_rsp, resume;
 		u64 key[2], table; /* of links: of the user, of the supervisor; the user's jump table */
 		u64 target_rip, target_code, temp, temp2, aside[2];
-		u64 interpret, written, single, fault, refill; /* functions */
+		u64 interpret, written, fault, refill; /* functions */
 		u64 site;
 		u64 stack_limit[SOFT_TLB_MODES]
 		               [SOFT_STACK_SPANS]; /* of cells, by what is accessed: jit_cell.h */
