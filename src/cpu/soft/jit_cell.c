@@ -19,7 +19,8 @@ enum {
 	STUB = 256,
 	LOOK_UPS = 64,
 	SOME_LOOK_UPS = 8,
-	WANTS = 4
+	WANTS = 4,
+	WANTS_OF_PAGE = 8
 };
 /* Not canonical: no base of anything. */
 #define NO_TAG (1ULL << 63)
@@ -43,7 +44,13 @@ struct soft_cells {
 	        *stack_second[SOFT_TLB_MODES]; /* the word of the stack cell's second page, if it has one */
 	u64 written[FILTER / 64]; /* by hash: pages that valid cells may write to; never too few */
 	struct windows *windows;  /* NULL: none */
-	u8 patience;              /* how often a cell wants one until it is asked for */
+	u8 patience;              /* how often a cell wants one until it is asked for, */
+	u8 often;                 /* and its page, within a tick: */
+	struct {
+		u64 page;
+		u32 tick;
+		u8 count;
+	} wanted[256];
 };
 
 /* ---- life ---- */
@@ -67,6 +74,7 @@ bool soft_cells_init(struct soft_cpu *c)
 	}
 	k->windows = windows_new(c->base.config.count);
 	k->patience = c->jit->threshold == 1 ? 1 : WANTS;
+	k->often = c->jit->threshold == 1 ? 1 : WANTS_OF_PAGE;
 	soft_cells_reset(c);
 	return true;
 }
@@ -501,6 +509,21 @@ static void widen(struct soft_cpu *c, const struct soft_cell_info *i, u64 page, 
 	v->later = view.later;
 }
 
+/* A stream comes to each page once, by a few cells. */
+static bool is_wanted_often(struct soft_cells *k, u64 page)
+{
+	unsigned i = page / PAGE_SIZE % ARRAY_SIZE(k->wanted);
+	u32 now = tick();
+
+	if (k->wanted[i].page != page || k->wanted[i].tick != now) {
+		k->wanted[i].page = page;
+		k->wanted[i].tick = now;
+		k->wanted[i].count = 0;
+	}
+	k->wanted[i].count += k->wanted[i].count < k->often;
+	return k->wanted[i].count == k->often;
+}
+
 /* What the cell is to cover for an access at `linear`; false: it cannot, now. */
 static bool find(struct soft_cpu *c, const struct soft_cell_info *i, bool changes, u64 linear,
                  struct covered *v)
@@ -528,7 +551,7 @@ static bool find(struct soft_cpu *c, const struct soft_cell_info *i, bool change
 	want = may_run && (crosses || changes) && i->wants >= c->cells->patience &&
 	       linear >> WINDOW_BITS == (linear + i->span - 1) >> WINDOW_BITS &&
 	       (linear + i->span > v->to || v->to - v->from < ENOUGH * PAGE_SIZE);
-	if (there || (want && !other && v->e->page))
+	if (there || (want && !other && v->e->page && is_wanted_often(c->cells, page)))
 		widen(c, i, page, 1 + crosses, there, v);
 	return linear + i->span <= v->to;
 }
