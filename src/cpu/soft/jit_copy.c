@@ -143,6 +143,16 @@ static void copy_vex(struct tr *t, unsigned op, const struct op *o, const struct
 	}
 }
 
+/* to, T0 or T1, has bits 15:8 of RAX, RCX, RDX or RBX in its lowest byte. */
+static void second_byte(struct jit_buf *b, unsigned to, unsigned from)
+{
+	static const u8 rorx[] = {0xc4, 0x63, 0xfb, 0xf0};
+
+	e_bytes(b, rorx, sizeof(rorx));
+	e8(b, 0xc0 | (to & 7) << 3 | from);
+	e8(b, 8);
+}
+
 void tr_copy_memory(struct tr *t, unsigned op, const struct op *o, const struct jit_insn *n, u8 after)
 {
 	const ZydisDecodedOperand *m = &n->i.operands[n->mem];
@@ -166,6 +176,9 @@ void tr_copy_memory(struct tr *t, unsigned op, const struct op *o, const struct 
 	if (displaced) {
 		real = tr_spare(t, &p);
 		e_load(&t->b, real, &t->c->regs[reg]);
+	} else if (general && o->r[n->reg] & 1) {
+		real = tr_spare(t, &p);
+		second_byte(&t->b, real, reg);
 	}
 	tr_need_flags(t, n->read | (n->write ? after & (u8)~n->kill : 0));
 	if (vector || divides(n))

@@ -317,8 +317,9 @@ static u8 kind_of(struct jit_insn *n, const struct op *o)
 	     z->mnemonic == ZYDIS_MNEMONIC_BTR || z->mnemonic == ZYDIS_MNEMONIC_BTC) &&
 	    op_kind(o, 1) == KIND_REG)
 		return JIT_INTERPRET;
-	/* AH, CH, DH, BH do not go with a REX prefix, which T0 needs. */
-	if (n->reg >= 0 && (o->r[n->reg] & 1))
+	/* AH, CH, DH, BH do not go with a REX prefix, which T0 needs: they are read from a copy. */
+	if (n->reg >= 0 && (o->r[n->reg] & 1) &&
+	    i->operands[n->reg].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
 		return JIT_INTERPRET;
 	return JIT_COPY;
 }

@@ -271,8 +271,9 @@ static bool spares_t0(struct tr *t)
 		     k++) {
 			const ZydisDecodedOperand *d = &n->i.operands[k];
 
+			/* AH and the like are copied for an access to memory. */
 			if (d->type == ZYDIS_OPERAND_TYPE_REGISTER && jit_is_general(d) &&
-			    jit_displaced(o->r[k] >> 3))
+			    (jit_displaced(o->r[k] >> 3) || (n->mem >= 0 && o->r[k] & 1)))
 				return false;
 		}
 		if (n->kind == JIT_LEA && ((o->base < REG_COUNT && jit_displaced(o->base)) ||
