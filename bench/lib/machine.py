@@ -29,19 +29,20 @@ def qemu(initrd, cmdline, memory, cpus=1):
 
 
 def own_memory(pid, guest_mib):
-    """Resident MiB of a process less the guest's memory, which is a shared mapping of that size. Memory mapped twice
-    (translated code) counts once: such a mapping's share is what counts."""
-    total, mapping, is_guest, shared = 0, 0, False, False
+    """Resident MiB of a process less the guest's memory: a shared mapping of that size, and others of the same file.
+    Memory mapped twice (translated code) counts once: such a mapping's share is what counts."""
+    mappings = []  # (size, inode or 0 if private, KiB)
     try:
         with open(f"/proc/{pid}/smaps") as maps:
             for line in maps:
-                head = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+ *(.*)", line)
+                head = re.match(r"([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ (\d+) *(.*)", line)
                 if head:
-                    mapping = int(head[2], 16) - int(head[1], 16)
                     shared = "memfd:" in head[4]
-                    is_guest = shared and mapping > guest_mib << 19
-                elif line.startswith("Pss:" if shared else "Rss:") and not is_guest:
-                    total += int(line.split()[1])
+                    mappings.append([int(head[2], 16) - int(head[1], 16), shared and int(head[3]), 0])
+                elif line.startswith("Pss:" if shared else "Rss:"):
+                    mappings[-1][2] += int(line.split()[1])
     except OSError:
         return 0
+    guest = {inode for size, inode, _ in mappings if inode and size > guest_mib << 19}
+    total = sum(size for _, inode, size in mappings if inode not in guest)
     return total / 1024

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { SEGMENT = 128 << 10, FIRST = 20, MAX_BYTES = SOFT_BLOCK_OPS * 15 };
+enum { SEGMENT = 128 << 10, FIRST = 18, MAX_BYTES = SOFT_BLOCK_OPS * 15 };
 /* More than a boot loses; then up to so many segments cost less than decoding does. */
 enum { LOST_MANY = 40000, USUAL = 192 };
 
