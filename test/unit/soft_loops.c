@@ -289,6 +289,21 @@ GUEST(nested, /* short inner loops, of which some go over page ends */
       "\tjne 3b\n"
       "\tud2\n")
 
+GUEST(overlaps, /* a string that is copied onto itself, a byte further on */
+      "\tmov $40, %r9d\n"
+      "3:\tmov %r11, %rbx\n"
+      "\tmov $28, %ebp\n"
+      "1:\tmov %rbx, %rsi\n"
+      "\tlea 1(%rbx), %rdi\n"
+      "\tmov $11, %ecx\n"
+      "\trep movsl\n"
+      "\tadd $0x7f8, %rbx\n"
+      "\tdec %ebp\n"
+      "\tjne 1b\n"
+      "\tdec %r9d\n"
+      "\tjne 3b\n"
+      "\tud2\n")
+
 static const struct guest {
 	const char *name;
 	const u8 *start, *end;
@@ -308,6 +323,7 @@ static const struct guest {
         G(divides, DE, -1, -1),    G(wraps, PF, -1, -1),        G(wraps_below, PF, -1, -1),
         G(own_code, UD, -1, -1),   G(remaps, UD, -1, -1, true), G(loses_right, PF, -1, -1, true),
         G(regions, UD, -1, -1),    G(patches, UD, -1, -1),      G(nested, UD, -1, -1),
+        G(overlaps, UD, -1, -1),
 };
 
 enum how { INTERPRET, TRANSLATE, CHECK };

@@ -60,6 +60,8 @@ bool tr_string(struct tr *t, unsigned op, const struct op *o, const struct jit_i
 	tr_cold(t, COLD_INTERPRET, op, e_jcc(&t->b, CC_NE));
 	e_group1(&t->b, true, 7, REG_RCX, (s32)(PAGE_SIZE >> shift));
 	tr_cold(t, COLD_INTERPRET, op, e_jcc(&t->b, CC_A));
+	/* The host's REP tells by its addresses, of which a window has others, whether what it reads is what it wrote. */
+	t->direct = movs;
 	if (movs) {
 		e_mov(&t->b, T0, REG_RSI);
 		tr_check(t, op, o->size, false, false);
@@ -68,6 +70,7 @@ bool tr_string(struct tr *t, unsigned op, const struct op *o, const struct jit_i
 	}
 	e_mov(&t->b, T0, REG_RDI);
 	tr_check(t, op, o->size, true, true);
+	t->direct = false;
 	check_range(t, op, shift);
 	note_end(t, REG_RDI, shift, &c->jx.target_rip);
 	e_mov(&t->b, REG_RDI, T0);

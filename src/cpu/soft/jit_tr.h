@@ -68,6 +68,7 @@ struct tr {
 	struct jit_loop loop;
 	bool in_loop; /* the loop's own code is being written */
 	bool early;   /* … or early checks, before the first op */
+	bool direct;  /* checks look into the TLB, which leads to guest memory itself, not to a window */
 	/* Op + 1: of the flags that the exit does not save; and since it was done, until they are saved. */
 	u8 writer, pending;
 	unsigned colds, open; /* open: the first whose resume is not known yet */

@@ -542,7 +542,7 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	jit_groups_find(&t.groups, b, j->insns, t.count, t.loop.yes ? t.loop.trace.last : ~0u, NULL);
 	t.addend = 0;
 	t.held_at = NULL;
-	t.early = false;
+	t.early = t.direct = false;
 	prologue(&t);
 	tr_loop_enter(&t);
 	tr_early_checks(&t);
