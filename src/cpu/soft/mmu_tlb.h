@@ -8,7 +8,8 @@
 #include "cpu/soft/mmu.h"
 
 #define PAGE_MASK    (~(PAGE_SIZE - 1))
-#define TAG_LIMIT    SOFT_TLB_ENTRIES
+/* The tag of all ones, with the last page, would be ITLB_NONE and SECOND_NONE. */
+#define TAG_LIMIT    (SOFT_TLB_ENTRIES - 1)
 #define ITLB_NONE    (~0ULL)
 #define LARGE_BITS   512
 #define HUGE_BITS    512
