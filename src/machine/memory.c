@@ -208,20 +208,32 @@ int memory_read(const struct memory *m, u64 gpa, void *buf, size_t len)
 	return 0;
 }
 
-int memory_write(const struct memory *m, u64 gpa, const void *buf, size_t len)
+/* Piece by piece. put: of RAM from `to` on, len bytes. */
+static int write_pieces(const struct memory *m, u64 gpa, const u8 *from, size_t len,
+                        void (*put)(const struct memory *m, u8 *to, const u8 *from, size_t len))
 {
 	u64 piece, at = gpa, left = len;
-	const u8 *from = buf;
 
 	if (!range_ok(m, gpa, len, true))
 		return -1;
 	for (; left; at += piece, from += piece, left -= piece) {
 		const struct physmem_slot *s = slot_piece(m, at, left, &piece);
 
-		memcpy(s->hva + (at - s->gpa), from, piece);
+		put(m, s->hva + (at - s->gpa), from, piece);
 	}
 	memory_written(m, gpa, len);
 	return 0;
+}
+
+static void copy(const struct memory *m, u8 *to, const u8 *from, size_t len)
+{
+	(void)m;
+	memcpy(to, from, len);
+}
+
+int memory_write(const struct memory *m, u64 gpa, const void *buf, size_t len)
+{
+	return write_pieces(m, gpa, buf, len, copy);
 }
 
 static bool is_zero(const u8 *p, size_t len)
@@ -245,35 +257,28 @@ static void load(const struct memory *m, u8 *to, const u8 *from, size_t len)
 	}
 }
 
+/* The same, in runs of pages that are not zero. */
+static void load_nonzero(const struct memory *m, u8 *to, const u8 *from, size_t len)
+{
+	for (u64 done = 0, run = 0; done < len; done += run) {
+		u64 step;
+
+		for (run = 0; done + run < len; run += step) {
+			u64 i = done + run;
+
+			step = min(PAGE_SIZE - ((uintptr_t)(to + i) & (PAGE_SIZE - 1)), len - i);
+			if (is_zero(from + i, step))
+				break;
+		}
+		load(m, to + done, from + done, run);
+		if (done + run < len)
+			run += step;
+	}
+}
+
 int memory_load(const struct memory *m, u64 gpa, const void *buf, size_t len)
 {
-	u64 piece, at = gpa, left = len;
-	const u8 *from = buf;
-
-	if (!range_ok(m, gpa, len, true))
-		return -1;
-	for (; left; at += piece, from += piece, left -= piece) {
-		const struct physmem_slot *s = slot_piece(m, at, left, &piece);
-		u8 *to = s->hva + (at - s->gpa);
-
-		/* Runs of pages that are not zero. */
-		for (u64 done = 0, run = 0; done < piece; done += run) {
-			u64 step;
-
-			for (run = 0; done + run < piece; run += step) {
-				u64 i = done + run;
-
-				step = min(PAGE_SIZE - ((uintptr_t)(to + i) & (PAGE_SIZE - 1)), piece - i);
-				if (is_zero(from + i, step))
-					break;
-			}
-			load(m, to + done, from + done, run);
-			if (done + run < piece)
-				run += step;
-		}
-	}
-	memory_written(m, gpa, len);
-	return 0;
+	return write_pieces(m, gpa, buf, len, load_nonzero);
 }
 
 int memory_fill(const struct memory *m, u64 gpa, u8 value, size_t len)

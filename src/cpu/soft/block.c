@@ -15,8 +15,9 @@
  * a new epoch; a bitmap of linear pages that have entries tells whether INVLPG must. The halves of the linear
  * address space have epochs and bitmaps of their own: a process that loses a page costs the kernel nothing.
  *
- * Singles. An instruction that crosses the page end outside of 64-bit mode, comes from MMIO, may exceed the CS limit, or is stepped,
- * is decoded alone, from bytes that are fetched each time; the decoded form is cached by those bytes.
+ * Singles. An instruction that crosses the page end outside of 64-bit mode, comes from MMIO, may exceed the CS
+ * limit, or is stepped, is decoded alone, from bytes that are fetched each time; the decoded form is cached by
+ * those bytes.
  *
  * Crossing blocks. In 64-bit mode an instruction that crosses the end of its page is a block of its own
  * (SOFT_MODE_CROSSING), found by both physical pages. The block behind it in the arena stands for the second
@@ -480,6 +481,13 @@ static void withdraw(struct soft_cpu *c, struct soft_block *b)
 	*at = b->next;
 }
 
+/* It is there again as it was: the more often its page was written to, the longer it is only interpreted. */
+static void revive(struct soft_cpu *c, struct soft_block *b, unsigned revived)
+{
+	b->heat = c->jit ? hot(c) << revived : SOFT_JIT_NEVER;
+	b->revived = (revived + (revived < REVIVALS)) & 15;
+}
+
 /* What is at t and off, where b is not current. */
 static struct soft_block *renew(struct soft_cpu *c, struct soft_block *b, const struct soft_itlb_entry *t,
                                 unsigned off)
@@ -506,10 +514,7 @@ static struct soft_block *renew(struct soft_cpu *c, struct soft_block *b, const 
 	soft_block_ops(c, b);
 	if (forgotten)
 		return b;
-	/* The more often the page was written to, the longer it is only interpreted. */
-	b->heat = c->jit ? hot(c) << b->revived : SOFT_JIT_NEVER;
-	if (b->revived < REVIVALS)
-		b->revived++;
+	revive(c, b, b->revived);
 	return b;
 }
 
@@ -693,9 +698,7 @@ static struct soft_block *crossing_new(struct soft_cpu *c, struct soft_block *fo
 		b.revived = old->revived;
 	} else if (old && (old->ops || old->kept) &&
 	           same_bytes(bytes, soft_block_bytes(c, old), min((unsigned)s->len, (unsigned)old->bytes))) {
-		/* As renew() has it. */
-		b.heat <<= old->revived;
-		b.revived = (old->revived + (old->revived < REVIVALS)) & 15;
+		revive(c, &b, old->revived);
 	}
 	/* What had code stays as it is: its operations are those that were translated. */
 	if (old && old->kept) {

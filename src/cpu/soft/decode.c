@@ -295,6 +295,11 @@ static struct decode_origin origin_of(const struct op *o, const struct insn *i, 
 	return r;
 }
 
+const ZydisDecoder *soft_decoder(enum soft_mode mode)
+{
+	return &decoders[mode];
+}
+
 enum soft_decode_result soft_decode(struct soft_cpu *c, enum soft_mode mode, const u8 *bytes, size_t len,
                                     unsigned off, struct op *o, bool *ends)
 {

@@ -41,6 +41,8 @@ bool soft_vec_bind(struct soft_cpu *c, struct op *o, const struct insn *i);
 
 /* Once per process. */
 void soft_decode_init(void);
+/* Of the model: what it does not have is not decoded as such. */
+const ZydisDecoder *soft_decoder(enum soft_mode mode);
 
 /* Decodes one instruction of at most len bytes that starts at page offset off. Vectors must be parked.
  * Returns: */

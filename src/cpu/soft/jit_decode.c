@@ -1,4 +1,5 @@
 #include "cpu/soft/jit_decode.h"
+#include "cpu/soft/decode.h"
 #include "cpu/soft/decode_form.h"
 
 #include <stdlib.h>
@@ -13,24 +14,13 @@ struct entry {
 };
 
 struct jit_decoder {
-	ZydisDecoder zydis;
 	ZydisDecodedInstruction other;
 	struct entry entries[ENTRIES];
 };
 
 struct jit_decoder *jit_decoder_new(void)
 {
-	/* As decode.c has it. */
-	static const ZydisDecoderMode off[] = {ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET,
-	                                       ZYDIS_DECODER_MODE_CLDEMOTE, ZYDIS_DECODER_MODE_KNC};
-	struct jit_decoder *k = calloc(1, sizeof(*k));
-
-	if (!k)
-		return NULL;
-	ZydisDecoderInit(&k->zydis, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-	for (unsigned i = 0; i < ARRAY_SIZE(off); i++)
-		ZydisDecoderEnableMode(&k->zydis, off[i], ZYAN_FALSE);
-	return k;
+	return calloc(1, sizeof(struct jit_decoder));
 }
 
 void jit_decoder_free(struct jit_decoder *k)
@@ -89,15 +79,16 @@ static void put(ZydisDecodedInstruction *z, ZydisDecodedOperand *operands, const
 const ZydisDecodedInstruction *jit_decode(struct jit_decoder *k, const u8 *bytes, size_t len,
                                           ZydisDecodedOperand *operands)
 {
+	const ZydisDecoder *zydis = soft_decoder(SOFT_MODE_LONG64);
 	ZydisDecoderContext context;
 	struct decode_form d;
 	struct entry *e;
 
 	len = min(len, (size_t)ZYDIS_MAX_INSTRUCTION_LENGTH);
 	if (!decode_form(bytes, len, 0, &d)) {
-		if (ZYAN_FAILED(ZydisDecoderDecodeInstruction(&k->zydis, &context, bytes, len, &k->other)) ||
-		    (operands && ZYAN_FAILED(ZydisDecoderDecodeOperands(&k->zydis, &context, &k->other,
-		                                                        operands, k->other.operand_count))))
+		if (ZYAN_FAILED(ZydisDecoderDecodeInstruction(zydis, &context, bytes, len, &k->other)) ||
+		    (operands && ZYAN_FAILED(ZydisDecoderDecodeOperands(zydis, &context, &k->other, operands,
+		                                                        k->other.operand_count))))
 			return NULL;
 		return &k->other;
 	}
@@ -107,7 +98,7 @@ const ZydisDecodedInstruction *jit_decode(struct jit_decoder *k, const u8 *bytes
 		ZydisDecodedOperand all[ZYDIS_MAX_OPERAND_COUNT];
 
 		e->key = 0;
-		if (ZYAN_FAILED(ZydisDecoderDecodeFull(&k->zydis, bytes, len, &e->z, all)))
+		if (ZYAN_FAILED(ZydisDecoderDecodeFull(zydis, bytes, len, &e->z, all)))
 			return NULL;
 		if (e->z.operand_count > OPERANDS || e->z.length != d.len) {
 			if (operands)

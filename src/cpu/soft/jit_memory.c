@@ -155,7 +155,8 @@ static bool check(struct tr *t, unsigned op, u32 n, bool may_offset, const u8 *s
 	t->addend = 0;
 	i->patch = here(&t->b);
 	i->again = start != NULL;
-	if (t->plain || t->direct || t->block->ops[t->early ? i->first : op].flags & OPF_TLB || tr_loop_strides(t, op)) {
+	if (t->plain || t->direct || t->block->ops[t->early ? i->first : op].flags & OPF_TLB ||
+	    tr_loop_strides(t, op)) {
 		const u8 *end = t->b.p;
 		bool offset = may_offset && (!i->write || !tr_asks_written(t));
 

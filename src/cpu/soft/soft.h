@@ -105,7 +105,7 @@ static inline unsigned op_kind(const struct op *o, unsigned n)
 #define SOFT_TLB_BITS    12
 #define SOFT_TLB_ENTRIES (1u << SOFT_TLB_BITS)
 
-/* Tag: linear page address + (address-space tag << PAGE_SHIFT). Tags are 1 to SOFT_TLB_ENTRIES - 1, and an
+/* Tag: linear page address + (address-space tag << PAGE_SHIFT). Tags are 1 to SOFT_TLB_ENTRIES - 2, and an
  * entry's index is bits 23:12 of its page, so the sum is unambiguous; and linear + tlb_key - tag is the
  * offset in the page on a hit, at least PAGE_SIZE on a miss. */
 struct soft_tlb_entry {
