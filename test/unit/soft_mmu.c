@@ -362,6 +362,39 @@ static void test_crossing(void **state)
 	assert_int_equal(s.regs[REG_RCX], 200);
 }
 
+/* Each CR3 load is an address space of its own to the TLBs, whose tags begin anew after some thousands. The
+ * last page, of all ones, is there in none of them. r10 counts faults, r9 is where they return to. */
+GUEST(spaces,
+	"\tmov $5000, %ecx\n"
+	"1:\tmov %cr3, %rax\n"
+	"\tmov %rax, %cr3\n"
+	"\tlea 2f(%rip), %r9\n"
+	"\tmov (%rdi), %al\n"
+	"2:\tlea 3f(%rip), %r9\n"
+	"\tjmp *%rdi\n"
+	"3:\tdec %ecx\n"
+	"\tjnz 1b\n"
+	"\tmovabs %eax, 0xfed00000\n")
+GUEST(spaces_fault,
+	"\tinc %r10d\n"
+	"\tadd $8, %rsp\n"
+	"\tmov %r9, (%rsp)\n"
+	"\tiretq\n")
+static void test_spaces(void **state)
+{
+	struct vcpu_state s;
+
+	LOAD(spaces, CODE);
+	LOAD(spaces_fault, CODE + 0x100);
+	flat(*state, &s, true);
+	stop_handlers();
+	gate64(EXC_PF, CODE + 0x100);
+	s.regs[REG_RDI] = ~0xfffULL;
+	run(*state, &s);
+	assert_int_equal(s.regs[10], 2 * 5000);
+	assert_int_equal(s.cr2, ~0xfffULL);
+}
+
 /* PCIDs keep their translations apart; a load with bit 63 keeps them. */
 GUEST(pcid,
 	"\tmov $0x805000, %edi\n"
@@ -435,6 +468,7 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(test_remap, setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_crossing, setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_pcid, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_spaces, setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_alignment, setup, teardown),
 	};
 
