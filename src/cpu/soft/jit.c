@@ -79,15 +79,20 @@ static bool interpret(struct soft_cpu *c, const struct jit_site *s)
 	const struct op *o, *next;
 	const struct soft_tlb_entry *tlb = c->tlb;
 	bool live = (s->off & JIT_SITE_VECTORS) && c->vec_live;
+	bool leaves = (s->off & JIT_SITE_REST) && s->op && !c->lockstep;
 	u32 flushes = c->jx.flushes;
 
+	/* From here on it is another block's, that has no such group in the end. */
+	if (leaves && !(s->off & JIT_SITE_VCLASS)) {
+		c->rip = c->regs[SREG_PAGE_RIP] + (s->off >> JIT_SITE_OFF);
+		return go_on(c);
+	}
 	c->block = (struct soft_block *)(u64)s->block;
 	c->block->seen = (u8)(c->block->heat + 1);
 	o = c->op = soft_block_ops(c, c->block) + s->op;
 	if (o->vclass)
 		soft_jit_x87_before(c, o);
-	/* From here on it is another block's, that has no such group in the end. */
-	if ((s->off & JIT_SITE_REST) && s->op && !c->lockstep)
+	if (leaves)
 		return leave(c, o);
 	if (unlikely(c->lockstep != NULL))
 		soft_lockstep_call(c, o, false);
@@ -226,7 +231,7 @@ static void stack_missed(struct soft_cpu *c, struct jit_buf *b, unsigned mode)
 	e_mem(b, true, OP_LOAD, REG_RCX, REG_RAX, NO_REG, 0, low(&tlb->page));
 	e_store(b, &cell->page, REG_RCX);
 	for (unsigned i = 0; i < SOFT_STACK_SPANS; i++) {
-		e_abs(b, true, 0xc7, 0, &c->jx.stack_limit[mode][i]); /* movq $…, … */
+		e_fixed(b, true, 0xc7, 0, &c->jx.stack_limit[mode][i]); /* movq $…, … */
 		e32(b, (u32)PAGE_SIZE + 1 - soft_stack_spans[i]);
 	}
 	e_load(b, REG_RAX, &c->regs[REG_RAX]);
@@ -290,6 +295,22 @@ static void trampolines(struct soft_cpu *c)
 	store_registers(c, &b);
 	e_mov(&b, REG_RSI, T1);
 	call_out(c, &b, &c->jx.interpret);
+
+	/* T0: rip that a jump is about to go to, T1: site; where that jumps by what T1 says of rip, it leaves code.
+	 * If rip is not canonical the jump itself faults. */
+	static const u8 high_bits[] = {0x49, 0xc1, 0xfa, 0x2f}; /* sar $47, %r10 */
+	j->unknown = here(&b);
+	e_store(&b, &c->rip, T0);
+	e_bytes(&b, high_bits, sizeof(high_bits));
+	e_group1(&b, true, 0, T0, 1);
+	e_group1(&b, true, 7, T0, 1);
+	e_fix(&b, e_jcc(&b, CC_A), j->interpret);
+	e_mem(&b, false, OP_LOAD, T1, T1, NO_REG, 0, offsetof(struct jit_site, resume));
+	e_store(&b, &c->jx.resume, T1);
+	e_load(&b, T0, &c->rip);
+	e_imm32(&b, T1, low(c->jx.unknown));
+	e_jmp_abs(&b, &c->jx.resume);
+	c->jx.unknown[1] = out;
 
 	/* jx.site */
 	j->interpret_site = here(&b);

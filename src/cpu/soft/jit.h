@@ -38,7 +38,7 @@
 
 #include "cpu/soft/soft.h"
 
-enum { JIT_CHECK_SIZE = 14 };
+enum { JIT_CHECK_SIZE = 13 };
 
 /* Without low memory, BMI2, or when it is not wanted, c->jit stays NULL: not an error. */
 void soft_jit_init(struct soft_cpu *c);
@@ -96,12 +96,14 @@ struct jit_site {
 	u32 op;     /* number of the op in its block (interpret, written); link: JIT_LINK_* */
 	u32 block;  /* address of its block */
 	u32 resume; /* where code goes on; link: address of the rel32 to patch */
-	u32 off;    /* page offset to go to; interpret: JIT_SITE_*; written: 1 for a call's
-	               push; far link: address of its probe */
+	u32 off;    /* page offset to go to; interpret: JIT_SITE_*, and the op's page offset; written: 1 for a
+	               call's push; far link: address of its probe */
 };
 enum {
 	JIT_SITE_VECTORS = 1, /* they must stay live */
-	JIT_SITE_REST = 2     /* the rest of the block is interpreted, too */
+	JIT_SITE_REST = 2,    /* the rest of the block is interpreted, too */
+	JIT_SITE_VCLASS = 4,  /* the op has one */
+	JIT_SITE_OFF = 16     /* bits from here on: page offset */
 };
 enum {
 	JIT_LINK_FAST = 1, /* to the fast entry */
@@ -112,7 +114,7 @@ enum {
 };
 enum { JIT_LINKS = 16 };
 /* A far link, before its rel32: cmpl $key, jx.key; jne; addq $…, SREG_PAGE_RIP; jmp */
-enum { JIT_FAR_GUARD = 1 + 12 + 6 + 4, JIT_FAR_MISS = 1 + 12 + 4 };
+enum { JIT_FAR_GUARD = 1 + 11 + 6 + 4, JIT_FAR_MISS = 1 + 11 + 4 };
 
 /* Of a block's code. */
 struct jit_code {
@@ -191,9 +193,9 @@ struct soft_jit {
 	size_t unmapped;          /* what was used when the writable mapping's pages were given back */
 	size_t cold, cold_used; /* from cold on: what is off the main line, apart, as it would fill caches */
 	s32 threshold, uses;    /* executions until a block is translated, and until it is again */
-	u32 event, stop, chain, far, miss, interpret, written, fault; /* trampolines */
-	u32 out;                                                      /* … that targets of jumps are */
-	u32 interpret_site, refill, stack_missed[SOFT_TLB_MODES];     /* trampolines of jit_cell.h */
+	u32 event, stop, chain, far, miss, unknown, interpret, written, fault; /* trampolines */
+	u32 out;                                                  /* … that targets of jumps are */
+	u32 interpret_site, refill, stack_missed[SOFT_TLB_MODES]; /* trampolines of jit_cell.h */
 	s32 *counters; /* of plain code's uses, to go: below 0 it is time for better code; the first is no
 	                  block's */
 	unsigned counter_count, counters_size;

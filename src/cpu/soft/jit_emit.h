@@ -1,6 +1,6 @@
 /*
- * Writing x86-64 instructions. Register numbers are the hardware's; addresses of state are absolute, below 2
- * GiB.
+ * Writing x86-64 instructions. Register numbers are the hardware's; addresses of state are below 2 GiB, as code is, and
+ * relative to rip where nothing else is said, which is a byte shorter than absolute.
  */
 #pragma once
 
@@ -83,9 +83,27 @@ static inline void e_mem(struct jit_buf *b, bool wide, unsigned opcode, unsigned
 	e8(b, opcode);
 	e_modrm(b, reg, base, index, scale, disp);
 }
-static inline void e_abs(struct jit_buf *b, bool wide, unsigned opcode, unsigned reg, const volatile void *at)
+/* For what is copied to another place. */
+static inline void e_fixed(struct jit_buf *b, bool wide, unsigned opcode, unsigned reg,
+                           const volatile void *at)
 {
 	e_mem(b, wide, opcode, reg, NO_REG, NO_REG, 0, low(at));
+}
+/* ModRM and what follows, but for `immediate` bytes behind it; reg may be an opcode's extension. */
+static inline void e_rip_tail(struct jit_buf *b, unsigned reg, const volatile void *at, unsigned immediate)
+{
+	e8(b, (reg & 7) << 3 | 5);
+	e32(b, low(at) - (here(b) + 4 + immediate));
+}
+/* No immediate follows. */
+static inline void e_abs(struct jit_buf *b, bool wide, unsigned opcode, unsigned reg, const volatile void *at)
+{
+	unsigned rex = (wide ? 8u : 0) | (reg >> 3) << 2;
+
+	if (rex)
+		e8(b, 0x40 | rex);
+	e8(b, opcode);
+	e_rip_tail(b, reg, at, 0);
 }
 static inline void e_load(struct jit_buf *b, unsigned reg, const void *at)
 {

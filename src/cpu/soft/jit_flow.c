@@ -32,12 +32,18 @@ static u8 *probe(struct tr *t)
 	return e_jcc(&t->b, CC_NE);
 }
 
-/* Goes to `found` if it is in the place that differs so from what T1 says; T1 says that one then. */
-static void probe_other(struct tr *t, unsigned way, u32 found)
+/* In the place that differs so from what T1 says? T1 says that one then. */
+static u8 *probe_way(struct tr *t, unsigned way, unsigned cc)
 {
 	e_group1(&t->b, true, 6, T1, (s32)(way * sizeof(struct jit_jump)));
 	e_mem(&t->b, true, OP_CMP, T0, T1, NO_REG, 0, 0);
-	e_fix(&t->b, e_jcc(&t->b, CC_E), found);
+	return e_jcc(&t->b, cc);
+}
+
+/* Goes to `found` if it is there. */
+static void probe_other(struct tr *t, unsigned way, u32 found)
+{
+	e_fix(&t->b, probe_way(t, way, CC_E), found);
 }
 
 /* Behind a probe that missed, with flags saved. */
@@ -85,15 +91,25 @@ void tr_probe_other(struct tr *t, const struct cold *k)
 
 void tr_redo_probe(struct tr *t, const struct cold *k)
 {
+	struct soft_cpu *c = t->c;
+	u8 *needs, *none;
+
 	t->mode = (unsigned)k->disp;
-	probe_other(t, JIT_OTHER, k->resume);
-	e_store(&t->b, &t->c->jx.temp, T0);
+	needs = probe_way(t, JIT_NEEDS, CC_E);
+	probe_other(t, JIT_NEEDS ^ JIT_OTHER, k->resume);
+	none = probe_way(t, JIT_NEEDS, CC_E);
+	e_rr(&t->b, false, OP_XOR, T1, T1);
+	e_fix(&t->b, needs, here(&t->b));
+	e_fix(&t->b, none, here(&t->b));
+	e_store(&t->b, &c->jx.temp, T0);
+	e_store(&t->b, &c->jx.temp2, T1);
 	tr_redo_flags(t, k->writer);
-	e_load(&t->b, T0, &t->c->jx.temp);
-	entry_of_rip(t);
-	probe_other(t, JIT_NEEDS, k->resume);
-	probe_other(t, JIT_OTHER, k->resume);
-	tr_cold(t, COLD_INTERPRET, k->op, e_jmp_later(&t->b));
+	e_load(&t->b, T0, &c->jx.temp);
+	e_load(&t->b, T1, &c->jx.temp2);
+	e_rr(&t->b, true, OP_TEST, T1, T1);
+	e_fix(&t->b, e_jcc(&t->b, CC_NE), k->resume);
+	none = e_jmp_later(&t->b);
+	tr_cold(t, COLD_UNKNOWN, k->op, none)->resume = k->resume;
 }
 
 void tr_rip_to_t0(struct tr *t, s64 disp)
@@ -109,13 +125,13 @@ void tr_far_jump(struct tr *t, s64 disp, unsigned writer)
 	struct cold *k;
 
 	e8(&t->b, 0x81); /* cmpl $0, jx.key: no key yet */
-	e_mem_tail(&t->b, 7, &t->c->jx.key[t->mode != SOFT_TLB_USER]);
+	e_rip_tail(&t->b, 7, &t->c->jx.key[t->mode != SOFT_TLB_USER], 4);
 	e32(&t->b, 0);
 	start = t->b.p;
 	from = e_jcc(&t->b, CC_NE);
 	e8(&t->b, 0x48);
 	e8(&t->b, 0x81); /* addq $…, SREG_PAGE_RIP */
-	e_mem_tail(&t->b, 0, &t->c->regs[SREG_PAGE_RIP]);
+	e_rip_tail(&t->b, 0, &t->c->regs[SREG_PAGE_RIP], 4);
 	e32(&t->b, (u32)(disp & ~(s64)(PAGE_SIZE - 1)));
 	k = tr_cold(t, COLD_FAR, t->mode, from);
 	k->writer = (u8)writer;

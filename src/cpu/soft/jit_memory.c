@@ -27,7 +27,7 @@ void tr_address(struct tr *t, const struct op *o)
 
 	if (o->base == SREG_PAGE_RIP) {
 		base = T0;
-		e_load(&t->b, T0, &c->regs[SREG_PAGE_RIP]);
+		e_fixed(&t->b, true, OP_LOAD, T0, &c->regs[SREG_PAGE_RIP]);
 	} else if (is_displaced(o->base)) {
 		tr_load_displaced(t, o->base);
 	}
@@ -42,7 +42,7 @@ void tr_address(struct tr *t, const struct op *o)
 		e_mem(&t->b, true, OP_LEA, T0, base, index, o->scale, o->disp);
 	}
 	if (o->seg >= SEG_FS)
-		e_abs(&t->b, true, OP_ADD, T0, &c->segbase[o->seg]);
+		e_fixed(&t->b, true, OP_ADD, T0, &c->segbase[o->seg]);
 }
 
 /* ---- checks ---- */

@@ -204,15 +204,13 @@ static void prologue(struct tr *t)
 {
 	struct soft_cpu *c = t->c;
 	u8 *start, *from;
-	static const u8 no_events[] = {0x83, 0x3c, 0x25}, nop5[] = {0x0f, 0x1f, 0x44, 0x00, 0x00},
-	                less[] = {0x83, 0x2c, 0x25}; /* subl $…, … */
+	static const u8 nop5[] = {0x0f, 0x1f, 0x44, 0x00, 0x00};
 	struct cold *k;
 
 	t->check = here(&t->b);
 	start = t->b.p;
-	for (unsigned i = 0; i < sizeof(no_events); i++)
-		e8(&t->b, no_events[i]);
-	e32(&t->b, low(&c->base.events));
+	e8(&t->b, 0x83); /* cmpl $0, … */
+	e_rip_tail(&t->b, 7, &c->base.events, 1);
 	e8(&t->b, 0);
 	from = e_jcc(&t->b, CC_NE);
 	k = tr_cold(t, COLD_EVENT, 0, from);
@@ -225,9 +223,7 @@ static void prologue(struct tr *t)
 	if (!t->plain || c->lockstep) {
 		e_bytes(&t->b, nop5, sizeof(nop5));
 	} else {
-		e_bytes(&t->b, less, sizeof(less));
-		e32(&t->b, low(jit_counter(c->jit, t->block)));
-		e8(&t->b, 1);
+		e_abs(&t->b, false, 0xff, 1, jit_counter(c->jit, t->block)); /* decl */
 		tr_cold(t, COLD_USED, 0, e_jcc(&t->b, CC_S));
 	}
 	t->open = t->colds;
@@ -289,11 +285,19 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 		case COLD_PROBE:
 			tr_probe_other(t, k);
 			__attribute__((fallthrough));
+		case COLD_UNKNOWN:
+			s->op = k->op;
+			s->resume = k->resume;
+			e_imm32(&t->b, T1, site(t, sites));
+			e_jmp(&t->b, t->c->lockstep ? j->interpret : j->unknown);
+			break;
 		case COLD_INTERPRET:
 		case COLD_PLAIN:
 		case COLD_CELL:
 			s->op = k->op;
-			s->off = (k->vectors ? JIT_SITE_VECTORS : 0) | (k->rest ? JIT_SITE_REST : 0);
+			s->off = (k->vectors ? JIT_SITE_VECTORS : 0) | (k->rest ? JIT_SITE_REST : 0) |
+			         (t->block->ops[k->op].vclass ? JIT_SITE_VCLASS : 0) |
+			         (u32)t->block->ops[k->op].off << JIT_SITE_OFF;
 			if (k->kind == COLD_CELL) {
 				struct soft_cell_info *cell = soft_cell_info(t->c, (u32)k->disp);
 
