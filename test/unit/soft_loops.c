@@ -289,6 +289,26 @@ GUEST(nested, /* short inner loops, of which some go over page ends */
       "\tjne 3b\n"
       "\tud2\n")
 
+#define LONG_BODY(count)             \
+	"\tmov $700, %ecx\n"         \
+	"\tmov %r11, %rdx\n"         \
+	"1:\t.rept " #count "\n"     \
+	"\tadd (%rdx), %rax\n"       \
+	"\tadc 0x100(%rdi), %r10\n"  \
+	"\tlea 1(%rdi), %rdi\n"      \
+	"\tmov %rax, 0x1ff8(%rdi)\n" \
+	"\trol $3, %r10\n"           \
+	"\txor %r10, (%rsi)\n"       \
+	"\t.endr\n"                  \
+	"\tadd $8, %rdx\n"           \
+	"\tsub $" #count ", %rdi\n"  \
+	"\tadd $24, %rdi\n"          \
+	"\tdec %ecx\n"               \
+	"\tjne 1b\n"                 \
+	"\tud2\n"
+GUEST(long_body, LONG_BODY(38)) /* as long as a block can be, nearly */
+GUEST(longer_body, LONG_BODY(60))
+
 GUEST(overlaps, /* a string that is copied onto itself, a byte further on */
       "\tmov $40, %r9d\n"
       "3:\tmov %r11, %rbx\n"
@@ -323,7 +343,7 @@ static const struct guest {
         G(divides, DE, -1, -1),    G(wraps, PF, -1, -1),        G(wraps_below, PF, -1, -1),
         G(own_code, UD, -1, -1),   G(remaps, UD, -1, -1, true), G(loses_right, PF, -1, -1, true),
         G(regions, UD, -1, -1),    G(patches, UD, -1, -1),      G(nested, UD, -1, -1),
-        G(overlaps, UD, -1, -1),
+        G(overlaps, UD, -1, -1),   G(long_body, UD, -1, -1),    G(longer_body, UD, -1, -1),
 };
 
 enum how { INTERPRET, TRANSLATE, CHECK };

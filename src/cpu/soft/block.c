@@ -384,14 +384,14 @@ static unsigned guarded(struct op *o)
 /* Decodes what len bytes hold of b, which is filled but for its ops. False: not even one instruction. */
 static bool decode(struct soft_cpu *c, struct soft_block *b, const u8 *bytes, size_t len)
 {
-	struct op *ops = op_ring_room(c, c->cache->ring);
-	unsigned count = 0, insns = 0;
+	unsigned most = b->wide ? SOFT_BLOCK_OPS : SOFT_BLOCK_FIRST, count = 0;
+	struct op *ops = op_ring_room(c, c->cache->ring, most);
 	bool ends = false;
 	size_t at = 0;
 
 	if (c->vec_live)
 		soft_vec_park(c);
-	while (!ends && insns < SOFT_BLOCK_OPS) {
+	while (!ends && count + 1 < most) {
 		struct op *o = &ops[count];
 		size_t left = min(len - at, (size_t)MAX_INSN);
 
@@ -403,7 +403,6 @@ static bool decode(struct soft_cpu *c, struct soft_block *b, const u8 *bytes, si
 			ends = true;
 		}
 		count += guarded(o);
-		insns++;
 		at += ops[count - 1].len;
 	}
 	if (!count)
@@ -430,6 +429,29 @@ struct op *soft_block_decode(struct soft_cpu *c, struct soft_block *b)
 	return b->ops;
 }
 
+/* Another vCPU may store to what is added: the page's word changes then, and what was decoded is compared. */
+void soft_block_widen(struct soft_cpu *c, struct soft_block *b)
+{
+	u8 copy[SOFT_BLOCK_OPS * MAX_INSN];
+	size_t len = min((size_t)(PAGE_SIZE - b->off), sizeof(copy));
+	const u8 *page;
+
+	if (b->wide || b->mode != SOFT_MODE_LONG64 || b->count + 1 < SOFT_BLOCK_FIRST || !b->kept)
+		return;
+	page = physmem_ptr(c->base.config.board->mem, b->gpa, PAGE_SIZE);
+	if (!page)
+		return;
+	memcpy(copy, page + b->off, len);
+	/* Old code that still runs has numbers of operations: those it has must stay what they are. */
+	if (memcmp(copy, soft_block_bytes(c, b), b->bytes))
+		return;
+	b->wide = true;
+	if (!decode(c, b, copy, len))
+		__builtin_trap();
+	op_ring_add(c->cache->ring, b, true);
+	b->kept = 0;
+}
+
 /* A block at off of the page that has not been there, or was another; NULL if its first instruction crosses
  * the page end. old: what takes its place, as it never had code. */
 static struct soft_block *block_new(struct soft_cpu *c, const struct soft_itlb_entry *t, unsigned off,
@@ -439,7 +461,7 @@ static struct soft_block *block_new(struct soft_cpu *c, const struct soft_itlb_e
 	struct soft_block b = {
 	        .gpa = t->gpa, .page = t->page, .mode = c->mode, .off = (u16)off, .heat = hot(c)};
 	bool forgotten = old && old->page == &nowhere;
-	u8 copy[SOFT_BLOCK_OPS * MAX_INSN];
+	u8 copy[SOFT_BLOCK_FIRST * MAX_INSN];
 	size_t len = min((size_t)(PAGE_SIZE - off), sizeof(copy));
 	u32 *at;
 

@@ -32,6 +32,9 @@ static inline struct op *soft_block_ops(struct soft_cpu *c, struct soft_block *b
 {
 	return likely(b->ops != NULL) ? b->ops : soft_block_decode(c, b);
 }
+/* Of a block that has its ops, and is going to be translated anew: if it ended as it became too long, it gets up to
+ * SOFT_BLOCK_OPS. */
+void soft_block_widen(struct soft_cpu *c, struct soft_block *b);
 /* op_ring.c: it has no operations any more. */
 void soft_block_forgotten(struct soft_block *b);
 

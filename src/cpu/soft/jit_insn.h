@@ -24,7 +24,7 @@ enum jit_kind {
 	JIT_END,   /* the closing op */
 };
 
-enum { JIT_INSNS = 2 * SOFT_BLOCK_OPS + 1 };
+enum { JIT_INSNS = SOFT_BLOCK_OPS + 1 };
 
 struct jit_insn {
 	struct insn i;

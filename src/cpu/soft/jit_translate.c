@@ -502,6 +502,8 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	if (!page || c->stop.block == b)
 		return 0;
 	soft_block_ops(c, b);
+	if (b->counter == SOFT_NOT_PLAIN)
+		soft_block_widen(c, b);
 	if (!soft_block_keep(c, b)) {
 		j->used = j->size;
 		return 0;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { SEGMENT = 128 << 10, FIRST = 18, MAX_BYTES = SOFT_BLOCK_OPS * 15 };
+enum { SEGMENT = 128 << 10, FIRST = 18, MAX_INSN = 15 };
 /* More than a boot loses; then up to so many segments cost less than decoding does. */
 enum { LOST_MANY = 40000, USUAL = 192 };
 
@@ -14,8 +14,6 @@ struct record {
 	u32 size;
 	_Alignas(8) struct op ops[];
 };
-#define RECORD_MAX \
-	align_up(sizeof(struct record) + (2 * SOFT_BLOCK_OPS + 1) * sizeof(struct op) + MAX_BYTES, 8ul)
 
 struct op_ring {
 	u8 *base;
@@ -115,13 +113,15 @@ static void advance(struct op_ring *r)
 	sweep(r);
 }
 
-struct op *op_ring_room(struct soft_cpu *c, struct op_ring *r)
+struct op *op_ring_room(struct soft_cpu *c, struct op_ring *r, unsigned most)
 {
-	if (r->filled[r->now] + RECORD_MAX > SEGMENT) {
+	size_t room = align_up(sizeof(struct record) + (most + 1) * sizeof(struct op) + most * MAX_INSN, 8ul);
+
+	if (r->filled[r->now] + room > SEGMENT) {
 		soft_block_unstop(c);
 		do
 			advance(r);
-		while (r->filled[r->now] + RECORD_MAX > SEGMENT);
+		while (r->filled[r->now] + room > SEGMENT);
 	}
 	return ((struct record *)(r->base + (size_t)r->now * SEGMENT + r->filled[r->now]))->ops;
 }

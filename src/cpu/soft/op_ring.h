@@ -23,8 +23,7 @@ void op_ring_free(struct op_ring *r);
 /* Everything is forgotten; whoever calls forgets the blocks. */
 void op_ring_reset(struct op_ring *r);
 
-/* Room for the longest block: SOFT_BLOCK_OPS with guards, the closing op, its bytes. Other blocks may lose
- * theirs. */
-struct op *op_ring_room(struct soft_cpu *c, struct op_ring *r);
+/* Room for `most` operations, the closing op, their bytes. Other blocks may lose theirs. */
+struct op *op_ring_room(struct soft_cpu *c, struct op_ring *r, unsigned most);
 /* The ops in that room, count + 1 and `bytes` bytes behind them, are b's. again: it had some before. */
 void op_ring_add(struct op_ring *r, struct soft_block *b, bool again);

@@ -134,8 +134,9 @@ struct soft_itlb_entry {
 	_Atomic u32 *page; /* NULL: not RAM */
 };
 
-/* Blocks end after this many operations at the latest. */
-#define SOFT_BLOCK_OPS 64
+/* How many operations a block has at most, guards (OPF_CPL0) among them: at first, and once it is widened. */
+#define SOFT_BLOCK_FIRST 64
+#define SOFT_BLOCK_OPS   250
 
 #define SOFT_NOT_PLAIN (~0u)
 
@@ -158,6 +159,7 @@ struct soft_block {
 	bool needs_flags : 1; /* translated: not all flags are written before they are read or it is left */
 	bool learned : 1;     /* its ops have OPF_TLB or OPF_ALONE */
 	bool loops : 1;       /* translated: it is a loop (jit_loop.h) */
+	bool wide : 1;        /* soft_block_widen() */
 	bool regrouped : 1;   /* groups that plain code gave up were tried with cells */
 };
 _Static_assert(sizeof(struct soft_block) == 64, "a block is a line of the host's cache");
