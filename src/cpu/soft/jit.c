@@ -335,6 +335,11 @@ static void trampolines(struct soft_cpu *c)
 	e_load(&b, REG_RSP, &c->regs[REG_RSP]);
 	e_jmp_reg(&b, T1);
 
+	/* jx.addend, jx.resume */
+	j->across = here(&b);
+	e_load(&b, T1, &c->jx.addend);
+	e_jmp_abs(&b, &c->jx.resume);
+
 	for (unsigned i = 0; i < SOFT_TLB_MODES; i++)
 		stack_missed(c, &b, i);
 

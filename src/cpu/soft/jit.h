@@ -195,7 +195,7 @@ struct soft_jit {
 	s32 threshold, uses;    /* executions until a block is translated, and until it is again */
 	u32 event, stop, chain, far, miss, unknown, interpret, written, fault; /* trampolines */
 	u32 out;                                                  /* … that targets of jumps are */
-	u32 interpret_site, refill, stack_missed[SOFT_TLB_MODES]; /* trampolines of jit_cell.h */
+	u32 interpret_site, refill, across, stack_missed[SOFT_TLB_MODES]; /* trampolines of jit_cell.h */
 	s32 *counters; /* of plain code's uses, to go: below 0 it is time for better code; the first is no
 	                  block's */
 	unsigned counter_count, counters_size;

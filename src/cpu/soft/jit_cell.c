@@ -429,10 +429,11 @@ static bool thrashes(struct soft_cell_info *i, u64 page, u64 off)
 	return i->score == OFTEN;
 }
 
-/* Likewise for a group's check that fails for good reason. */
+/* Likewise for a group's check that fails for good reason. A microsecond each time is less than what the members'
+ * own checks would take from then on. */
 static bool fails_often(struct soft_cell_info *i)
 {
-	enum { OFTEN = 16 };
+	enum { OFTEN = 200 };
 	u32 now = tick();
 
 	if (i->tick != now) {
@@ -607,11 +608,58 @@ static bool crosses_seam(struct soft_cpu *c, const struct plain_check *p, u64 li
 	return true;
 }
 
+static u64 load(const u8 *p)
+{
+	u64 v;
+
+	__builtin_memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+/* What is read there, from one page into the next, is copied; what leads there is added to its address. */
+static bool copy_across(struct soft_cpu *c, unsigned mode, unsigned span, bool group, u64 linear, u64 *addend)
+{
+	u64 page = linear & ~(PAGE_SIZE - 1), next = page + PAGE_SIZE;
+	unsigned in_first = (unsigned)(next - linear), slot = SOFT_ACROSS;
+	const struct soft_tlb_entry *e;
+	const u8 *first, *second;
+	u8 *to;
+	bool global;
+
+	e = soft_mmu_walked(c, linear, false, group, mode, &global);
+	if (!e)
+		return false;
+	first = soft_tlb_host(e, linear);
+	e = soft_mmu_walked(c, next, false, group, mode, &global);
+	if (!e || !soft_jit_may_return(c))
+		return false;
+	second = soft_tlb_host(e, next);
+	/* Of groups there may be several at a time. */
+	if (group)
+		slot = c->jx.across_next++ % SOFT_ACROSS;
+	/* What is aligned stays so. */
+	to = c->jx.across[slot] + linear % SOFT_ACROSS_SPAN;
+	for (unsigned i = 0; i < span; i += 8) {
+		unsigned here = in_first > i ? in_first - i : 0; /* bytes of the first page */
+		u64 v;
+
+		if (here >= 8)
+			v = load(first + i);
+		else if (!here)
+			v = load(second + (i - in_first));
+		else
+			v = load(first + in_first - 8) >> (8 * (8 - here)) | load(second) << (8 * here);
+		__builtin_memcpy(to + i, &v, sizeof(v));
+	}
+	*addend = (u64)to - linear;
+	return true;
+}
+
 static struct soft_cell_answer plain_miss(struct soft_cpu *c, u64 record, u64 linear)
 {
 	enum { OFTEN = 16, RATE = 8, SEAM = 4 };
 	const struct plain_check *p = (const struct plain_check *)record;
-	u64 off = linear & (PAGE_SIZE - 1);
+	u64 off = linear & (PAGE_SIZE - 1), addend;
 	bool global;
 
 	if (off + p->span <= PAGE_SIZE && soft_mmu_walked(c, linear, p->write, p->group, p->mode, &global) &&
@@ -621,6 +669,16 @@ static struct soft_cell_answer plain_miss(struct soft_cpu *c, u64 record, u64 li
 	if (p->group && off + p->span > PAGE_SIZE && (p->failures >= SEAM || c->jit->threshold == 1) &&
 	    crosses_seam(c, p, linear))
 		return (struct soft_cell_answer){p->seam, linear};
+	if (p->copies && off + p->span > PAGE_SIZE &&
+	    copy_across(c, p->mode, p->span, p->group, linear, &addend)) {
+		if (p->group) {
+			soft_cell(c, p->cell)->addend = addend;
+			return (struct soft_cell_answer){p->seam, linear};
+		}
+		c->jx.addend = addend;
+		c->jx.resume = p->seam;
+		return (struct soft_cell_answer){c->jit->across, linear};
+	}
 	if (p->group) {
 		struct plain_check *w = (struct plain_check *)(c->jit->write + (record - (u64)c->jit->run));
 		const struct jit_site *site = (const struct jit_site *)(u64)p->site;
@@ -682,6 +740,18 @@ struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 	if (!found || unlikely(!soft_jit_may_return(c))) {
 		if (i->loop)
 			return (struct soft_cell_answer){soft_jit_may_return(c) ? i->out : i->start, linear};
+		if (i->copies && linear - page + i->span > PAGE_SIZE &&
+		    copy_across(c, i->mode, i->span, i->group, linear, &c->jx.addend)) {
+			if (i->group) {
+				if (is_valid(cell)) {
+					unlink_cell(k, n);
+					invalidate(cell);
+				}
+				cell->addend = c->jx.addend;
+			}
+			c->jx.resume = i->back;
+			return (struct soft_cell_answer){c->jit->across, linear};
+		}
 		c->jx.site = i->site;
 		if (i->group && !i->alone && !is_excused(i, &v) && fails_often(i))
 			ungroup(c, (struct jit_site *)(u64)i->site, i->first, i->entry_mode);

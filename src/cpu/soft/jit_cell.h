@@ -32,6 +32,10 @@
  * then looks at the word of the page behind itself (physmem.h says why that is enough), by a pointer in the
  * cell; a cell stays right for as long as its translation does, marked or not.
  *
+ * Copies. What is only read across a page's end, and has no run or window, is copied to a place in struct soft_cpu,
+ * and the access is led there: plain loads, and groups of a user's, if no store is among their members, and no other
+ * vCPU may be the one that stores. A copy is good to the end of the block.
+ *
  * Owner: struct soft_jit; vCPU thread only.
  */
 #pragma once
@@ -62,16 +66,17 @@ struct soft_cell_info {
 	u16 pages;              /* of a valid cell; more than one: a run, or of a window */
 	u8 form, mode, entry_mode, global;
 	bool write, group;
-	bool alone; /* fails as often as it wants */
-	bool tlb;   /* the check looks into the TLB */
-	bool again; /* the address can be computed anew by the bytes from start to patch */
-	bool loop;  /* of a loop's preparation, see jit_loop.c */
-	s8 step;    /* of the last change of its page, if to a neighbour */
-	u8 window;  /* the number of its window + 1; 0: none */
-	u8 wants;   /* one: how often, up to a limit */
+	bool copies; /* the bytes may be those of a copy */
+	bool alone;  /* fails as often as it wants */
+	bool tlb;    /* the check looks into the TLB */
+	bool again;  /* the address can be computed anew by the bytes from start to patch */
+	bool loop;   /* of a loop's preparation, see jit_loop.c */
+	s8 step;     /* of the last change of its page, if to a neighbour */
+	u8 window;   /* the number of its window + 1; 0: none */
+	u8 wants;    /* one: how often, up to a limit */
 	u16 excuses;
-	u16 first;  /* group: its first op, which is marked when it is given up */
-	u8 score;   /* changes within this tick: */
+	u16 first; /* group: its first op, which is marked when it is given up */
+	u8 score;  /* changes within this tick: */
 	u32 tick;
 };
 
@@ -83,11 +88,11 @@ struct plain_check {
 	u64 fits;      /* of the stack: PAGE_SIZE - span */
 	u32 site, out; /* as those of a cell */
 	u32 again;     /* where code goes on when the TLB has it: with the address in T0 */
-	u32 seam;      /* group: where it goes on when cell `cell` has what is to be added */
+	u32 seam; /* group: where it goes on when cell `cell` has what is to be added; else: behind the check */
 	u32 cell;
 	u16 span, failures;
 	u8 mode, entry_mode;
-	bool write, group;
+	bool write, group, copies;
 };
 
 /*

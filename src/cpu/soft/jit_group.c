@@ -163,6 +163,7 @@ static void access(struct finder *f, unsigned op, unsigned which, struct address
 		k->high = max(high, k->high);
 		k->write |= write;
 		k->count++;
+		k->last = (u16)op;
 		g->member[op].group[which] = (u8)i;
 		return;
 	}
@@ -181,6 +182,7 @@ static void access(struct finder *f, unsigned op, unsigned which, struct address
 	                                          .seg = a.seg,
 	                                          .align = (u8)align,
 	                                          .first = (u16)op,
+	                                          .last = (u16)op,
 	                                          .count = 1,
 	                                          .write = write,
 	                                          .alone = alone,
@@ -405,6 +407,44 @@ static void find_stack(struct jit_groups *g)
 		g->group[g->stack].write = true;
 }
 
+static bool may_store(const struct jit_insn *n)
+{
+	switch ((enum jit_kind)n->kind) {
+	case JIT_COPY:
+	case JIT_VECTOR:
+		for (unsigned k = 0; k < n->i.z.operand_count; k++)
+			if (n->i.operands[k].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+			    n->i.operands[k].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
+				return true;
+		return false;
+	case JIT_NOTHING:
+	case JIT_LEA:
+	case JIT_JCC:
+	case JIT_POP:
+	case JIT_LEAVE:
+	case JIT_RET:
+	case JIT_JMP:
+		return false;
+	default:
+		return true;
+	}
+}
+
+_Static_assert((unsigned)JIT_GROUPS <= (unsigned)SOFT_ACROSS,
+               "no block's copies take the place of others of it");
+
+/* No store is between its check and the last of its members. */
+static void find_copies(struct finder *f, const struct jit_insn *insns)
+{
+	for (unsigned i = 0; i < f->g->count; i++) {
+		struct jit_group *k = &f->g->group[i];
+
+		k->copies = !k->write && k->high - k->low <= SOFT_ACROSS_SPAN;
+		for (unsigned n = k->early ? 0 : k->first; k->copies && n < k->last; n++)
+			k->copies = !may_store(&insns[n]);
+	}
+}
+
 void jit_groups_find(struct jit_groups *g, const struct soft_block *b, const struct jit_insn *insns,
                      unsigned count, unsigned split, struct jit_trace *trace)
 {
@@ -428,6 +468,7 @@ void jit_groups_find(struct jit_groups *g, const struct soft_block *b, const str
 		return;
 	find_early(&f, insns);
 	find_stack(g);
+	find_copies(&f, insns);
 	/* One alone needs no group. */
 	for (unsigned i = 0; i < count; i++)
 		for (unsigned k = 0; k < 2; k++)

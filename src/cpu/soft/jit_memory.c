@@ -122,10 +122,21 @@ static u32 cell_new(struct tr *t, enum cell_form form, unsigned size, bool write
 	i->entry_mode = (u8)t->entry_mode;
 	i->span = (u16)size;
 	i->write = write;
-	i->group = false;
+	i->group = i->copies = false;
 	i->tlb = t->plain;
 	i->start = here(&t->b);
 	return n;
+}
+
+/* The cell is the group's. */
+static void note_group(struct tr *t, const struct jit_group *g)
+{
+	struct soft_cell_info *i = soft_cell_info(t->c, g->cell);
+
+	i->group = true;
+	i->first = g->first;
+	/* A copy is older than what other members' places have been read since. */
+	i->copies = g->copies && t->mode == SOFT_TLB_USER && !tr_asks_written(t);
 }
 
 static void miss(struct tr *t, unsigned op, u32 n, u8 *from)
@@ -141,7 +152,8 @@ static void miss(struct tr *t, unsigned op, u32 n, u8 *from)
 	                                .mode = i->mode,
 	                                .entry_mode = i->entry_mode,
 	                                .write = i->write,
-	                                .group = i->group};
+	                                .group = i->group,
+	                                .copies = i->copies};
 }
 
 /* T0 has the address: T1 = what to add to it (or to what it was computed from). True, if it may be: what to add to
@@ -163,7 +175,7 @@ static bool check(struct tr *t, unsigned op, u32 n, bool may_offset, const u8 *s
 		i->tlb = true;
 		miss(t, op, n,
 		     soft_cell_emit_tlb(t->c, &t->b, cell, i, offset, t->b.full ? NULL : start, end));
-		t->cold[t->colds - 1].behind = here(&t->b);
+		t->cold[t->colds - 1].behind = i->back = here(&t->b);
 		return offset;
 	}
 	if (moved)
@@ -221,6 +233,7 @@ static struct place single(struct tr *t, unsigned op, const struct op *o, unsign
 	}
 	if (o->base < REG_COUNT && o->index >= REG_COUNT && !displaced && !segment) {
 		n = cell_new(t, CELL_BASE, size, write);
+		soft_cell_info(t->c, n)->copies = !write && size <= SOFT_ACROSS_SPAN;
 		if (o->disp)
 			e_mem(&t->b, true, OP_LEA, T0, o->base, NO_REG, 0, o->disp);
 		else
@@ -231,6 +244,7 @@ static struct place single(struct tr *t, unsigned op, const struct op *o, unsign
 		return (struct place){(s8)o->base, T1, (s32)o->disp, n};
 	}
 	n = cell_new(t, CELL_ADDRESS, size, write);
+	soft_cell_info(t->c, n)->copies = !write && size <= SOFT_ACROSS_SPAN;
 	tr_address(t, o);
 	check_align(t, op, align);
 	check(t, op, n, !stack, displaced || align ? NULL : start);
@@ -302,8 +316,7 @@ static struct place member(struct tr *t, unsigned op, unsigned which, const stru
 			*soft_cell_info(t->c, n) = *soft_cell_info(t->c, g->cell);
 			g->cell = n;
 		}
-		soft_cell_info(t->c, g->cell)->group = true;
-		soft_cell_info(t->c, g->cell)->first = g->first;
+		note_group(t, g);
 		tr_address(t, &low);
 		check(t, op, g->cell, false, direct || displaced ? NULL : start);
 		if (!direct)
@@ -333,8 +346,7 @@ void tr_early_checks(struct tr *t)
 		direct = o.base < REG_COUNT && o.index >= REG_COUNT && !displaced;
 		g->cell = cell_new(t, direct ? CELL_BASE : CELL_ADDRESS, (unsigned)(g->high - g->low),
 		                   g->write);
-		soft_cell_info(t->c, g->cell)->group = true;
-		soft_cell_info(t->c, g->cell)->first = g->first;
+		note_group(t, g);
 		soft_cell_info(t->c, g->cell)->alone = g->alone;
 		tr_address(t, &o);
 		check(t, 0, g->cell, false, direct || displaced ? NULL : start);

@@ -255,6 +255,8 @@ static void plain_missed(struct tr *t, struct cold *k, u32 site)
 		e_imm32(&t->b, T1, site);
 		e_jmp(&t->b, j->interpret);
 	}
+	if (k->check.copies && !k->check.group)
+		k->check.seam = k->behind;
 	if (k->check.group && !stack) {
 		k->check.seam = here(&t->b);
 		tr_load_addend(t, (u32)k->disp);
@@ -529,6 +531,9 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	t.host = false;
 	t.saved = true;
 	t.vec = 0;
+	/* Where loops begin in lines of the host's cache matters for what is hot. */
+	if (!t.plain)
+		j->used = align_up(j->used, (size_t)64);
 	t.b = (struct jit_buf){
 	        .p = j->write + j->used, .end = j->write + j->cold, .to_run = j->run - j->write};
 

@@ -210,6 +210,9 @@ struct soft_event {
 	u64 rip;
 };
 
+/* Copies of what is read across a page's end: as many as a block has groups; bytes of each. */
+enum { SOFT_ACROSS = 48, SOFT_ACROSS_SPAN = 64 };
+
 /* Reasons to run one instruction at a time. */
 enum {
 	SOFT_STEP_TF = 1,
@@ -265,6 +268,7 @@ struct soft_cpu {
 		u64 interpret, written, fault, refill; /* functions */
 		u64 site;
 		u64 unknown[2]; /* stands for the struct jit_jump of a target that no table has */
+		u64 addend; /* for T1, with jx.resume: where code goes on with it */
 		u64 stack_limit[SOFT_TLB_MODES]
 		               [SOFT_STACK_SPANS]; /* of cells, by what is accessed: jit_cell.h */
 		u8 vec;                            /* vec_deny, and VEC_PARKED unless vec_live */
@@ -280,6 +284,9 @@ struct soft_cpu {
 				u64 host, page;
 			} at[16];
 		} loop; /* the loop that runs, see jit_loop.h */
+		/* Copies, see jit_cell.h: of groups, and one of single accesses. */
+		u8 across[SOFT_ACROSS + 1][2 * SOFT_ACROSS_SPAN] __attribute__((aligned(SOFT_ACROSS_SPAN)));
+		u32 across_next;
 	} jx;
 	struct {
 		struct soft_cpu *next;
