@@ -1,14 +1,17 @@
 #include "cpu/cpu.h"
 #include "base/clock.h"
 
+#include <errno.h>
 #include <linux/futex.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-static void futex(_Atomic u32 *word, int op, u32 value)
+/* limit: NULL or how long to wait. */
+static long futex(_Atomic u32 *word, int op, u32 value, const struct timespec *limit)
 {
-	syscall(SYS_futex, word, op, value, NULL, NULL, 0);
+	return syscall(SYS_futex, word, op, value, limit, NULL, 0);
 }
 
 void cpu_raise(struct cpu *c, u32 events)
@@ -25,17 +28,32 @@ void cpu_raise(struct cpu *c, u32 events)
 			new &= ~(u32)CPU_EV_SIPI;
 	} while (!atomic_compare_exchange_weak(&c->events, &old, new));
 	if (atomic_load(&c->asleep) && atomic_exchange(&c->asleep, 0))
-		futex(&c->asleep, FUTEX_WAKE_PRIVATE, 1);
+		futex(&c->asleep, FUTEX_WAKE_PRIVATE, 1, NULL);
+}
+
+static bool wait_for(struct cpu *c, u32 mask, const struct timespec *limit)
+{
+	bool late = false;
+
+	while (!(atomic_load(&c->events) & mask) && !late) {
+		atomic_store(&c->asleep, 1);
+		if (!(atomic_load(&c->events) & mask))
+			late = futex(&c->asleep, FUTEX_WAIT_PRIVATE, 1, limit) && errno == ETIMEDOUT;
+		atomic_store(&c->asleep, 0);
+	}
+	return atomic_load(&c->events) & mask;
 }
 
 void cpu_wait(struct cpu *c, u32 mask)
 {
-	while (!(atomic_load(&c->events) & mask)) {
-		atomic_store(&c->asleep, 1);
-		if (!(atomic_load(&c->events) & mask))
-			futex(&c->asleep, FUTEX_WAIT_PRIVATE, 1);
-		atomic_store(&c->asleep, 0);
-	}
+	wait_for(c, mask, NULL);
+}
+
+bool cpu_wait_for(struct cpu *c, u32 mask, u32 ms)
+{
+	struct timespec limit = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	return wait_for(c, mask, &limit);
 }
 
 u64 cpu_guest_tsc(const struct cpu *c)

@@ -125,6 +125,8 @@ static inline void cpu_set_state(struct cpu *c, const struct vcpu_state *s)
 void cpu_raise(struct cpu *c, u32 events);
 /* Sleeps until any bit of mask is raised. For engines, on the vCPU's thread. */
 void cpu_wait(struct cpu *c, u32 mask);
+/* The same, for about so many milliseconds at most; false: none was raised. */
+bool cpu_wait_for(struct cpu *c, u32 mask, u32 ms);
 
 /* The guest's TSC now. Any thread. */
 u64 cpu_guest_tsc(const struct cpu *c);

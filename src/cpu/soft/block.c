@@ -46,6 +46,7 @@ enum {
 	SINGLES = 128,
 	MAX_INSN = 15,
 	PAGE_BITS = 32768,
+	POPULATE = 64 << 10,
 	REVIVALS = 6,
 	WRONG = 64
 };
@@ -59,6 +60,7 @@ struct single {
 
 struct soft_cache {
 	u8 *arena;
+	size_t ready; /* of the arena: up to here its pages are there */
 	size_t size, used,
 	        kept; /* blocks from its start, bytes that are kept from its end: to used, from kept on */
 	struct op_ring *ring;
@@ -239,6 +241,19 @@ void soft_cache_flush(struct soft_cpu *c)
 		k->singles[i].len = 0;
 	c->block = NULL;
 	soft_jit_flush(c);
+}
+
+bool soft_cache_is_wide(const struct soft_cpu *c)
+{
+	return op_ring_is_wide(c->cache->ring);
+}
+
+void soft_cache_narrow(struct soft_cpu *c)
+{
+	if (!soft_cache_is_wide(c))
+		return;
+	soft_block_unstop(c);
+	op_ring_narrow(c->cache->ring);
 }
 
 /* Those of a page are near each other, so that what is run together shares lines of the host's cache. */
@@ -467,6 +482,11 @@ static struct soft_block *block_new(struct soft_cpu *c, const struct soft_itlb_e
 
 	if (!old && k->kept - k->used < sizeof(b))
 		soft_cache_flush(c);
+	if (k->used >= k->ready && k->ready < k->size) { /* cheaper than a fault for each */
+		(void)madvise(k->arena + k->ready, min((size_t)POPULATE, k->size - k->ready),
+		              MADV_POPULATE_WRITE);
+		k->ready += POPULATE;
+	}
 	b.generation = mark(c, t->page);
 	memcpy(copy, t->hva + off, len);
 	if (!decode(c, &b, copy, len))

@@ -12,6 +12,10 @@
 int soft_cache_init(struct soft_cpu *c, struct error *e);
 void soft_cache_release(struct soft_cpu *c);
 void soft_cache_flush(struct soft_cpu *c);
+/* Is there room for decoded operations that an idle vCPU gives back? And it does: between two instructions.
+ */
+bool soft_cache_is_wide(const struct soft_cpu *c);
+void soft_cache_narrow(struct soft_cpu *c);
 /* The block at CS:rip, decoded if need be, with c->regs[SREG_PAGE_RIP] set for it. Raises fetch faults. An
  * instruction that crosses the page end comes as a one-op block that is checked against the bytes each time.
  */

@@ -16,7 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { SIGNAL_STACK = 64 << 10, GIVE_BACK = 512 << 10, HOT = 16, HOTTER = 16384 };
+enum { SIGNAL_STACK = 64 << 10, GIVE_BACK = 512 << 10, POPULATE = 64 << 10, HOT = 16, HOTTER = 16384 };
 
 /* Is there translated code for the current mode? That for the supervisor takes it that CPL is 0. */
 static bool usable(const struct soft_cpu *c)
@@ -501,6 +501,7 @@ void soft_jit_flush(struct soft_cpu *c)
 	jit_map_flush(c->jit->map, (u64)c->jit->run + c->jit->fixed, c->jit->size - c->jit->fixed);
 	c->jit->used = c->jit->unmapped = c->jit->fixed;
 	c->jit->cold_used = c->jit->cold;
+	c->jit->ready = c->jit->cold_ready = 0;
 	c->jit->fault_count = 0;
 	c->jit->counter_count = 0;
 	soft_cells_reset(c);
@@ -537,6 +538,19 @@ static void give_back(struct soft_jit *j)
 	j->unmapped = j->used;
 }
 
+/* Pages for what is written next, in both mappings: one by one each would be two faults. */
+static void populate(struct soft_jit *j, size_t used, size_t *ready, size_t end)
+{
+	if (used + PAGE_SIZE < *ready || *ready == end)
+		return;
+	if (*ready < used)
+		*ready = align_down(used, (size_t)PAGE_SIZE);
+	end = min(*ready + POPULATE, end);
+	(void)madvise(j->write + *ready, end - *ready, MADV_POPULATE_WRITE);
+	(void)madvise(j->run + *ready, end - *ready, MADV_POPULATE_READ);
+	*ready = end;
+}
+
 bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 {
 	u64 n = (u64)(c->tlb - c->tlbs[0]) / SOFT_TLB_ENTRIES;
@@ -560,6 +574,8 @@ bool soft_jit_run(struct soft_cpu *c, struct soft_block *b)
 	}
 	code = b->code[n];
 	if (!code) {
+		populate(c->jit, c->jit->used, &c->jit->ready, c->jit->cold);
+		populate(c->jit, c->jit->cold_used, &c->jit->cold_ready, c->jit->size);
 		code = soft_jit_translate(c, b, (unsigned)n);
 		if (c->jit->used == c->jit->size) { /* full */
 			soft_cache_flush(c);

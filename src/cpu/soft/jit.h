@@ -191,6 +191,7 @@ struct soft_jit {
 	u8 *write, *run;          /* the same bytes */
 	size_t used, size, fixed; /* fixed: trampolines, at the start; used == size: full */
 	size_t unmapped;          /* what was used when the writable mapping's pages were given back */
+	size_t ready, cold_ready; /* up to here both mappings have their pages */
 	size_t cold, cold_used; /* from cold on: what is off the main line, apart, as it would fill caches */
 	s32 threshold, uses;    /* executions until a block is translated, and until it is again */
 	u32 event, stop, chain, far, miss, unknown, interpret, written, fault; /* trampolines */

@@ -190,18 +190,25 @@ static void clear(struct soft_cells *k, bool global)
 {
 	struct list *l = &k->lists[global];
 
-	for (u32 i = 0; i < l->count; i++)
-		if (k->info[l->items[i]].global == global)
-			invalidate(&k->cells[l->items[i]]);
+	bool few = l->count < HEADS / 8;
+
+	for (u32 i = 0; i < l->count; i++) {
+		u32 n = l->items[i];
+
+		if (k->info[n].global == global)
+			invalidate(&k->cells[n]);
+		if (few) /* all heads that lead somewhere */
+			*list_of(l, &k->info[n]) = 0;
+	}
 	l->count = 0;
 	if (++l->epoch == 0) {
 		for (u32 i = 0; i < k->size; i++)
 			((volatile struct soft_cell_info *)k->info)[i].listed[global] = 0;
 		l->epoch = 1;
 	}
-	for (u32 i = 0; i < HEADS; i++)
+	for (u32 i = 0; !few && i < HEADS; i++)
 		((volatile u32 *)l->heads)[i] = 0;
-	for (u32 i = 0; i < RUN_HEADS; i++)
+	for (u32 i = 0; !few && i < RUN_HEADS; i++)
 		((volatile u32 *)l->runs)[i] = 0;
 }
 

@@ -152,7 +152,10 @@ void jit_note_jump(struct soft_cpu *c, u64 rip, u32 code, unsigned mode, bool ne
 {
 	struct jit_table *t = table_of(c, mode);
 	unsigned slot = slot_of(t, rip);
+	const struct jit_jump *usual = &t->jumps[needs_flags ? slot ^ JIT_NEEDS : slot];
 
+	if (usual->rip == rip && usual->code == code) /* and nowhere else */
+		return;
 	/* In one place alone: what it was may have been of the other kind. */
 	for (unsigned way = 0; way < ARRAY_SIZE(ways); way++)
 		if (t->jumps[slot ^ ways[way]].rip == rip)

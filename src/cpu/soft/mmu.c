@@ -81,7 +81,7 @@ static void wipe(struct soft_cpu *c)
 	for (unsigned k = 0; k < SOFT_TLB_MODES; k++)
 		for (unsigned i = 0; i < SOFT_TLB_ENTRIES; i++)
 			c->tlbs[k][i].tag_read = c->tlbs[k][i].tag_write = soft_tlb_none(i);
-	mmu_zero(c->mmu->written, ARRAY_SIZE(c->mmu->written));
+	mmu_zero((u64 *)c->mmu->written, sizeof(c->mmu->written) / sizeof(u64));
 	forget_tags(c->mmu);
 	c->mmu->next_tag = 1;
 	forget_globals(c);

@@ -40,25 +40,60 @@ static void note_size(struct soft_mmu *m, u64 linear, const struct soft_walk *w)
 		note_fragment(m, linear);
 }
 
+/* The entry that a slot of `written` names. */
+static struct soft_tlb_entry *noted(struct soft_cpu *c, u16 slot)
+{
+	return &c->tlbs[(slot - 1u) / SOFT_TLB_ENTRIES][(slot - 1u) % SOFT_TLB_ENTRIES];
+}
+
+static bool has_write_entry(const struct soft_tlb_entry *e, u16 slot)
+{
+	return e->tag_write != soft_tlb_none((slot - 1u) % SOFT_TLB_ENTRIES);
+}
+
+/* This entry is a write entry to the page. */
+static void note_written(struct soft_cpu *c, const _Atomic u32 *page, unsigned mode, unsigned index)
+{
+	u16 *slot = &c->mmu->written[mmu_written_slot(page)];
+	u16 now = (u16)(1 + mode * SOFT_TLB_ENTRIES + index);
+
+	if (*slot == 0 || *slot == now) {
+		*slot = now;
+	} else if (*slot != WRITTEN_MANY) {
+		const struct soft_tlb_entry *e = noted(c, *slot);
+		bool gone = !has_write_entry(e, *slot) || mmu_written_slot(e->page) != mmu_written_slot(page);
+
+		*slot = gone ? now : WRITTEN_MANY;
+	}
+}
+
 /* A write entry to the page may be made; notes that it is. */
-static bool may_write_to(struct soft_cpu *c, const _Atomic u32 *page)
+static bool may_write_to(struct soft_cpu *c, const _Atomic u32 *page, unsigned mode, unsigned index)
 {
 	if (c->base.config.board->mem->single_vcpu &&
 	    (atomic_load_explicit(page, memory_order_relaxed) & PHYSMEM_PAGE_CODE))
 		return false;
-	mmu_bit_set(c->mmu->written, mmu_written_bit(page));
+	note_written(c, page, mode, index);
 	return true;
 }
 
 void soft_mmu_code_marked(struct soft_cpu *c, const _Atomic u32 *page)
 {
 	struct soft_mmu *m = c->mmu;
+	u16 *slot = &m->written[mmu_written_slot(page)];
 
 	soft_cells_drop_writes(c, page);
-	if (!mmu_bit_test(m->written, mmu_written_bit(page)))
+	if (*slot != WRITTEN_MANY) {
+		struct soft_tlb_entry *e = *slot ? noted(c, *slot) : NULL;
+
+		if (e && e->page == page) {
+			e->tag_write = soft_tlb_none((*slot - 1u) % SOFT_TLB_ENTRIES);
+			*slot = 0;
+		}
 		return;
+	}
 	/* While all entries are looked at, the map becomes exact. */
-	mmu_zero(m->written, ARRAY_SIZE(m->written));
+	mmu_zero((u64 *)m->written, sizeof(m->written) / sizeof(u64));
 	for (unsigned k = 0; k < SOFT_TLB_MODES; k++)
 		for (unsigned i = 0; i < SOFT_TLB_ENTRIES; i++) {
 			struct soft_tlb_entry *e = &c->tlbs[k][i];
@@ -68,7 +103,7 @@ void soft_mmu_code_marked(struct soft_cpu *c, const _Atomic u32 *page)
 			if (e->page == page)
 				e->tag_write = soft_tlb_none(i);
 			else
-				mmu_bit_set(m->written, mmu_written_bit(e->page));
+				note_written(c, e->page, k, i);
 		}
 }
 
@@ -97,7 +132,7 @@ static void enter(struct soft_cpu *c, u64 linear, unsigned mode, const struct pl
 	u64 tag = (linear & PAGE_MASK) + c->tlb_key;
 
 	e->tag_read = tag;
-	e->tag_write = write && may_write_to(c, p->page) ? tag : soft_tlb_none(index);
+	e->tag_write = write && may_write_to(c, p->page, mode, index) ? tag : soft_tlb_none(index);
 	e->addend = (u64)p->host - linear;
 	e->host = p->host - (linear & ~PAGE_MASK);
 	e->page = p->page;

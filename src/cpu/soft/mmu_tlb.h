@@ -7,13 +7,14 @@
 #include "cpu/soft/lockstep.h"
 #include "cpu/soft/mmu.h"
 
-#define PAGE_MASK    (~(PAGE_SIZE - 1))
+#define PAGE_MASK (~(PAGE_SIZE - 1))
 /* The tag of all ones, with the last page, would be ITLB_NONE and SECOND_NONE. */
 #define TAG_LIMIT    (SOFT_TLB_ENTRIES - 1)
 #define ITLB_NONE    (~0ULL)
 #define LARGE_BITS   512
 #define HUGE_BITS    512
-#define WRITTEN_BITS 16384
+#define WRITTEN      16384
+#define WRITTEN_MANY 0xffff
 
 /* Where a byte of guest memory is. host NULL: not to be touched directly (MMIO, or a store to ROM), gpa says
  * where. */
@@ -62,7 +63,9 @@ struct soft_mmu {
 	bool pcids;         /* another than that of PCID 0 may be set */
 	u64 global[SOFT_TLB_MODES][SOFT_TLB_ENTRIES / 64];
 	u64 large[LARGE_BITS / 64], huge[HUGE_BITS / 64];
-	u64 written[WRITTEN_BITS / 64]; /* by hash: pages with write entries; never too few */
+	/* By hash of the page: its write entry, if it has one alone, as 1 + mode * SOFT_TLB_ENTRIES + index; 0:
+	 * surely none, WRITTEN_MANY: there may be several. */
+	u16 written[WRITTEN];
 	struct fragments fragments[LARGE_BITS];
 	struct large larges[SOFT_TLB_MODES][LARGE_ENTRIES];
 	struct second seconds[SECOND_ENTRIES];
@@ -96,9 +99,9 @@ static inline u64 mmu_large_bit(u64 linear)
 {
 	return (linear >> 21 ^ linear >> 30 ^ linear >> 39) % LARGE_BITS;
 }
-static inline u64 mmu_written_bit(const _Atomic u32 *page)
+static inline u64 mmu_written_slot(const _Atomic u32 *page)
 {
-	return ((u64)page / sizeof(*page)) % WRITTEN_BITS;
+	return ((u64)page / sizeof(*page)) % WRITTEN;
 }
 static inline u64 mmu_huge_bit(u64 linear)
 {

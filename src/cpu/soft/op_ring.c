@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { SEGMENT = 128 << 10, FIRST = 18, MAX_INSN = 15 };
+enum { SEGMENT = 128 << 10, WIDE = 48, NARROW = 18, MAX_INSN = 15 };
 /* More than a boot loses; then up to so many segments cost less than decoding does. */
 enum { LOST_MANY = 40000, USUAL = 192 };
 
@@ -22,8 +22,14 @@ struct op_ring {
 	unsigned now;          /* the one being filled */
 	unsigned added, again; /* since the first one's last turn */
 	unsigned lost;         /* how many were decoded again in all */
+	bool narrow;           /* it was made so */
 	u32 filled[];          /* bytes of each */
 };
+
+static unsigned first(const struct op_ring *r)
+{
+	return min(r->max, (unsigned)(r->narrow ? NARROW : WIDE));
+}
 
 struct op_ring *op_ring_new(size_t size)
 {
@@ -34,7 +40,7 @@ struct op_ring *op_ring_new(size_t size)
 		return NULL;
 	r->size = size;
 	r->max = max;
-	r->count = min(max, (unsigned)FIRST);
+	r->count = first(r);
 	r->base =
 	        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (r->base == MAP_FAILED) {
@@ -52,15 +58,48 @@ void op_ring_free(struct op_ring *r)
 	free(r);
 }
 
+/* Segments from number `from` on are as before their first use. */
+static void give_back(struct op_ring *r, unsigned from)
+{
+	if (r->count > from)
+		(void)madvise(r->base + (size_t)from * SEGMENT, (size_t)(r->count - from) * SEGMENT,
+		              MADV_DONTNEED);
+	for (unsigned i = from; i < r->count; i++)
+		((volatile u32 *)r->filled)[i] = 0;
+	r->count = min(r->count, from);
+}
+
 void op_ring_reset(struct op_ring *r)
 {
-	if (r->count > FIRST)
-		(void)madvise(r->base + (size_t)FIRST * SEGMENT, (size_t)(r->count - FIRST) * SEGMENT,
-		              MADV_DONTNEED);
+	give_back(r, first(r));
 	for (unsigned i = 0; i < r->count; i++)
 		((volatile u32 *)r->filled)[i] = 0;
-	r->count = min(r->max, (unsigned)FIRST);
+	r->count = first(r);
 	r->now = r->added = r->again = 0;
+}
+
+bool op_ring_is_wide(const struct op_ring *r)
+{
+	return !r->narrow;
+}
+
+void op_ring_narrow(struct op_ring *r)
+{
+	unsigned from = r->count > WIDE ? r->count : NARROW; /* it has grown: it is wanted so */
+
+	r->narrow = true;
+	for (unsigned i = from; i < r->count; i++) {
+		u8 *at = r->base + (size_t)i * SEGMENT, *end = at + r->filled[i];
+
+		for (; at < end; at += ((struct record *)at)->size) {
+			struct record *k = (struct record *)at;
+
+			if (k->owner->ops == k->ops)
+				soft_block_forgotten(k->owner);
+		}
+	}
+	give_back(r, from);
+	r->now = min(r->now, r->count - 1);
 }
 
 static void move(struct record *to, const struct record *from)
@@ -80,6 +119,9 @@ static void sweep(struct op_ring *r)
 	u8 *start = r->base + (size_t)r->now * SEGMENT, *to = start, *from = start,
 	   *end = start + r->filled[r->now];
 
+	/* Blocks are all over the arena: so all misses of the host's cache at once. */
+	for (const u8 *at = start; at < end; at += ((const struct record *)at)->size)
+		__builtin_prefetch(((const struct record *)at)->owner);
 	while (from < end) {
 		struct record *k = (struct record *)from;
 		struct soft_block *b = k->owner;
@@ -110,6 +152,8 @@ static void advance(struct op_ring *r)
 			r->now = 0;
 		r->added = r->again = 0;
 	}
+	if (!r->filled[r->now])
+		(void)madvise(r->base + (size_t)r->now * SEGMENT, SEGMENT, MADV_POPULATE_WRITE);
 	sweep(r);
 }
 

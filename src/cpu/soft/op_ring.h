@@ -6,7 +6,8 @@
  * somebody wants them. The ring is a row of segments that are filled in turn. What is in a segment when its
  * turn comes again goes, but for blocks that were used since its last turn, and those whose operations hold
  * what was learned (OPF_TLB, OPF_ALONE): they move to the segment's start, as long as that leaves half of it.
- * When three quarters of what is decoded were there before, the ring grows, up to what was mapped.
+ * When three quarters of what is decoded were there before, the ring grows, up to what was mapped. It begins
+ * wide, as a boot comes to new code all the time, and is narrow once the vCPU was idle.
  *
  * So operations move and go whenever one block is decoded: a pointer to an op is good for as long as no
  * other block is looked up.
@@ -22,6 +23,9 @@ struct op_ring *op_ring_new(size_t size);
 void op_ring_free(struct op_ring *r);
 /* Everything is forgotten; whoever calls forgets the blocks. */
 void op_ring_reset(struct op_ring *r);
+/* Has it room that is for a boot alone? And that goes, with what is in it. */
+bool op_ring_is_wide(const struct op_ring *r);
+void op_ring_narrow(struct op_ring *r);
 
 /* Room for `most` operations, the closing op, their bytes. Other blocks may lose theirs. */
 struct op *op_ring_room(struct soft_cpu *c, struct op_ring *r, unsigned most);

@@ -22,6 +22,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+/* A vCPU that sleeps for so long is idle: it has what it needs, and memory is for others. */
+enum { IDLE_MS = 50 };
+
 /* ---- derived state ---- */
 
 static u32 events_enabled(const struct soft_cpu *c)
@@ -186,7 +189,10 @@ static enum cpu_exit soft_run(struct cpu *cpu)
 			if (c->vec_live)
 				soft_vec_park(c);
 			soft_jit_away(c, true);
-			cpu_wait(&c->base, c->events_enabled);
+			if (!soft_cache_is_wide(c) || !cpu_wait_for(&c->base, c->events_enabled, IDLE_MS)) {
+				soft_cache_narrow(c);
+				cpu_wait(&c->base, c->events_enabled);
+			}
 			soft_jit_away(c, false);
 		} else if (c->step) {
 			run_one(c);
