@@ -48,7 +48,8 @@ enum {
 	PAGE_BITS = 32768,
 	POPULATE = 64 << 10,
 	REVIVALS = 6,
-	WRONG = 64
+	WRONG = 64,
+	COPY = 64 /* more than an instruction */
 };
 struct single {
 	/* A block without a page, of at most three operations: guard, instruction, end. */
@@ -396,13 +397,14 @@ static unsigned guarded(struct op *o)
 	return 2;
 }
 
-/* Decodes what len bytes hold of b, which is filled but for its ops. False: not even one instruction. */
-static bool decode(struct soft_cpu *c, struct soft_block *b, const u8 *bytes, size_t len)
+/* Decodes what len bytes hold of b, which is filled but for its ops. from: where they are to be copied from,
+ * as far as they are wanted; NULL: they are there. False: not even one instruction. */
+static bool decode(struct soft_cpu *c, struct soft_block *b, u8 *bytes, const u8 *from, size_t len)
 {
 	unsigned most = b->wide ? SOFT_BLOCK_OPS : SOFT_BLOCK_FIRST, count = 0;
 	struct op *ops = op_ring_room(c, c->cache->ring, most);
 	bool ends = false;
-	size_t at = 0;
+	size_t at = 0, there = from ? 0 : len;
 
 	if (c->vec_live)
 		soft_vec_park(c);
@@ -410,6 +412,12 @@ static bool decode(struct soft_cpu *c, struct soft_block *b, const u8 *bytes, si
 		struct op *o = &ops[count];
 		size_t left = min(len - at, (size_t)MAX_INSN);
 
+		if (at + left > there) {
+			size_t more = min(len - there, (size_t)COPY);
+
+			memcpy(bytes + there, from + there, more);
+			there += more;
+		}
 		if (soft_decode(c, soft_block_mode(b), bytes + at, left, b->off + (unsigned)at, o, &ends) ==
 		    SOFT_DECODE_MORE) {
 			if (left < MAX_INSN)
@@ -429,7 +437,7 @@ static bool decode(struct soft_cpu *c, struct soft_block *b, const u8 *bytes, si
 	b->bytes = (u16)at;
 	/* What cannot be decoded may have no length, but its bytes made it so. */
 	if (ops[count - 1].fn == op_undefined || ops[count - 1].fn == op_too_long)
-		b->bytes = (u16)min(at + MAX_INSN, len);
+		b->bytes = (u16)min(at + MAX_INSN, there);
 	memcpy(&ops[count + 1], bytes, b->bytes);
 	b->learned = false;
 	return true;
@@ -437,7 +445,7 @@ static bool decode(struct soft_cpu *c, struct soft_block *b, const u8 *bytes, si
 
 struct op *soft_block_decode(struct soft_cpu *c, struct soft_block *b)
 {
-	if (!decode(c, b, c->cache->arena + b->kept, b->bytes))
+	if (!decode(c, b, c->cache->arena + b->kept, NULL, b->bytes))
 		__builtin_trap();
 	op_ring_add(c->cache->ring, b, true);
 	b->seen = (u8)b->heat;
@@ -461,7 +469,7 @@ void soft_block_widen(struct soft_cpu *c, struct soft_block *b)
 	if (memcmp(copy, soft_block_bytes(c, b), b->bytes))
 		return;
 	b->wide = true;
-	if (!decode(c, b, copy, len))
+	if (!decode(c, b, copy, NULL, len))
 		__builtin_trap();
 	op_ring_add(c->cache->ring, b, true);
 	b->kept = 0;
@@ -488,8 +496,7 @@ static struct soft_block *block_new(struct soft_cpu *c, const struct soft_itlb_e
 		k->ready += POPULATE;
 	}
 	b.generation = mark(c, t->page);
-	memcpy(copy, t->hva + off, len);
-	if (!decode(c, &b, copy, len))
+	if (!decode(c, &b, copy, t->hva + off, len))
 		return NULL;
 	b.seen = (u8)(b.heat - 1);
 	if (old) {
@@ -747,7 +754,7 @@ static struct soft_block *crossing_new(struct soft_cpu *c, struct soft_block *fo
 		withdraw(c, old);
 		old = NULL;
 	}
-	if (!decode(c, &b, bytes, s->len))
+	if (!decode(c, &b, bytes, NULL, s->len))
 		return found;
 	b.seen = (u8)b.heat;
 	if (old) {
