@@ -309,6 +309,47 @@ GUEST(nested, /* short inner loops, of which some go over page ends */
 GUEST(long_body, LONG_BODY(38)) /* as long as a block can be, nearly */
 GUEST(longer_body, LONG_BODY(60))
 
+GUEST(jumps_back, /* ends by a jump that is always taken */
+      "\tmov $6000, %ecx\n"
+      "1:\tdec %ecx\n"
+      "\tje 2f\n"
+      "\tadd (%rdi), %rax\n"
+      "\tmov %rax, 0x20(%rdi)\n"
+      "\tadd $8, %rdi\n"
+      "\tjmp 1b\n"
+      "2:\tud2\n")
+#define JUMPS_WITHIN(vector)                    \
+	"\tmov $1200, %ecx\n"                   \
+	"\tmov %r11, %rdx\n"                    \
+	"1:\tadd $0x23456789, %ebx\n"           \
+	"\tjc 3f\n"                             \
+	"4:\t.rept 17\n"                        \
+	"\tadd (%rdx), %rax\n"                  \
+	"\trol $5, %rax\n"                      \
+	"\tlea 1(%rdi), %rdi\n"                 \
+	"\tadc %rax, 0x20(%rsi)\n"              \
+	"\t.endr\n" vector "\tcmp $0x40, %al\n" \
+	"\tjb 5f\n"                             \
+	"\tadc 8(%rdx), %r10\n"                 \
+	"\tjmp 5f\n"                            \
+	"\t.fill 40, 1, 0xcc\n"                 \
+	"3:\txor 0x100(%rdx), %rax\n"           \
+	"\tjmp 4b\n"                            \
+	"5:\tadc $7, %r10\n"                    \
+	"\tmov %r10, 0x1ff8(%rdi)\n"            \
+	"\tadd $24, %rdx\n"                     \
+	"\tsub $9, %rdi\n"                      \
+	"\tsub $1, %rcx\n"                      \
+	"\tjb 6f\n"                             \
+	"\tadd %rax, 8(%rdi)\n"                 \
+	"\tjmp 1b\n"                            \
+	"6:\tud2\n"
+GUEST(jumps_within, JUMPS_WITHIN("")) /* … and goes on behind code that is jumped over */
+GUEST(jumps_vectors, JUMPS_WITHIN("\tmovups (%rdx), %xmm1\n"
+                                  "\tpaddq %xmm1, %xmm2\n"
+                                  "\tmovq %xmm2, %r9\n"
+                                  "\txor %r9, 0x10(%rsi)\n"))
+
 GUEST(overlaps, /* a string that is copied onto itself, a byte further on */
       "\tmov $40, %r9d\n"
       "3:\tmov %r11, %rbx\n"
@@ -344,6 +385,7 @@ static const struct guest {
         G(own_code, UD, -1, -1),   G(remaps, UD, -1, -1, true), G(loses_right, PF, -1, -1, true),
         G(regions, UD, -1, -1),    G(patches, UD, -1, -1),      G(nested, UD, -1, -1),
         G(overlaps, UD, -1, -1),   G(long_body, UD, -1, -1),    G(longer_body, UD, -1, -1),
+        G(jumps_back, UD, -1, -1), G(jumps_within, UD, -1, -1), G(jumps_vectors, UD, -1, -1),
 };
 
 enum how { INTERPRET, TRANSLATE, CHECK };

@@ -397,6 +397,22 @@ static unsigned guarded(struct op *o)
 	return 2;
 }
 
+const struct op *op_jump_next(struct soft_cpu *c, const struct op *o)
+{
+	return o + 1;
+}
+
+/* Does o, whose bytes these are, jump to where a wide block can go on? What is jumped over belongs to the block's
+ * bytes. */
+static bool is_followed(const struct op *o, const u8 *bytes, size_t end)
+{
+	enum { MOST = 256, JMP8 = 0xeb, JMP32 = 0xe9 };
+
+	return ((bytes[0] == JMP8 && o->len == 2) || (bytes[0] == JMP32 && o->len == 5)) &&
+	       o->disp >= o->off + o->len && o->disp <= o->off + o->len + MOST && (u64)o->disp <= end &&
+	       (u64)o->disp < PAGE_SIZE;
+}
+
 /* Decodes what len bytes hold of b, which is filled but for its ops. from: where they are to be copied from,
  * as far as they are wanted; NULL: they are there. False: not even one instruction. */
 static bool decode(struct soft_cpu *c, struct soft_block *b, u8 *bytes, const u8 *from, size_t len)
@@ -427,6 +443,11 @@ static bool decode(struct soft_cpu *c, struct soft_block *b, u8 *bytes, const u8
 		}
 		count += guarded(o);
 		at += ops[count - 1].len;
+		if (b->wide && ends && is_followed(o, bytes + at - o->len, b->off + len)) {
+			o->fn = op_jump_next;
+			at = (size_t)o->disp - b->off;
+			ends = false;
+		}
 	}
 	if (!count)
 		return false;

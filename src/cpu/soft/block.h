@@ -36,8 +36,8 @@ static inline struct op *soft_block_ops(struct soft_cpu *c, struct soft_block *b
 {
 	return likely(b->ops != NULL) ? b->ops : soft_block_decode(c, b);
 }
-/* Of a block that has its ops, and is going to be translated anew: if it ended as it became too long, it gets up to
- * SOFT_BLOCK_OPS. */
+/* Of a block that has its ops, and is going to be translated anew: if it ended as it became too long, it gets
+ * up to SOFT_BLOCK_OPS, and goes on behind a jump a little further on in the page. */
 void soft_block_widen(struct soft_cpu *c, struct soft_block *b);
 /* op_ring.c: it has no operations any more. */
 void soft_block_forgotten(struct soft_block *b);
@@ -82,5 +82,7 @@ void soft_cache_remapped(struct soft_cpu *c);
 
 /* Goes on at the op's own address: the closing op of a block, and what stops one. */
 const struct op *op_block_end(struct soft_cpu *c, const struct op *o);
+/* A jump to where the next op is. */
+const struct op *op_jump_next(struct soft_cpu *c, const struct op *o);
 /* In front of an op that OPF_CPL0 marks: #GP(0) unless CPL is 0. */
 const struct op *op_guard_cpl0(struct soft_cpu *c, const struct op *o);

@@ -348,6 +348,7 @@ static void effects(struct finder *f, const struct op *o, const struct jit_insn 
 	switch ((enum jit_kind)n->kind) {
 	case JIT_NOTHING:
 	case JIT_JCC:
+	case JIT_JMP:
 	case JIT_END:
 		break;
 	case JIT_PUSH:

@@ -266,7 +266,7 @@ static u8 kind_of(struct jit_insn *n, const struct op *o)
 
 		return (registers || memory) && !VEC_PARK_ALWAYS ? JIT_VECTOR : JIT_INTERPRET;
 	}
-	if (is_nothing(z->mnemonic))
+	if (is_nothing(z->mnemonic) || o->fn == op_jump_next)
 		return JIT_NOTHING;
 	if (o->disp != (s32)o->disp)
 		return JIT_INTERPRET;

@@ -34,11 +34,15 @@ static bool find_last(struct tr *t)
 {
 	const struct soft_block *b = t->block;
 
-	for (unsigned i = 0; i < t->count && allowed(&t->c->jit->insns[i]); i++) {
+	for (unsigned i = 0; i < t->count; i++) {
+		const struct jit_insn *n = &t->c->jit->insns[i];
+
 		t->loop.trace.last = i;
-		if (t->c->jit->insns[i].kind == JIT_JCC && op_kind(&b->ops[i], 0) == KIND_IMM &&
+		if ((n->kind == JIT_JCC || n->kind == JIT_JMP) && op_kind(&b->ops[i], 0) == KIND_IMM &&
 		    b->ops[i].disp == b->off)
 			return i > 0;
+		if (!allowed(n))
+			return false;
 	}
 	return false;
 }
@@ -189,7 +193,7 @@ static bool find_exit(struct tr *t)
 	bool wide;
 	s32 size;
 
-	if ((n->i.z.opcode & 15) != CC_NE)
+	if (n->kind != JIT_JCC || (n->i.z.opcode & 15) != CC_NE)
 		return false;
 	do {
 		if (!op)
@@ -905,7 +909,7 @@ void tr_loop(struct tr *t)
 	}
 	set_limit(t, counted);
 	start = body(t, l->exit.known);
-	if (!l->exit.known)
+	if (!l->exit.known && n->kind == JIT_JCC)
 		out = e_jcc(&t->b, (n->i.z.opcode & 15) ^ 1);
 	if (t->c->lockstep)
 		count_round(t);

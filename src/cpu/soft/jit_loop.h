@@ -2,7 +2,7 @@
  * Loops: a block that ends an iteration by jumping to its own start has code of its own for further ones, in
  * which memory is not checked any more.
  *
- * What can be. The body is the block's operations up to the first conditional jump to its start; nothing in
+ * What can be. The body is the block's operations up to the first jump to its start; nothing in
  * it is always interpreted, and no flags are live at the start. What registers hold at the end of an
  * iteration is known of those that are as they were, or have moved by a constant (jit_group.h's trace). A
  * group whose address thus moves by a constant, at most JIT_LOOP_STEP bytes (JIT_LOOP_STRIDE where a window is
