@@ -310,8 +310,17 @@ static void note_word(struct soft_cells *k, const _Atomic u32 *word)
 /* The cell may write to its pages. */
 static void note_written(struct soft_cells *k, u32 n)
 {
-	for (u32 i = 0; i < k->info[n].pages; i++)
+	const struct soft_cell_info *info = &k->info[n];
+	u32 bit = filter_of(k->cells[n].page);
+
+	for (u32 i = 0; info->window && i < info->pages; i++)
 		note_word(k, word_of(k, n, i));
+	/* The words of a run follow each other. */
+	for (u32 left = info->window ? 0 : info->pages, some; left; left -= some) {
+		some = min(left, 64 - bit % 64);
+		k->written[bit / 64] |= MASK(some) << (bit % 64);
+		bit = (bit + some) % FILTER;
+	}
 }
 
 void soft_cells_drop_writes(struct soft_cpu *c, const _Atomic u32 *page)
