@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ENTRIES = 256, OPERANDS = 4 };
+enum { ENTRIES = 512, OPERANDS = 4 };
 
 struct entry {
 	u64 key; /* 0: none */
@@ -15,7 +15,9 @@ struct entry {
 
 struct jit_decoder {
 	ZydisDecodedInstruction other;
-	struct entry entries[ENTRIES];
+	struct entry
+	        entries[ENTRIES]; /* in pairs: a key has two places, and takes that which was not used last */
+	bool last[ENTRIES / 2];
 };
 
 struct jit_decoder *jit_decoder_new(void)
@@ -83,6 +85,7 @@ const ZydisDecodedInstruction *jit_decode(struct jit_decoder *k, const u8 *bytes
 	ZydisDecoderContext context;
 	struct decode_form d;
 	struct entry *e;
+	unsigned pair;
 
 	len = min(len, (size_t)ZYDIS_MAX_INSTRUCTION_LENGTH);
 	if (!decode_form(bytes, len, 0, &d)) {
@@ -93,7 +96,11 @@ const ZydisDecodedInstruction *jit_decode(struct jit_decoder *k, const u8 *bytes
 		return &k->other;
 	}
 	d.key &= ~DECODE_IN_PAGE;
-	e = &k->entries[(d.key * 0x9e3779b97f4a7c15ULL >> 40) % ENTRIES];
+	pair = (d.key * 0x9e3779b97f4a7c15ULL >> 40) % (ENTRIES / 2);
+	e = &k->entries[2 * pair];
+	if (e->key != d.key && (e[1].key == d.key || !k->last[pair]))
+		e++;
+	k->last[pair] = e != &k->entries[2 * pair];
 	if (e->key != d.key) {
 		ZydisDecodedOperand all[ZYDIS_MAX_OPERAND_COUNT];
 

@@ -201,7 +201,7 @@ u8 tr_live_after_jump(struct tr *t, const struct op *o)
 		return JIT_ALL;
 	if (o->disp == t->block->off)
 		return t->start_live;
-	return jit_live_at(t->c->jit->decoder, t->c->jit->page, (unsigned)o->disp, 3, t->c->lockstep);
+	return tr_live_there(t, (unsigned)(o - t->block->ops), (unsigned)o->disp);
 }
 
 static void jump(struct tr *t, const struct op *o, unsigned writer)

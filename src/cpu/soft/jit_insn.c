@@ -332,7 +332,7 @@ void jit_classify(struct jit_decoder *k, struct jit_insn *n, const struct op *o,
 	n->kill = 0;
 	n->kind = JIT_INTERPRET;
 	n->writer = n->redo = 0;
-	n->aside = false;
+	n->aside = n->looked = false;
 	n->i.z.mnemonic = ZYDIS_MNEMONIC_INVALID;
 	if (o->fn == op_guard_cpl0) {
 		n->kind = JIT_GUARD;

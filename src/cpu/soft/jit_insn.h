@@ -31,6 +31,8 @@ struct jit_insn {
 	u8 kind;
 	u8 read, write, kill; /* flags (JIT_ALL); kill: surely overwritten */
 	u8 live;              /* before it */
+	bool looked;          /* where it jumps to, or goes on, was looked up: */
+	u8 there;             /* what is live there */
 	u8 writer;            /* jump: op + 1 whose flags can be had later, see jit_flags.c; 0: none */
 	u8 redo;              /* how these can be had; and do registers for it change before the jump */
 	bool aside;

@@ -170,6 +170,9 @@ unsigned tr_exit_flags(struct tr *t, unsigned op);
 /* The writer's flags to c->af. T0 and T1 are lost. */
 void tr_redo_flags(struct tr *t, unsigned writer);
 
+/* Flags live at offset off of the page, where op leads; looked up once. jit_translate.c */
+u8 tr_live_there(struct tr *t, unsigned op, unsigned off);
+
 /* ---- jit_flow.c ---- */
 
 /* Flags live behind jump o, where it is taken. */

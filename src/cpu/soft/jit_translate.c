@@ -416,6 +416,17 @@ static u8 live_at_exit(struct tr *t, unsigned op)
 	return t->writer ? 0 : JIT_ALL;
 }
 
+u8 tr_live_there(struct tr *t, unsigned op, unsigned off)
+{
+	struct jit_insn *n = &t->c->jit->insns[op];
+
+	if (!n->looked) {
+		n->there = jit_live_at(t->c->jit->decoder, t->c->jit->page, off, 3, t->c->lockstep);
+		n->looked = true;
+	}
+	return n->there;
+}
+
 /* What is live in front of each op, t->start_live being live at the start. */
 static void live_ops(struct tr *t)
 {
@@ -428,11 +439,9 @@ static void live_ops(struct tr *t)
 	if (n[count - 1].kind == JIT_JMP || n[count - 1].kind == JIT_CALL || n[count - 1].kind == JIT_RET)
 		n[count].live = 0; /* it is not reached */
 	else if (count < t->block->count)
-		n[count].live =
-		        jit_live_at(t->c->jit->decoder, t->c->jit->page, ops[count].off, 3, t->c->lockstep);
+		n[count].live = tr_live_there(t, count, ops[count].off);
 	else if (soft_op_is_next(&ops[count]))
-		n[count].live = jit_live_at(t->c->jit->decoder, t->c->jit->page, (unsigned)ops[count].disp, 3,
-		                            t->c->lockstep);
+		n[count].live = tr_live_there(t, count, (unsigned)ops[count].disp);
 	else
 		n[count].live = live_at_exit(t, count);
 	for (unsigned i = count; i-- > 0;) {
@@ -465,6 +474,7 @@ static void liveness(struct tr *t)
 
 	/* Some jumps may go to the start: the least that agrees with itself. */
 	t->start_live = 0;
+	t->c->jit->insns[t->count].looked = false;
 	live_ops(t);
 	while (n[0].live & ~t->start_live) {
 		t->start_live |= n[0].live;

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { SEGMENT = 128 << 10, WIDE = 48, NARROW = 18, MAX_INSN = 15 };
+enum { SEGMENT = 128 << 10, WIDE = 48, NARROW = 16, MAX_INSN = 15 };
 /* More than a boot loses; then up to so many segments cost less than decoding does. */
-enum { LOST_MANY = 40000, USUAL = 192 };
+enum { LOST_MANY = 24000, USUAL = 192 };
 
 /* Records are one behind the other from a segment's start: operations, and a block's bytes. What says whose
  * they are is in a list that grows down from the segment's end: most owners have their operations elsewhere
