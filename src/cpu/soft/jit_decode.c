@@ -8,15 +8,15 @@
 enum { ENTRIES = 512, OPERANDS = 4 };
 
 struct entry {
-	u64 key; /* 0: none */
 	ZydisDecodedInstruction z;
 	ZydisDecodedOperand operands[OPERANDS];
 };
 
 struct jit_decoder {
 	ZydisDecodedInstruction other;
-	struct entry
-	        entries[ENTRIES]; /* in pairs: a key has two places, and takes that which was not used last */
+	/* In pairs: a key has two places, and takes that which was not used last. */
+	u64 keys[ENTRIES]; /* 0: none */
+	struct entry entries[ENTRIES];
 	bool last[ENTRIES / 2];
 };
 
@@ -85,7 +85,7 @@ const ZydisDecodedInstruction *jit_decode(struct jit_decoder *k, const u8 *bytes
 	ZydisDecoderContext context;
 	struct decode_form d;
 	struct entry *e;
-	unsigned pair;
+	unsigned pair, at;
 
 	len = min(len, (size_t)ZYDIS_MAX_INSTRUCTION_LENGTH);
 	if (!decode_form(bytes, len, 0, &d)) {
@@ -97,14 +97,15 @@ const ZydisDecodedInstruction *jit_decode(struct jit_decoder *k, const u8 *bytes
 	}
 	d.key &= ~DECODE_IN_PAGE;
 	pair = (d.key * 0x9e3779b97f4a7c15ULL >> 40) % (ENTRIES / 2);
-	e = &k->entries[2 * pair];
-	if (e->key != d.key && (e[1].key == d.key || !k->last[pair]))
-		e++;
-	k->last[pair] = e != &k->entries[2 * pair];
-	if (e->key != d.key) {
+	at = 2 * pair;
+	if (k->keys[at] != d.key && (k->keys[at + 1] == d.key || !k->last[pair]))
+		at++;
+	k->last[pair] = at & 1;
+	e = &k->entries[at];
+	if (k->keys[at] != d.key) {
 		ZydisDecodedOperand all[ZYDIS_MAX_OPERAND_COUNT];
 
-		e->key = 0;
+		k->keys[at] = 0;
 		if (ZYAN_FAILED(ZydisDecoderDecodeFull(zydis, bytes, len, &e->z, all)))
 			return NULL;
 		if (e->z.operand_count > OPERANDS || e->z.length != d.len) {
@@ -113,7 +114,7 @@ const ZydisDecodedInstruction *jit_decode(struct jit_decoder *k, const u8 *bytes
 			return &e->z;
 		}
 		memcpy(e->operands, all, sizeof(e->operands));
-		e->key = d.key;
+		k->keys[at] = d.key;
 	}
 	put(&e->z, operands ? e->operands : NULL, bytes, &d);
 	if (operands)
