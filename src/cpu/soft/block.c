@@ -428,7 +428,7 @@ static bool decode(struct soft_cpu *c, struct soft_block *b, u8 *bytes, const u8
 		struct op *o = &ops[count];
 		size_t left = min(len - at, (size_t)MAX_INSN);
 
-		if (at + left > there) {
+		while (at + left > there) {
 			size_t more = min(len - there, (size_t)COPY);
 
 			memcpy(bytes + there, from + there, more);
