@@ -1,4 +1,5 @@
 #include "cpu/soft/jit_cell.h"
+#include "cpu/soft/block.h"
 #include "cpu/soft/jit_emit.h"
 #include "cpu/soft/jit_map.h"
 #include "cpu/soft/jit_seam.h"
@@ -20,7 +21,8 @@ enum {
 	LOOK_UPS = 64,
 	SOME_LOOK_UPS = 8,
 	WANTS = 4,
-	WANTS_OF_PAGE = 8
+	WANTS_OF_PAGE = 8,
+	SHARED = 1 << 14
 };
 /* Not canonical: no base of anything. */
 #define NO_TAG (1ULL << 63)
@@ -44,8 +46,14 @@ struct soft_cells {
 	        *stack_second[SOFT_TLB_MODES]; /* the word of the stack cell's second page, if it has one */
 	u64 written[FILTER / 64]; /* by hash: pages that valid cells may write to; never too few */
 	struct windows *windows;  /* NULL: none */
-	u8 patience;              /* how often a cell wants one until it is asked for, */
-	u8 often;                 /* and its page, within a tick: */
+	struct shared {
+		u32 code; /* page */
+		s32 pages;
+		u32 cell; /* 0: none */
+	} * shared;       /* SHARED of them */
+	bool shares;      /* some are in use */
+	u8 patience;      /* how often a cell wants one until it is asked for, */
+	u8 often;         /* and its page, within a tick: */
 	struct {
 		u64 page;
 		u32 tick;
@@ -66,8 +74,9 @@ bool soft_cells_init(struct soft_cpu *c)
 	k->info = calloc(k->size, sizeof(*k->info));
 	for (unsigned i = 0; i < 2; i++)
 		k->lists[i].items = calloc(k->size, sizeof(u32));
+	k->shared = calloc(SHARED, sizeof(*k->shared));
 	c->cells = k;
-	if (k->cells == MAP_FAILED || !k->info || !k->lists[0].items || !k->lists[1].items ||
+	if (k->cells == MAP_FAILED || !k->info || !k->shared || !k->lists[0].items || !k->lists[1].items ||
 	    (u64)(k->cells + k->size) >> 31) {
 		soft_cells_release(c);
 		return false;
@@ -88,6 +97,7 @@ void soft_cells_release(struct soft_cpu *c)
 	if (k->cells != MAP_FAILED)
 		munmap(k->cells, k->size * sizeof(*k->cells));
 	free(k->info);
+	free(k->shared);
 	free(k->lists[0].items);
 	free(k->lists[1].items);
 	windows_free(k->windows);
@@ -101,6 +111,9 @@ void soft_cells_reset(struct soft_cpu *c)
 		return;
 	soft_cells_drop_all(c);
 	c->cells->used = CELL_FIRST;
+	for (u32 i = 0; c->cells->shares && i < SHARED; i++)
+		((volatile struct shared *)c->cells->shared)[i].cell = 0;
+	c->cells->shares = false;
 }
 
 u32 soft_cell_new(struct soft_cpu *c)
@@ -114,6 +127,38 @@ u32 soft_cell_new(struct soft_cpu *c)
 	k->cells[n] = (struct soft_cell){.tag = NO_TAG};
 	k->info[n] = (struct soft_cell_info){0};
 	return n;
+}
+
+u32 soft_cell_shared(struct soft_cpu *c, u64 code, s32 pages, unsigned mode, bool write)
+{
+	enum { PER_PAGE = 8, WAYS = 16 };
+	struct soft_cells *k = c->cells;
+	u32 page = (u32)(code >> PAGE_SHIFT), first = page * PER_PAGE + (u32)pages % PER_PAGE;
+
+	for (unsigned i = 0; i < WAYS; i++) {
+		struct shared *s = &k->shared[(first + i) % SHARED];
+		struct soft_cell_info *info;
+
+		if (s->cell) {
+			info = &k->info[s->cell];
+			if (s->code == page && s->pages == pages && info->mode == mode &&
+			    info->write == write)
+				return s->cell;
+			continue;
+		}
+		s->cell = soft_cell_new(c);
+		if (!s->cell)
+			return 0;
+		info = &k->info[s->cell];
+		info->form = CELL_CONSTANT;
+		info->mode = (u8)mode;
+		info->write = write;
+		s->code = page;
+		s->pages = pages;
+		k->shares = true;
+		return s->cell;
+	}
+	return 0;
 }
 
 struct soft_cell *soft_cell(struct soft_cpu *c, u32 number)
@@ -671,6 +716,58 @@ static bool copy_across(struct soft_cpu *c, unsigned mode, unsigned span, bool g
 	return true;
 }
 
+/* Where address spaces take turns a shared cell is filled at each turn. */
+static bool misses_often(struct soft_cell_info *i)
+{
+	enum { OFTEN = 24 };
+	u32 now = tick();
+
+	if (i->tick != now) {
+		i->tick = now;
+		i->score = 0;
+	}
+	i->score += i->score < OFTEN;
+	return i->score == OFTEN;
+}
+
+/* The op that missed is to look into the TLB. */
+static void unshare(struct soft_cpu *c, const struct plain_check *p)
+{
+	const struct jit_site *site = (const struct jit_site *)(u64)p->site;
+	struct soft_block *b = (struct soft_block *)(u64)site->block;
+
+	if (!c->vec_live)
+		soft_block_ops(c, b);
+	if (learn(site, site->op, OPF_TLB))
+		jit_pages_retire(c->jit, b, p->entry_mode);
+}
+
+/* base: of the page of the code. */
+static struct soft_cell_answer shared_miss(struct soft_cpu *c, const struct plain_check *p, u64 base)
+{
+	struct soft_cells *k = c->cells;
+	struct soft_cell *cell = &k->cells[p->cell];
+	u64 linear = base + (u64)p->disp, page = align_down(linear, PAGE_SIZE);
+	bool global;
+	const struct soft_tlb_entry *e = soft_mmu_walked(c, linear, p->write, false, p->mode, &global);
+
+	if (!e || unlikely(!soft_jit_may_return(c))) {
+		c->jx.site = p->site;
+		return (struct soft_cell_answer){p->out ? p->out : c->jit->interpret_site, base};
+	}
+	if (is_valid(cell))
+		unlink_cell(k, p->cell);
+	validate(k, p->cell, page, 1, global);
+	if (p->write)
+		note_written(k, p->cell);
+	cell->page = e->page;
+	cell->tag = base;
+	cell->addend = (u64)soft_tlb_host(e, page);
+	if (misses_often(&k->info[p->cell]))
+		unshare(c, p);
+	return (struct soft_cell_answer){p->again, base};
+}
+
 static struct soft_cell_answer plain_miss(struct soft_cpu *c, u64 record, u64 linear)
 {
 	enum { OFTEN = 16, RATE = 8, SEAM = 4 };
@@ -678,6 +775,8 @@ static struct soft_cell_answer plain_miss(struct soft_cpu *c, u64 record, u64 li
 	u64 off = linear & (PAGE_SIZE - 1), addend;
 	bool global;
 
+	if (p->shared)
+		return shared_miss(c, p, linear);
 	if (off + p->span <= PAGE_SIZE && soft_mmu_walked(c, linear, p->write, p->group, p->mode, &global) &&
 	    likely(soft_jit_may_return(c)))
 		return (struct soft_cell_answer){p->again, linear};

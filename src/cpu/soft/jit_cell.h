@@ -85,7 +85,10 @@ struct soft_cell_info {
  * a record in the code. */
 enum { CELL_ALONE = 1, CELL_GROUPS = 2, CELL_STACK = 52, CELL_FIRST = 64 };
 struct plain_check {
-	u64 fits;      /* of the stack: PAGE_SIZE - span */
+	union {
+		u64 fits; /* of the stack: PAGE_SIZE - span */
+		s64 disp; /* shared: the operand's, from the page of the code */
+	};
 	u32 site, out; /* as those of a cell */
 	u32 again;     /* where code goes on when the TLB has it: with the address in T0 */
 	u32 seam; /* group: where it goes on when cell `cell` has what is to be added; else: behind the check */
@@ -93,6 +96,7 @@ struct plain_check {
 	u16 span, failures;
 	u8 mode, entry_mode;
 	bool write, group, copies;
+	bool shared; /* see below */
 };
 
 /*
@@ -104,6 +108,15 @@ struct plain_check {
  * translation looks at them.
  */
 extern const u16 soft_stack_spans[SOFT_STACK_SPANS];
+
+/*
+ * Shared cells. What user code finds relative to rip is in few pages of data: all plain code of one page has
+ * one cell for each of these, one more if it writes to it. They hold the host's address of the page; what
+ * they are compared with is as with CELL_CONSTANT, and offsets in the page are constants. Ops that find theirs
+ * empty again and again, as address spaces take turns, look into the TLB (OPF_TLB).
+ */
+/* Of code in the page at guest-physical address code, for data `pages` pages from it; 0: there is none. */
+u32 soft_cell_shared(struct soft_cpu *c, u64 code, s32 pages, unsigned mode, bool write);
 
 struct soft_cells;
 

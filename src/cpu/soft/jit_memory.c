@@ -214,18 +214,55 @@ static struct place constant(struct tr *t, unsigned op, const u64 *at, s32 disp,
 	return (struct place){T0, NO_REG, 0, n};
 }
 
+/* The operand is relative to rip: T0 = its page's host address. False: nothing is written. */
+static bool shared(struct tr *t, unsigned op, const struct op *o, unsigned size, bool write, struct place *p)
+{
+	u32 off = (u32)o->disp & (PAGE_SIZE - 1), again;
+	struct soft_cell *cell;
+	struct cold *k;
+	u32 n;
+
+	if (!t->plain || t->mode != SOFT_TLB_USER || off + size > PAGE_SIZE ||
+	    t->block->ops[op].flags & OPF_TLB)
+		return false;
+	n = soft_cell_shared(t->c, t->block->gpa, (s32)(o->disp >> PAGE_SHIFT), t->mode, write);
+	if (!n)
+		return false;
+	cell = soft_cell(t->c, n);
+	e_load(&t->b, T0, &t->c->regs[SREG_PAGE_RIP]);
+	again = here(&t->b);
+	e_abs(&t->b, true, OP_CMP, T0, &cell->tag);
+	k = tr_cold(t, COLD_PLAIN, op, e_jcc(&t->b, CC_NE));
+	k->check = (struct plain_check){.again = again,
+	                                .disp = o->disp,
+	                                .cell = n,
+	                                .span = (u16)size,
+	                                .mode = (u8)t->mode,
+	                                .entry_mode = (u8)t->entry_mode,
+	                                .write = write,
+	                                .shared = true};
+	k->addend_again = t->addend;
+	e_load(&t->b, T0, &cell->addend);
+	*p = (struct place){T0, NO_REG, (s32)off, n, 0};
+	return true;
+}
+
 /* A check for one access alone; stack: T0 is wanted for other things. */
 static struct place single(struct tr *t, unsigned op, const struct op *o, unsigned size, bool write, u8 align,
                            bool stack, u8 before)
 {
 	bool displaced = is_displaced(o->base) || is_displaced(o->index), segment = o->seg >= SEG_FS;
 	const u8 *start;
+	struct place p;
 	u32 n;
 
 	tr_save_flags(t, before);
 	t->host = false;
 	start = t->b.p;
-	if (!align && o->index >= REG_COUNT && !t->plain) {
+	if (o->base == SREG_PAGE_RIP && o->index >= REG_COUNT && !align && !segment &&
+	    shared(t, op, o, size, write, &p))
+		return p;
+	if (!align && o->index >= REG_COUNT && !t->plain && !(t->block->ops[op].flags & OPF_TLB)) {
 		if (o->base == SREG_PAGE_RIP && !segment)
 			return constant(t, op, &t->c->regs[SREG_PAGE_RIP], (s32)o->disp, size, write);
 		if (o->base == SREG_ZERO && segment)

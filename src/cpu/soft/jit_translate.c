@@ -236,9 +236,9 @@ static void plain_missed(struct tr *t, struct cold *k, u32 site)
 	struct plain_check *record;
 	u8 *number;
 
-	bool stack = k->check.cell >= CELL_STACK;
+	bool stack = k->check.cell >= CELL_STACK && !k->check.shared;
 
-	if (!stack)
+	if (!stack && !k->check.shared)
 		soft_cell_emit_missed(t->c, &t->b, k->check.mode, k->check.write);
 	e_imm32(&t->b, T1, 0);
 	number = t->b.p - 4;
@@ -257,6 +257,13 @@ static void plain_missed(struct tr *t, struct cold *k, u32 site)
 	}
 	if (k->check.copies && !k->check.group)
 		k->check.seam = k->behind;
+	if (k->addend_again) {
+		u32 again = k->check.again;
+
+		k->check.again = here(&t->b);
+		tr_load_addend(t, k->addend_again);
+		e_jmp(&t->b, again);
+	}
 	if (k->check.group && !stack) {
 		k->check.seam = here(&t->b);
 		tr_load_addend(t, (u32)k->disp);
