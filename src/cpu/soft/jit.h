@@ -3,8 +3,9 @@
  *
  * Registers. Guest registers live in the host registers of the same number, RSP included, but for R10 and
  * R11: those stay in c->regs, and the host's are scratch (T0, T1). So most instructions are the guest's own
- * bytes. All of struct soft_cpu, the blocks and the code lie below 2 GiB and are addressed absolutely. As RSP
- * is the guest's, translated code does not push or call, and signals are taken on a stack of their own.
+ * bytes. All of struct soft_cpu, the blocks and the code lie below 2 GiB and are addressed relative to rip or
+ * absolutely. As RSP is the guest's, translated code does not push or call, and signals are taken on a stack
+ * of their own.
  *
  * Flags. Between blocks the arithmetic flags are in c->af, unless whatever follows overwrites them before it
  * reads them; inside they are in the host's flags, and are saved where a check would lose live ones. So a

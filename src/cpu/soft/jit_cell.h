@@ -115,6 +115,8 @@ extern const u16 soft_stack_spans[SOFT_STACK_SPANS];
  * they are compared with is as with CELL_CONSTANT, and offsets in the page are constants. Ops that find theirs
  * empty again and again, as address spaces take turns, look into the TLB (OPF_TLB).
  */
+/* Only large code is worth their memory: from so many blocks on, or if all code is translated at once. */
+enum { SHARED_FROM = 20000 };
 /* Of code in the page at guest-physical address code, for data `pages` pages from it; 0: there is none. */
 u32 soft_cell_shared(struct soft_cpu *c, u64 code, s32 pages, unsigned mode, bool write);
 

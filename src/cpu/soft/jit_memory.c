@@ -218,12 +218,13 @@ static struct place constant(struct tr *t, unsigned op, const u64 *at, s32 disp,
 static bool shared(struct tr *t, unsigned op, const struct op *o, unsigned size, bool write, struct place *p)
 {
 	u32 off = (u32)o->disp & (PAGE_SIZE - 1), again;
+	const struct soft_jit *j = t->c->jit;
 	struct soft_cell *cell;
 	struct cold *k;
 	u32 n;
 
-	if (!t->plain || t->mode != SOFT_TLB_USER || off + size > PAGE_SIZE ||
-	    t->block->ops[op].flags & OPF_TLB)
+	if (!t->plain || (j->counter_count < SHARED_FROM && j->threshold != 1) || t->mode != SOFT_TLB_USER ||
+	    off + size > PAGE_SIZE || t->block->ops[op].flags & OPF_TLB)
 		return false;
 	n = soft_cell_shared(t->c, t->block->gpa, (s32)(o->disp >> PAGE_SHIFT), t->mode, write);
 	if (!n)
