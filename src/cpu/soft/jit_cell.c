@@ -22,7 +22,8 @@ enum {
 	SOME_LOOK_UPS = 8,
 	WANTS = 4,
 	WANTS_OF_PAGE = 8,
-	SHARED = 1 << 14
+	SHARED = 1 << 14,
+	SKIPS = 30
 };
 /* Not canonical: no base of anything. */
 #define NO_TAG (1ULL << 63)
@@ -853,8 +854,13 @@ struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 	if (i->loop)
 		k->cells[i->back].limit = 0;
 	if (!found || unlikely(!soft_jit_may_return(c))) {
-		if (i->loop)
+		if (i->loop) {
+			/* Once more the same, as it does not move: not to be tried each time. */
+			if (i->failed == linear)
+				k->cells[i->back].addend = SKIPS;
+			i->failed = linear;
 			return (struct soft_cell_answer){soft_jit_may_return(c) ? i->out : i->start, linear};
+		}
 		if (i->copies && linear - page + i->span > PAGE_SIZE &&
 		    copy_across(c, i->mode, i->span, i->group, linear, &c->jx.addend)) {
 			if (i->group) {

@@ -71,6 +71,7 @@ struct soft_cell_info {
 	bool tlb;    /* the check looks into the TLB */
 	bool again;  /* the address can be computed anew by the bytes from start to patch */
 	bool loop;   /* of a loop's preparation, see jit_loop.c */
+	u64 failed;  /* loop: where it could not be had last */
 	s8 step;     /* of the last change of its page, if to a neighbour */
 	u8 window;   /* the number of its window + 1; 0: none */
 	u8 wants;    /* one: how often, up to a limit */

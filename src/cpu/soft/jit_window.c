@@ -140,10 +140,13 @@ static bool has(struct windows *w, struct window *v, unsigned n, u8 *host, _Atom
 {
 	if (v->host[n] == host)
 		return true;
-	if (v->host[n] && in_use(w, v))
-		return false;
 	if (w->made >= MADE) {
 		view->later = true;
+		return false;
+	}
+	if (v->host[n] && in_use(w, v)) { /* the linear page is another since */
+		w->made++;
+		w->full = view->later = true;
 		return false;
 	}
 	if (!v->host[n] && w->mapped >= w->limit)
