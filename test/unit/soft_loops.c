@@ -94,6 +94,42 @@ GUEST(stack, "\tlea 0x8000(%rdi), %rsp\n"
              "\tdec %ecx\n"
              "\tjne 1b\n"
              "\tud2\n")
+GUEST(frames, /* some of them across a page's end, and come to again */
+      "\tlea 0x8000(%rdi), %rsp\n"
+      "\tmov $300, %r9d\n"
+      "3:\tsub $24, %rsp\n"
+      "\tmov $12, %ecx\n"
+      "1:\tcall 2f\n"
+      "\tdec %ecx\n"
+      "\tjne 1b\n"
+      "\tdec %r9d\n"
+      "\tjne 3b\n"
+      "\tud2\n"
+      "2:\tpush %rax\n"
+      "\tpush %rsi\n"
+      "\tadd 0x30(%rsp), %rax\n"
+      "\tmov %rax, -0x38(%rsp)\n"
+      "\txor 8(%rsp), %rax\n"
+      "\tpop %rsi\n"
+      "\tpop %rdx\n"
+      "\tret\n")
+GUEST(reads, /* across a page's end, aligned ones among them; no loop's own */
+      "\tmov $900, %r9d\n"
+      "1:\tcall 2f\n"
+      "\tadd $16, %rdi\n"
+      "\tdec %r9d\n"
+      "\tjne 1b\n"
+      "\tud2\n"
+      "2:\tmovaps (%rdi), %xmm0\n"
+      "\tpaddq 16(%rdi), %xmm0\n"
+      "\tmovups 27(%rdi), %xmm1\n"
+      "\tpaddq %xmm1, %xmm0\n"
+      "\tmov %r9d, %ebx\n"
+      "\tand $1, %ebx\n"
+      "\tadd 9(%rdi,%rbx,4), %rax\n"
+      "\tmovq %xmm0, %rdx\n"
+      "\tadd %rdx, %rax\n"
+      "\tret\n")
 GUEST(vectors, "\tmov $1200, %ecx\n"
                "\txorps %xmm2, %xmm2\n"
                "1:\tmovaps (%rdi), %xmm0\n"
@@ -386,6 +422,7 @@ static const struct guest {
         G(regions, UD, -1, -1),    G(patches, UD, -1, -1),      G(nested, UD, -1, -1),
         G(overlaps, UD, -1, -1),   G(long_body, UD, -1, -1),    G(longer_body, UD, -1, -1),
         G(jumps_back, UD, -1, -1), G(jumps_within, UD, -1, -1), G(jumps_vectors, UD, -1, -1),
+        G(frames, UD, -1, -1),     G(reads, UD, -1, -1),
 };
 
 enum how { INTERPRET, TRANSLATE, CHECK };

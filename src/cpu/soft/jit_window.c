@@ -8,10 +8,7 @@ enum {
 	WINDOWS = 24,
 	MADE = 16,       /* pages in a tick */
 	SHARE = 1 << 14, /* pages of all vCPUs; the host has a limit for mappings */
-	/* Milliseconds until a window that is not asked for is given away: streams keep some; those of an address space
-	 * that may be gone do not keep others out. */
-	REST = 1000,
-	REST_ELSEWHERE = 40
+	REST = 1000 /* milliseconds until a window that is not asked for is given away: streams keep some */
 };
 #define NOWHERE (~0ULL)
 
@@ -102,8 +99,7 @@ static struct window *find(struct windows *w, u64 linear, u64 root)
 
 		if (v->linear == linear && v->root == root)
 			return v;
-		if (v->linear != NOWHERE &&
-		    w->tick - v->tick < (v->root == root ? REST : (unsigned)REST_ELSEWHERE))
+		if (v->linear != NOWHERE && w->tick - v->tick < REST)
 			continue;
 		if (in_use(w, v))
 			rests = true;
