@@ -332,6 +332,59 @@ static void test_interrupt(void **state)
 	assert_int_equal(s.regs[8], 1);
 }
 
+/* More code than decoded operations are kept of, run, and run again after a sleep in which they may be given
+ * back. rbx: rounds, 0x20000: how many have come to their end. */
+GUEST(idle,
+	"\tincl 0x20000\n"
+	"\tsti\n"
+	"\thlt\n"
+	"\tdec %ebx\n"
+	"\tjnz 1f\n"
+	"\tmovabs %eax, 0xfed00000\n"
+	"1:\tmovabs $0x100000, %rdx\n"
+	"\tjmp *%rdx\n")
+static void *wakes(void *arg)
+{
+	for (unsigned i = 0; i < 3; i++) {
+		const struct timespec sleep = {.tv_nsec = 150 * 1000000};
+
+		do
+			nanosleep(&sleep, NULL);
+		while (*(volatile u32 *)(ram + 0x20000) <= i);
+		irq_vector = 0x40;
+		cpu_raise(arg, CPU_EV_INTR);
+	}
+	return NULL;
+}
+static void test_idle(void **state)
+{
+	/* inc eax; add ecx, eax; jmp to the next */
+	static const u8 piece[] = {0xff, 0xc0, 0x01, 0xc1, 0xeb, 0x00}, back[] = {0xe9};
+	enum { PIECES = 60000 };
+	u8 *p = ram + 0x100000;
+	struct vcpu_state s;
+	pthread_t thread;
+	s32 disp;
+
+	LOAD(idle, CODE);
+	LOAD(irq_handler, 0x11000);
+	gate64(0x40, 0x11000);
+	for (unsigned i = 0; i < PIECES; i++, p += sizeof(piece))
+		memcpy(p, piece, sizeof(piece));
+	memcpy(p, back, sizeof(back));
+	disp = (s32)(ram + CODE - (p + 5));
+	memcpy(p + 1, &disp, sizeof(disp));
+	flat(*state, &s, true);
+	s.rip = 0x100000;
+	s.regs[REG_RBX] = 3;
+	pthread_create(&thread, NULL, wakes, *state);
+	run(*state, &s);
+	pthread_join(thread, NULL);
+	assert_int_equal(s.regs[REG_RAX], 3 * PIECES);
+	assert_int_equal((u32)s.regs[REG_RCX], (u32)(3ULL * PIECES * (3 * PIECES + 1ULL) / 2));
+	assert_int_equal(s.regs[8], 3);
+}
+
 /* ---- 32-bit, paging off ---- */
 
 GUEST(code32,
@@ -493,6 +546,7 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(test_exceptions, setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_mmio, setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_interrupt, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_idle, setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_code32, setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_code16, setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_step, setup, teardown),

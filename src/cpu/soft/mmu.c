@@ -61,9 +61,9 @@ static void forget_globals(struct soft_cpu *c)
 {
 	struct soft_mmu *m = c->mmu;
 
-	mmu_zero(&m->global[0][0], sizeof(m->global) / sizeof(u64));
-	mmu_zero(m->large, ARRAY_SIZE(m->large));
-	mmu_zero(m->huge, ARRAY_SIZE(m->huge));
+	mmu_zero(m->global, sizeof(m->global));
+	mmu_zero(m->large, sizeof(m->large));
+	mmu_zero(m->huge, sizeof(m->huge));
 	soft_cells_drop_all(c);
 	for (unsigned k = 0; k < SOFT_TLB_MODES; k++)
 		for (unsigned i = 0; i < LARGE_ENTRIES; i++)
@@ -81,7 +81,7 @@ static void wipe(struct soft_cpu *c)
 	for (unsigned k = 0; k < SOFT_TLB_MODES; k++)
 		for (unsigned i = 0; i < SOFT_TLB_ENTRIES; i++)
 			c->tlbs[k][i].tag_read = c->tlbs[k][i].tag_write = soft_tlb_none(i);
-	mmu_zero((u64 *)c->mmu->written, sizeof(c->mmu->written) / sizeof(u64));
+	mmu_zero(c->mmu->written, sizeof(c->mmu->written));
 	forget_tags(c->mmu);
 	c->mmu->next_tag = 1;
 	forget_globals(c);

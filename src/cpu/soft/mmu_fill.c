@@ -93,7 +93,7 @@ void soft_mmu_code_marked(struct soft_cpu *c, const _Atomic u32 *page)
 		return;
 	}
 	/* While all entries are looked at, the map becomes exact. */
-	mmu_zero((u64 *)m->written, sizeof(m->written) / sizeof(u64));
+	mmu_zero(m->written, sizeof(m->written));
 	for (unsigned k = 0; k < SOFT_TLB_MODES; k++)
 		for (unsigned i = 0; i < SOFT_TLB_ENTRIES; i++) {
 			struct soft_tlb_entry *e = &c->tlbs[k][i];

@@ -65,7 +65,7 @@ struct soft_mmu {
 	u64 large[LARGE_BITS / 64], huge[HUGE_BITS / 64];
 	/* By hash of the page: its write entry, if it has one alone, as 1 + mode * SOFT_TLB_ENTRIES + index; 0:
 	 * surely none, WRITTEN_MANY: there may be several. */
-	u16 written[WRITTEN];
+	_Alignas(8) u16 written[WRITTEN];
 	struct fragments fragments[LARGE_BITS];
 	struct large larges[SOFT_TLB_MODES][LARGE_ENTRIES];
 	struct second seconds[SECOND_ENTRIES];
@@ -90,9 +90,10 @@ static inline void mmu_bit_set(u64 *map, u64 n)
 {
 	map[n / 64] |= BIT(n % 64);
 }
-static inline void mmu_zero(u64 *p, size_t n)
+/* size: bytes, by eights. */
+static inline void mmu_zero(void *p, size_t size)
 {
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < size / 8; i++)
 		((volatile u64 *)p)[i] = 0;
 }
 static inline u64 mmu_large_bit(u64 linear)
