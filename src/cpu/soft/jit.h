@@ -196,7 +196,7 @@ struct soft_jit {
 	size_t cold, cold_used; /* from cold on: what is off the main line, apart, as it would fill caches */
 	s32 threshold, uses;    /* executions until a block is translated, and until it is again */
 	u32 event, stop, chain, far, miss, unknown, interpret, written, fault; /* trampolines */
-	u32 out;                                                  /* … that targets of jumps are */
+	u32 out;                                                          /* … that targets of jumps are */
 	u32 interpret_site, refill, across, stack_missed[SOFT_TLB_MODES]; /* trampolines of jit_cell.h */
 	s32 *counters; /* of plain code's uses, to go: below 0 it is time for better code; the first is no
 	                  block's */

@@ -34,12 +34,12 @@ struct jit_group {
 	bool skewed;   /* … and a member wants other bits to be 0 */
 	u16 first;     /* op */
 	u16 count;
-	u16 last;      /* op */
+	u16 last; /* op */
 	bool write, open;
 	bool copies; /* all it needs can be read at the first member */
-	bool alone; /* one access, of a base whose group was given up */
-	bool early; /* checked at the block's start, off registers base - 1 and index - 1 */
-	u32 cell;   /* once the check is written */
+	bool alone;  /* one access, of a base whose group was given up */
+	bool early;  /* checked at the block's start, off registers base - 1 and index - 1 */
+	u32 cell;    /* once the check is written */
 };
 
 struct jit_groups {

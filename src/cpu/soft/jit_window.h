@@ -7,9 +7,9 @@
  * asked for, some in each tick, as each costs microseconds. Who asks has looked up each page, and uses the
  * answer as long as the TLB's: until translations are dropped. So a page is replaced by another, and a window
  * given to other addresses, only if translations were dropped (windows_release()) since it was asked for.
- * Where that does not happen and all are in use, or have a page that has been replaced, windows_full() says that it
- * should. A window that was asked for
- * within a second stays: of a stream through much memory some parts have windows then, and nothing is mapped anew.
+ * Where that does not happen and all are in use, or have a page that has been replaced, windows_full() says
+ * that it should. A window that was asked for within a second stays: of a stream through much memory some
+ * parts have windows then, and nothing is mapped anew.
  *
  * Guest memory stays where it is, so no other change matters.
  *

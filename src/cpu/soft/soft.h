@@ -268,7 +268,7 @@ struct soft_cpu {
 		u64 interpret, written, fault, refill; /* functions */
 		u64 site;
 		u64 unknown[2]; /* stands for the struct jit_jump of a target that no table has */
-		u64 addend; /* for T1, with jx.resume: where code goes on with it */
+		u64 addend;     /* for T1, with jx.resume: where code goes on with it */
 		u64 stack_limit[SOFT_TLB_MODES]
 		               [SOFT_STACK_SPANS]; /* of cells, by what is accessed: jit_cell.h */
 		u8 vec;                            /* vec_deny, and VEC_PARKED unless vec_live */
