@@ -7,27 +7,14 @@
  * decoded (data beside code was written), the block lives on with the new value. Each block has its bytes
  * behind its operations. What has code keeps them apart as well, at the arena's end: its operations, when
  * they are needed, must be those that were translated. Other blocks that lost their operations count as
- * changed
- * (`page` is then a word that is no page's), and what the page holds when they are next found is decoded.
+ * changed (`page` is then a word that is no page's), and what the page holds when they are next found is
+ * decoded.
  *
- * Jump cache. An entry is good while the epoch, address-space tag, privilege and mode in its key are the
- * current ones (tag 0: a global page). Whatever changes translations of code without changing the tag starts
- * a new epoch; a bitmap of linear pages that have entries tells whether INVLPG must. The halves of the linear
- * address space have epochs and bitmaps of their own: a process that loses a page costs the kernel nothing.
- *
- * Singles. An instruction that crosses the page end outside of 64-bit mode, comes from MMIO, may exceed the CS
- * limit, or is stepped, is decoded alone, from bytes that are fetched each time; the decoded form is cached by
- * those bytes.
- *
- * Crossing blocks. In 64-bit mode an instruction that crosses the end of its page is a block of its own
- * (SOFT_MODE_CROSSING), found by both physical pages. The block behind it in the arena stands for the second
- * page: for its word, and as the owner of code that has to die with it. Neither is in the jump cache, nor
- * linked within the page, as it depends on the address space what the second page is.
+ * block_jumps.c has the jump cache, block_single.c what is decoded alone or crosses a page's end.
  */
-#include "cpu/soft/block.h"
+#include "cpu/soft/block_arena.h"
 #include "cpu/soft/decode.h"
 #include "cpu/soft/decode_cache.h"
-#include "cpu/soft/jit.h"
 #include "cpu/soft/mmu.h"
 #include "cpu/soft/op_ring.h"
 
@@ -39,39 +26,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { CROSSING = SOFT_MODE_LONG64 | SOFT_MODE_CROSSING };
 enum {
 	HASH_FIRST = 1 << 16,
 	HASH_MANY = 1 << 18,
-	SINGLES = 128,
-	MAX_INSN = 15,
-	PAGE_BITS = 32768,
 	POPULATE = 64 << 10,
 	REVIVALS = 6,
-	WRONG = 64,
 	COPY = 64 /* more than an instruction */
 };
-struct single {
-	/* A block without a page, of at most three operations: guard, instruction, end. */
-	struct soft_block block;
-	struct op ops[3];
-	u8 bytes[MAX_INSN];
-	u8 len; /* 0: empty */
-};
 
-struct soft_cache {
-	u8 *arena;
-	size_t ready; /* of the arena: up to here its pages are there */
-	size_t size, used,
-	        kept; /* blocks from its start, bytes that are kept from its end: to used, from kept on */
-	struct op_ring *ring;
-	u32 epoch[2];                 /* of the lower half of linear addresses, and of the upper one: */
-	u64 pages[2][PAGE_BITS / 64]; /* linear pages with entries in the jump cache, by hash */
-	u32 wrong;                    /* how often that said so of one that had none in code */
-	u32 *hash;     /* numbers of blocks: their place in the arena, by sizeof(struct soft_block) */
-	u32 hash_size; /* HASH_FIRST; once there are as many blocks, HASH_MANY */
-	struct single singles[SINGLES];
-};
+_Atomic u32 block_nowhere;
 
 /* Marking a page as code and the barrier behind it are one step to other vCPUs. */
 static pthread_mutex_t mark_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -122,108 +85,10 @@ void soft_cache_release(struct soft_cpu *c)
 	c->cache = NULL;
 }
 
-/* ---- the jump cache ---- */
-
-static void new_epoch(struct soft_cpu *c, unsigned half)
-{
-	struct soft_cache *k = c->cache;
-
-	for (unsigned i = 0; i < ARRAY_SIZE(k->pages[half]); i++)
-		((volatile u64 *)k->pages[half])[i] = 0;
-	if (++k->epoch[half] == 0)
-		for (unsigned i = 0; i < SOFT_JUMP_ENTRIES; i++)
-			c->jumps[i].block = NULL;
-}
-
-void soft_cache_remapped(struct soft_cpu *c)
-{
-	new_epoch(c, 0);
-	new_epoch(c, 1);
-	soft_jit_remapped(c);
-}
-
 bool soft_cache_is_low(const struct soft_cpu *c)
 {
 	return !((u64)(c->cache->arena + c->cache->size) >> 31);
 }
-
-static u64 page_bit(u64 linear)
-{
-	return (linear >> PAGE_SHIFT) % PAGE_BITS;
-}
-
-static inline struct soft_jump *jump_entry(struct soft_cpu *c, u64 linear)
-{
-	return &c->jumps[(linear ^ linear >> 12) & (SOFT_JUMP_ENTRIES - 1)];
-}
-
-/* The jump cache has nothing more of a page. */
-static void forget_page(struct soft_cpu *c, u64 linear)
-{
-	u64 page = linear & ~(PAGE_SIZE - 1);
-
-	for (unsigned off = 0; off < PAGE_SIZE; off++) {
-		struct soft_jump *j = jump_entry(c, page + off);
-
-		if (j->rip == page + off)
-			j->block = NULL;
-	}
-}
-
-/* The bitmaps anew, as pages that are long gone are in them. */
-static void note_pages(struct soft_cpu *c)
-{
-	struct soft_cache *k = c->cache;
-
-	for (unsigned half = 0; half < 2; half++)
-		for (unsigned i = 0; i < ARRAY_SIZE(k->pages[half]); i++)
-			((volatile u64 *)k->pages[half])[i] = 0;
-	if (!soft_jit_note_pages(c)) {
-		soft_cache_remapped(c);
-		return;
-	}
-	for (unsigned i = 0; i < SOFT_JUMP_ENTRIES; i++)
-		if (c->jumps[i].block)
-			soft_cache_note_jump(c, c->jumps[i].rip);
-}
-
-void soft_cache_invlpg(struct soft_cpu *c, u64 linear)
-{
-	u64 bit = page_bit(linear);
-
-	if (!(c->cache->pages[linear >> 63][bit / 64] >> (bit % 64) & 1))
-		return;
-	if (!soft_jit_has_page(c, linear)) {
-		forget_page(c, linear);
-		if (c->cache->wrong++ % WRONG == WRONG - 1)
-			note_pages(c);
-	} else if (linear >> 63 || !soft_jit_remapped_user(c)) {
-		soft_cache_remapped(c);
-	} else {
-		new_epoch(c, 0);
-		note_pages(c); /* of other address spaces, whose jumps go on */
-	}
-}
-
-void soft_cache_note_jump(struct soft_cpu *c, u64 linear)
-{
-	u64 bit = page_bit(linear);
-
-	c->cache->pages[linear >> 63][bit / 64] |= BIT(bit % 64);
-}
-
-static inline u64 jump_key(const struct soft_cpu *c, u64 linear)
-{
-	return (u64)c->cache->epoch[linear >> 63] << 32 | (u64)(c->cpl == 3) << 20 | (u64)c->mode << 12 |
-	       c->tlb_tag;
-}
-
-bool soft_jump_is_global(struct soft_cpu *c, u64 linear)
-{
-	return !(jump_entry(c, linear)->key & (PAGE_SIZE - 1));
-}
-
-/* ---- the cache ---- */
 
 void soft_cache_flush(struct soft_cpu *c)
 {
@@ -238,8 +103,7 @@ void soft_cache_flush(struct soft_cpu *c)
 		((volatile u32 *)k->hash)[i] = 0;
 	for (unsigned i = 0; i < SOFT_JUMP_ENTRIES; i++)
 		((volatile struct soft_jump *)c->jumps)[i].block = NULL;
-	for (unsigned i = 0; i < SINGLES; i++)
-		k->singles[i].len = 0;
+	block_singles_forget(k);
 	c->block = NULL;
 	soft_jit_flush(c);
 }
@@ -257,25 +121,12 @@ void soft_cache_narrow(struct soft_cpu *c)
 	op_ring_narrow(c->cache->ring);
 }
 
-/* Those of a page are near each other, so that what is run together shares lines of the host's cache. */
-static u32 *bucket(struct soft_cpu *c, u64 gpa, unsigned off, unsigned mode)
-{
-	u64 h = ((gpa >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ULL >> 40) + off / 16 + mode;
-
-	return &c->cache->hash[h & (c->cache->hash_size - 1)];
-}
-
-static struct soft_block *numbered(struct soft_cpu *c, u32 n)
-{
-	return n ? (struct soft_block *)c->cache->arena + n : NULL;
-}
-
 static struct soft_block *find(struct soft_cpu *c, u64 gpa, unsigned off, unsigned mode)
 {
-	struct soft_block *b = numbered(c, *bucket(c, gpa, off, mode));
+	struct soft_block *b = block_numbered(c, *block_bucket(c, gpa, off, mode));
 
 	while (b && (b->gpa != gpa || b->off != off || b->mode != mode))
-		b = numbered(c, b->next);
+		b = block_numbered(c, b->next);
 	return b;
 }
 
@@ -291,8 +142,8 @@ static void grow(struct soft_cpu *c)
 	k->hash_size = HASH_MANY;
 	for (u32 i = 0; i < old_size; i++) {
 		for (u32 n = old[i], next; n; n = next) {
-			struct soft_block *b = numbered(c, n);
-			u32 *at = bucket(c, b->gpa, b->off, b->mode);
+			struct soft_block *b = block_numbered(c, n);
+			u32 *at = block_bucket(c, b->gpa, b->off, b->mode);
 
 			next = b->next;
 			b->next = *at;
@@ -328,14 +179,11 @@ bool soft_block_keep(struct soft_cpu *c, struct soft_block *b)
 	return true;
 }
 
-/* The word of no page, which no block's generation equals. */
-static _Atomic u32 nowhere;
-
 void soft_block_forgotten(struct soft_block *b)
 {
 	b->ops = NULL;
 	if (!b->kept || b->heat > 0)
-		b->page = &nowhere;
+		b->page = &block_nowhere;
 }
 
 /* Returns what the word was. */
@@ -349,7 +197,7 @@ static u32 set_mark(_Atomic u32 *page)
 }
 
 /* Marks the page as code and returns its word. From now on each store to the page changes the word. */
-static u32 mark(struct soft_cpu *c, _Atomic u32 *page)
+u32 block_mark(struct soft_cpu *c, _Atomic u32 *page)
 {
 	if (c->base.config.board->mem->single_vcpu) {
 		u32 word = set_mark(page);
@@ -376,19 +224,15 @@ void soft_block_unstop(struct soft_cpu *c)
 	c->stop.block = NULL;
 }
 
-static s32 hot(const struct soft_cpu *c)
-{
-	return c->jit ? c->jit->threshold - 1 : SOFT_JIT_NEVER;
-}
-
 static const struct op *op_block_next(struct soft_cpu *c, const struct op *o);
-static const struct op *op_too_long(struct soft_cpu *c, const struct op *o)
+
+const struct op *op_too_long(struct soft_cpu *c, const struct op *o)
 {
 	soft_raise_error(c, EXC_GP, 0);
 }
 
 /* Puts a guard in front of the last operation if it needs one; returns their number, 1 or 2. */
-static unsigned guarded(struct op *o)
+unsigned block_guarded(struct op *o)
 {
 	if (!(o->flags & OPF_CPL0))
 		return 1;
@@ -415,7 +259,7 @@ static bool is_followed(const struct op *o, const u8 *bytes, size_t end)
 
 /* Decodes what len bytes hold of b, which is filled but for its ops. from: where they are to be copied from,
  * as far as they are wanted; NULL: they are there. False: not even one instruction. */
-static bool decode(struct soft_cpu *c, struct soft_block *b, u8 *bytes, const u8 *from, size_t len)
+bool block_decode(struct soft_cpu *c, struct soft_block *b, u8 *bytes, const u8 *from, size_t len)
 {
 	unsigned most = b->wide ? SOFT_BLOCK_OPS : SOFT_BLOCK_FIRST, count = 0;
 	struct op *ops = op_ring_room(c, c->cache->ring, most);
@@ -441,7 +285,7 @@ static bool decode(struct soft_cpu *c, struct soft_block *b, u8 *bytes, const u8
 			o->fn = op_too_long;
 			ends = true;
 		}
-		count += guarded(o);
+		count += block_guarded(o);
 		at += ops[count - 1].len;
 		if (b->wide && ends && is_followed(o, bytes + at - o->len, b->off + len)) {
 			o->fn = op_jump_next;
@@ -466,7 +310,7 @@ static bool decode(struct soft_cpu *c, struct soft_block *b, u8 *bytes, const u8
 
 struct op *soft_block_decode(struct soft_cpu *c, struct soft_block *b)
 {
-	if (!decode(c, b, c->cache->arena + b->kept, NULL, b->bytes))
+	if (!block_decode(c, b, c->cache->arena + b->kept, NULL, b->bytes))
 		__builtin_trap();
 	op_ring_add(c->cache->ring, b, true);
 	b->seen = (u8)b->heat;
@@ -490,7 +334,7 @@ void soft_block_widen(struct soft_cpu *c, struct soft_block *b)
 	if (memcmp(copy, soft_block_bytes(c, b), b->bytes))
 		return;
 	b->wide = true;
-	if (!decode(c, b, copy, NULL, len))
+	if (!block_decode(c, b, copy, NULL, len))
 		__builtin_trap();
 	op_ring_add(c->cache->ring, b, true);
 	b->kept = 0;
@@ -503,8 +347,8 @@ static struct soft_block *block_new(struct soft_cpu *c, const struct soft_itlb_e
 {
 	struct soft_cache *k = c->cache;
 	struct soft_block b = {
-	        .gpa = t->gpa, .page = t->page, .mode = c->mode, .off = (u16)off, .heat = hot(c)};
-	bool forgotten = old && old->page == &nowhere;
+	        .gpa = t->gpa, .page = t->page, .mode = c->mode, .off = (u16)off, .heat = block_hot(c)};
+	bool forgotten = old && old->page == &block_nowhere;
 	u8 copy[SOFT_BLOCK_FIRST * MAX_INSN];
 	size_t len = min((size_t)(PAGE_SIZE - off), sizeof(copy));
 	u32 *at;
@@ -516,8 +360,8 @@ static struct soft_block *block_new(struct soft_cpu *c, const struct soft_itlb_e
 		              MADV_POPULATE_WRITE);
 		k->ready += POPULATE;
 	}
-	b.generation = mark(c, t->page);
-	if (!decode(c, &b, copy, t->hva + off, len))
+	b.generation = block_mark(c, t->page);
+	if (!block_decode(c, &b, copy, t->hva + off, len))
 		return NULL;
 	b.seen = (u8)(b.heat - 1);
 	if (old) {
@@ -531,7 +375,7 @@ static struct soft_block *block_new(struct soft_cpu *c, const struct soft_itlb_e
 		if (k->hash_size == HASH_FIRST && k->used / sizeof(b) > HASH_FIRST)
 			grow(c);
 		old = (struct soft_block *)(k->arena + k->used);
-		at = bucket(c, b.gpa, off, b.mode);
+		at = block_bucket(c, b.gpa, off, b.mode);
 		b.next = *at;
 		*at = (u32)(k->used / sizeof(b));
 		k->used += sizeof(b);
@@ -542,19 +386,19 @@ static struct soft_block *block_new(struct soft_cpu *c, const struct soft_itlb_e
 }
 
 /* b is not to be found any more; its code may still run. */
-static void withdraw(struct soft_cpu *c, struct soft_block *b)
+void block_withdraw(struct soft_cpu *c, struct soft_block *b)
 {
-	u32 *at = bucket(c, b->gpa, b->off, b->mode);
+	u32 *at = block_bucket(c, b->gpa, b->off, b->mode);
 
-	while (numbered(c, *at) != b)
-		at = &numbered(c, *at)->next;
+	while (block_numbered(c, *at) != b)
+		at = &block_numbered(c, *at)->next;
 	*at = b->next;
 }
 
 /* It is there again as it was: the more often its page was written to, the longer it is only interpreted. */
-static void revive(struct soft_cpu *c, struct soft_block *b, unsigned revived)
+void block_revive(struct soft_cpu *c, struct soft_block *b, unsigned revived)
 {
-	b->heat = c->jit ? hot(c) << revived : SOFT_JIT_NEVER;
+	b->heat = c->jit ? block_hot(c) << revived : SOFT_JIT_NEVER;
 	b->revived = (revived + (revived < REVIVALS)) & 15;
 }
 
@@ -562,16 +406,16 @@ static void revive(struct soft_cpu *c, struct soft_block *b, unsigned revived)
 static struct soft_block *renew(struct soft_cpu *c, struct soft_block *b, const struct soft_itlb_entry *t,
                                 unsigned off)
 {
-	bool forgotten = b->page == &nowhere;
+	bool forgotten = b->page == &block_nowhere;
 	u32 word;
 
 	if (!b->ops && !b->kept)
 		return block_new(c, t, off, b);
-	word = mark(c, t->page);
+	word = block_mark(c, t->page);
 	if (memcmp(t->hva + off, soft_block_bytes(c, b), b->bytes)) {
 		if (!b->kept)
 			return block_new(c, t, off, b);
-		withdraw(c, b);
+		block_withdraw(c, b);
 		return block_new(c, t, off, NULL);
 	}
 	soft_block_unstop(c);
@@ -584,215 +428,8 @@ static struct soft_block *renew(struct soft_cpu *c, struct soft_block *b, const 
 	soft_block_ops(c, b);
 	if (forgotten)
 		return b;
-	revive(c, b, b->revived);
+	block_revive(c, b, b->revived);
 	return b;
-}
-
-/* ---- singles ---- */
-
-static void fetch(struct soft_cpu *c, const struct soft_itlb_entry *t, unsigned off, u8 *buf, size_t len)
-{
-	if (t->hva) {
-		for (size_t i = 0; i < len; i++)
-			buf[i] = ((const volatile u8 *)t->hva)[off + i];
-	} else {
-		const struct cpu_board *board = soft_board(c);
-
-		for (size_t i = 0; i < len; i++)
-			buf[i] = (u8)board->mmio_read(board->ctx, &c->base, t->gpa + off + i, 1);
-	}
-}
-
-static bool same_bytes(const u8 *a, const u8 *b, size_t n)
-{
-	while (n && a[n - 1] == b[n - 1])
-		n--;
-	return n == 0;
-}
-
-static struct single *single_at(struct soft_cpu *c, u64 linear)
-{
-	return &c->cache->singles[(linear ^ linear >> 6 ^ linear >> PAGE_SHIFT) % SINGLES];
-}
-
-/* Is the instruction at linear known to cross the page end? (Only a hint to look there first.) */
-static bool known_to_cross(struct soft_cpu *c, const struct soft_itlb_entry *t, u64 linear)
-{
-	unsigned off = linear & (PAGE_SIZE - 1), first = PAGE_SIZE - off;
-	const struct single *s = single_at(c, linear);
-	const struct soft_block *b = &s->block;
-
-	return first < MAX_INSN && s->len > first && b->off == off && b->mode == c->mode &&
-	       same_bytes(t->hva + off, s->bytes, first);
-}
-
-struct soft_block *soft_block_single(struct soft_cpu *c)
-{
-	u64 linear = c->segbase[SEG_CS] + c->rip, left = MAX_INSN;
-	unsigned off, first, have;
-	u8 bytes[MAX_INSN];
-
-	if (!c->long64) {
-		u32 limit = c->seg[SEG_CS].limit;
-
-		linear = (u32)linear;
-		if (c->rip > limit)
-			soft_raise_error(c, EXC_GP, 0);
-		left = min(left, limit - c->rip + 1);
-	}
-	off = linear & (PAGE_SIZE - 1);
-	first = have = (unsigned)min(left, PAGE_SIZE - off);
-	fetch(c, soft_mmu_exec(c, linear), off, bytes, first);
-
-	struct single *s = single_at(c, linear);
-	struct soft_block *b = &s->block;
-	bool cached = s->len && b->off == off && b->mode == c->mode &&
-	              same_bytes(bytes, s->bytes, min((unsigned)s->len, first));
-	if (cached && s->len <= have)
-		goto found;
-
-	bool ends;
-	struct op o;
-	enum soft_decode_result r = SOFT_DECODE_MORE;
-	if (!cached) {
-		if (c->vec_live)
-			soft_vec_park(c);
-		r = soft_decode(c, c->mode, bytes, have, off, &o, &ends);
-	}
-	if (r == SOFT_DECODE_MORE) {
-		u64 next = linear + first;
-
-		if (have < left) {
-			have = (unsigned)left;
-			fetch(c, soft_mmu_exec(c, c->long64 ? next : (u32)next), 0, bytes + first,
-			      have - first);
-			if (cached && s->len <= have && same_bytes(bytes, s->bytes, s->len))
-				goto found;
-		}
-		if (c->vec_live)
-			soft_vec_park(c);
-		r = soft_decode(c, c->mode, bytes, have, off, &o, &ends);
-	}
-	if (r == SOFT_DECODE_MORE)
-		o.fn = op_too_long;
-	*b = (struct soft_block){.gpa = ~0ULL, .mode = c->mode, .off = (u16)off, .count = 1, .ops = s->ops};
-	b->ops[0] = o;
-	unsigned count = guarded(b->ops);
-	b->ops[count] = (struct op){.fn = op_block_end, .off = (u16)(off + o.len)};
-	for (unsigned i = 0; i < have; i++)
-		s->bytes[i] = bytes[i];
-	s->len = o.len; /* 0, which is not found again, for what has no length */
-found:
-	c->regs[SREG_PAGE_RIP] = c->rip - off;
-	return b;
-}
-
-/* ---- crossing blocks ---- */
-
-/* The next of a chain that begins at n: that at t and off which goes on in `next`; NULL: any does. */
-static struct soft_block *crossing_from(struct soft_cpu *c, u32 n, const struct soft_itlb_entry *t,
-                                        unsigned off, const struct soft_itlb_entry *next)
-{
-	struct soft_block *b = numbered(c, n);
-
-	while (b &&
-	       (b->gpa != t->gpa || b->off != off || b->mode != CROSSING || (next && b[1].gpa != next->gpa)))
-		b = numbered(c, b->next);
-	return b;
-}
-
-/* For the translator: is rip in a global page? Found again it is by its pages alone. */
-static void note_crossing(struct soft_cpu *c, u64 linear, const struct soft_itlb_entry *t,
-                          const struct soft_itlb_entry *next)
-{
-	struct soft_jump *j = jump_entry(c, linear);
-
-	j->rip = linear;
-	j->key = (t->tag | next->tag) & (PAGE_SIZE - 1);
-	j->block = NULL;
-}
-
-/* The crossing block at linear, if there is one and it is current. Raises faults of the second page. */
-static struct soft_block *crossing_at(struct soft_cpu *c, const struct soft_itlb_entry *t, u64 linear)
-{
-	unsigned off = linear & (PAGE_SIZE - 1);
-	const struct soft_itlb_entry *next;
-	struct soft_block *b = crossing_from(c, *bucket(c, t->gpa, off, CROSSING), t, off, NULL);
-
-	/* Whether it crosses the first page's bytes say alone. */
-	if (!b || !soft_block_current(b))
-		return NULL;
-	next = soft_mmu_exec(c, linear + PAGE_SIZE - off);
-	b = b[1].gpa == next->gpa ? b : crossing_from(c, b->next, t, off, next);
-	if (!b || !soft_block_current(b) || !soft_block_current(b + 1))
-		return NULL;
-	note_crossing(c, linear, t, next);
-	return b;
-}
-
-/* What soft_block_single() just found at linear becomes a crossing block, if it can be one. */
-static struct soft_block *crossing_new(struct soft_cpu *c, struct soft_block *found, u64 linear)
-{
-	const struct single *s = single_at(c, linear);
-	const struct soft_itlb_entry *t = soft_mmu_exec(c, linear), *next;
-	unsigned off = linear & (PAGE_SIZE - 1), first = PAGE_SIZE - off;
-	struct soft_block b = {.gpa = t->gpa, .page = t->page, .off = (u16)off, .mode = CROSSING}, *old;
-	struct soft_cache *k = c->cache;
-	u8 bytes[MAX_INSN];
-	bool forgotten;
-	u32 word, *at;
-
-	if (!c->long64 || s->len <= first || s->ops[0].fn == op_undefined)
-		return found;
-	next = soft_mmu_exec(c, linear + first);
-	if (!t->page || !next->page)
-		return found;
-	if (k->kept - k->used < 2 * sizeof(b)) {
-		soft_cache_flush(c);
-		return soft_block_single(c);
-	}
-	if (c->vec_live)
-		soft_vec_park(c);
-	b.generation = mark(c, t->page);
-	word = mark(c, next->page);
-	fetch(c, t, off, bytes, first);
-	fetch(c, next, 0, bytes + first, s->len - first);
-	if (!same_bytes(bytes, s->bytes, s->len))
-		return found; /* it was changed meanwhile */
-	at = bucket(c, t->gpa, off, CROSSING);
-	old = crossing_from(c, *at, t, off, next);
-	forgotten = old && old->page == &nowhere;
-	b.heat = hot(c);
-	if (old && forgotten) {
-		b.heat = old->heat;
-		b.revived = old->revived;
-	} else if (old && (old->ops || old->kept) &&
-	           same_bytes(bytes, soft_block_bytes(c, old), min((unsigned)s->len, (unsigned)old->bytes))) {
-		revive(c, &b, old->revived);
-	}
-	/* What had code stays as it is: its operations are those that were translated. */
-	if (old && old->kept) {
-		withdraw(c, old);
-		old = NULL;
-	}
-	if (!decode(c, &b, bytes, NULL, s->len))
-		return found;
-	b.seen = (u8)b.heat;
-	if (old) {
-		b.next = old->next;
-	} else {
-		old = (struct soft_block *)(k->arena + k->used);
-		b.next = *at;
-		*at = (u32)(k->used / sizeof(b));
-		k->used += 2 * sizeof(b);
-	}
-	soft_block_unstop(c);
-	*old = b;
-	old[1] = (struct soft_block){
-	        .gpa = next->gpa, .page = next->page, .generation = word, .mode = SOFT_MODE_SECOND};
-	op_ring_add(k->ring, old, forgotten);
-	note_crossing(c, linear, t, next);
-	return old;
 }
 
 /* ---- lookup ---- */
@@ -806,11 +443,11 @@ static __attribute__((noinline)) struct soft_block *lookup(struct soft_cpu *c, u
 	if (!t->page)
 		return soft_block_single(c);
 	if (off > PAGE_SIZE - MAX_INSN) {
-		b = c->long64 ? crossing_at(c, t, linear) : NULL;
+		b = c->long64 ? block_crossing(c, t, linear) : NULL;
 		if (b)
 			return b;
-		if (known_to_cross(c, t, linear))
-			return crossing_new(c, soft_block_single(c), linear);
+		if (block_known_to_cross(c, t, linear))
+			return block_crossing_new(c, soft_block_single(c), linear);
 	}
 	b = find(c, t->gpa, off, c->mode);
 	if (!b || !soft_block_current(b)) {
@@ -818,12 +455,13 @@ static __attribute__((noinline)) struct soft_block *lookup(struct soft_cpu *c, u
 			soft_vec_park(c);
 		b = b ? renew(c, b, t, off) : block_new(c, t, off, NULL);
 		if (!b)
-			return crossing_new(c, soft_block_single(c), linear);
+			return block_crossing_new(c, soft_block_single(c), linear);
 	}
-	struct soft_jump *j = jump_entry(c, linear);
-	u64 bit = page_bit(linear);
+	struct soft_jump *j = block_jump(c, linear);
+	u64 bit = block_page_bit(linear);
 	j->rip = linear;
-	j->key = t->tag & (PAGE_SIZE - 1) ? jump_key(c, linear) : jump_key(c, linear) & ~(PAGE_SIZE - 1);
+	j->key = t->tag & (PAGE_SIZE - 1) ? block_jump_key(c, linear)
+	                                  : block_jump_key(c, linear) & ~(PAGE_SIZE - 1);
 	j->block = b;
 	c->cache->pages[linear >> 63][bit / 64] |= BIT(bit % 64);
 	return b;
@@ -840,8 +478,8 @@ struct soft_block *soft_block_at(struct soft_cpu *c)
 		if (c->rip > c->seg[SEG_CS].limit)
 			soft_raise_error(c, EXC_GP, 0);
 	}
-	key = jump_key(c, linear);
-	j = jump_entry(c, linear);
+	key = block_jump_key(c, linear);
+	j = block_jump(c, linear);
 	b = j->block;
 	if (unlikely(!b || j->rip != linear || ((j->key ^ key) & ~(PAGE_SIZE - 1)) ||
 	             (j->key != key && (j->key & (PAGE_SIZE - 1))) || !soft_block_current(b)))

@@ -1,357 +1,13 @@
-#include "cpu/soft/block.h"
 #include "cpu/soft/jit_tr.h"
 #include "cpu/soft/vec.h"
 
 enum {
 	RECIPROCAL = 30,
 	RECIPROCAL_STRIDE = 34, /* of what is more than JIT_LOOP_STEP */
-	NARROW = 0x7fffffff,
-	NARROW_STEP = 1 << 16,
-	SKIPS = 60,      /* a shift: skips 15 iterations */
-	MOST = 4096,     /* iterations */
-	REGION_BITS = 21 /* no cell covers more */
+	SKIPS = 60,             /* a shift: skips 15 iterations */
+	MOST = 4096,            /* iterations */
+	REGION_BITS = 21        /* no cell covers more */
 };
-
-/* ---- what can be ---- */
-
-static bool allowed(const struct jit_insn *n)
-{
-	switch ((enum jit_kind)n->kind) {
-	case JIT_NOTHING:
-	case JIT_COPY:
-	case JIT_VECTOR:
-	case JIT_LEA:
-	case JIT_JCC:
-	case JIT_PUSH:
-	case JIT_POP:
-		return true;
-	default:
-		return false;
-	}
-}
-
-static bool find_last(struct tr *t)
-{
-	const struct soft_block *b = t->block;
-
-	for (unsigned i = 0; i < t->count; i++) {
-		const struct jit_insn *n = &t->c->jit->insns[i];
-
-		t->loop.trace.last = i;
-		if ((n->kind == JIT_JCC || n->kind == JIT_JMP) && op_kind(&b->ops[i], 0) == KIND_IMM &&
-		    b->ops[i].disp == b->off)
-			return i > 0;
-		if (!allowed(n))
-			return false;
-	}
-	return false;
-}
-
-/* Does a register move by a constant? */
-static bool moves(const struct jit_loop *l, unsigned reg, s32 *step)
-{
-	const struct jit_origin *o;
-
-	*step = 0;
-	if (reg == SREG_PAGE_RIP || reg == SREG_ZERO)
-		return true;
-	o = &l->trace.end[reg];
-	*step = o->plus;
-	return o->known && o->reg == reg;
-}
-
-/* Part k of a group's address, value id. */
-static bool resolve(struct jit_loop *l, struct jit_hoisted *h, unsigned id, unsigned k, s32 *step)
-{
-	const struct jit_origin *o = &l->trace.value[id];
-	u8 *reg = k ? &h->index : &h->base;
-
-	*step = 0;
-	*reg = SREG_ZERO;
-	h->fixed[k] = true;
-	h->origin[k] = 0;
-	if (!id)
-		return true;
-	if (id >= JIT_VALUES || !o->known || !moves(l, o->reg, step))
-		return false;
-	*reg = o->reg;
-	h->fixed[k] = !*step;
-	h->origin[k] = o->plus;
-	return true;
-}
-
-static bool in_memory(unsigned reg)
-{
-	return reg == SREG_PAGE_RIP || (reg < REG_COUNT && jit_displaced(reg));
-}
-
-static void must_not_wrap(struct jit_loop *l, unsigned reg, unsigned id)
-{
-	if (reg < REG_COUNT && (l->trace.value[id].narrow || l->trace.end[reg].narrow))
-		l->narrow |= 1u << reg;
-}
-
-/* Fills *h; false: cannot be hoisted. most: bytes it may move by. */
-static bool hoist(struct jit_loop *l, struct jit_hoisted *h, const struct jit_group *g, s64 most)
-{
-	s32 step[2];
-	s64 total;
-
-	h->strides = false;
-	if (!resolve(l, h, g->base, 0, &step[0]) || !resolve(l, h, g->index, 1, &step[1]) || g->skewed)
-		return false;
-	total = (s64)step[0] + (s64)step[1] * (1 << g->scale);
-	h->step = (s32)total;
-	h->strides = total > most || total < -most;
-	h->plus = (s64)h->origin[0] + (s64)h->origin[1] * (1 << g->scale) + g->low;
-	return !h->strides && !(total & g->align) && h->plus == (s32)h->plus && h->index != REG_RSP &&
-	       !(in_memory(h->base) && in_memory(h->index)) && l->count < JIT_LOOP_GROUPS;
-}
-
-/* What is added to the registers that are not fixed, and to the word. */
-static s64 displacement(const struct jit_loop *l, unsigned op, unsigned which, unsigned scale, s64 disp)
-{
-	const struct jit_hoisted *h = &l->hoisted[l->groups.member[op].group[which]];
-	const s32 *plus = l->trace.plus[op][which];
-
-	if (h->fixed[0])
-		disp += (s64)plus[0] + h->origin[0];
-	if (h->fixed[1])
-		disp += ((s64)plus[1] + h->origin[1]) * (1 << scale);
-	return disp;
-}
-
-static void no_group(struct jit_loop *l, unsigned op, unsigned which)
-{
-	l->groups.member[op].group[which] = JIT_NO_GROUP;
-}
-
-/* Members of groups that are not hoisted go back to what the ordinary code knows. */
-static bool settle_members(struct tr *t)
-{
-	struct jit_loop *l = &t->loop;
-	bool any = false;
-
-	for (unsigned i = 0; i <= l->trace.last; i++) {
-		const struct op *o = &t->block->ops[i];
-
-		l->strides[i] = false;
-		for (unsigned k = 0; k < 2; k++) {
-			unsigned n = l->groups.member[i].group[k];
-			const struct jit_group *g;
-			s64 d;
-
-			if (n == JIT_NO_GROUP)
-				continue;
-			g = &l->groups.group[n];
-			if (!l->hoisted[n].yes) {
-				l->strides[i] |= l->hoisted[n].strides;
-				if (g->count == 1 || g->seg || t->block->ops[g->first].flags & OPF_ALONE ||
-				    (k == JIT_OPERAND && o->base >= REG_COUNT && o->index >= REG_COUNT))
-					no_group(l, i, k);
-				continue;
-			}
-			any = true;
-			d = displacement(l, i, k, g->scale, k == JIT_OPERAND ? o->disp : 0);
-			if (d != (s32)d || d > NARROW - 64 || d < -NARROW + 64)
-				return false;
-		}
-	}
-	return any;
-}
-
-/* Registers a and b are compared. */
-static bool exit_by(struct jit_loop *l, unsigned a, unsigned b, bool wide)
-{
-	struct jit_exit *x = &l->exit;
-	s32 step, other;
-
-	if (!moves(l, a, &step) || !moves(l, b, &other) || !step || other || jit_displaced(a))
-		return false;
-	*x = (struct jit_exit){.wide = wide, .moving = (u8)a, .with = (u8)b, .step = step};
-	return !wide || (!l->trace.end[a].narrow && !l->trace.end[b].narrow);
-}
-
-static bool exit_at(struct jit_loop *l, unsigned reg, s32 imm, bool wide)
-{
-	struct jit_exit *x = &l->exit;
-	s32 step;
-
-	if (!moves(l, reg, &step) || !step || jit_displaced(reg) || imm > 1 << 29 || imm < -(1 << 29))
-		return false;
-	*x = (struct jit_exit){.wide = wide, .moving = (u8)reg, .with = SREG_ZERO, .imm = imm, .step = step};
-	return !wide || !l->trace.end[reg].narrow;
-}
-
-/* By what the flags are that the loop's jump reads. */
-static bool find_exit(struct tr *t)
-{
-	struct jit_loop *l = &t->loop;
-	const struct jit_insn *n = &t->c->jit->insns[l->trace.last];
-	unsigned op = l->trace.last, reg;
-	const struct op *o;
-	bool wide;
-	s32 size;
-
-	if (n->kind != JIT_JCC || (n->i.z.opcode & 15) != CC_NE)
-		return false;
-	do {
-		if (!op)
-			return false;
-		n = &t->c->jit->insns[--op];
-	} while (n->kind == JIT_NOTHING);
-	o = &t->block->ops[op];
-	if (n->kind != JIT_COPY || n->mem >= 0 || (o->size != 8 && o->size != 4) ||
-	    op_kind(o, 0) != KIND_REG || !jit_is_general(&n->i.operands[0]))
-		return false;
-	reg = o->r[0] >> 3;
-	wide = o->size == 8;
-	switch (n->i.z.mnemonic) {
-	case ZYDIS_MNEMONIC_CMP:
-		if (op_kind(o, 1) == KIND_IMM) {
-			if ((s64)o->imm != (s32)o->imm || !exit_at(l, reg, (s32)o->imm, wide))
-				return false;
-		} else if (op_kind(o, 1) != KIND_REG || !jit_is_general(&n->i.operands[1]) ||
-		           (!exit_by(l, reg, o->r[1] >> 3, wide) && !exit_by(l, o->r[1] >> 3, reg, wide))) {
-			return false;
-		}
-		break;
-	case ZYDIS_MNEMONIC_ADD:
-	case ZYDIS_MNEMONIC_SUB:
-		if (op_kind(o, 1) != KIND_IMM || !exit_at(l, reg, 0, wide))
-			return false;
-		break;
-	case ZYDIS_MNEMONIC_INC:
-	case ZYDIS_MNEMONIC_DEC:
-		if (!exit_at(l, reg, 0, wide))
-			return false;
-		break;
-	default:
-		return false;
-	}
-	l->exit.op = (u16)op;
-	size = l->exit.step < 0 ? -l->exit.step : l->exit.step;
-	return size <= NARROW_STEP && (!wide || !(size & (size - 1)));
-}
-
-/* The registers that must not wrap can be watched, and there is one to compare if iterations are limited. */
-static bool choose_registers(struct jit_loop *l)
-{
-	bool limit = false;
-	s32 step;
-
-	for (unsigned i = 0; i < l->groups.count; i++)
-		limit |= l->hoisted[i].yes && l->hoisted[i].step;
-	for (unsigned reg = 0; reg < REG_COUNT; reg++) {
-		if (!(l->narrow >> reg & 1))
-			continue;
-		if (jit_displaced(reg) || !moves(l, reg, &step) || step > NARROW_STEP ||
-		    step < -NARROW_STEP || (step && !limit))
-			return false;
-	}
-	l->limited = SREG_ZERO;
-	for (unsigned reg = 0; limit && reg < REG_COUNT; reg++)
-		if (!jit_displaced(reg) && moves(l, reg, &step) && step && step <= NARROW_STEP &&
-		    step >= -NARROW_STEP && (l->limited == SREG_ZERO || l->trace.end[l->limited].narrow))
-			l->limited = (u8)reg;
-	return !limit || l->limited != SREG_ZERO;
-}
-
-/* Does nothing in the body need T0? */
-static bool spares_t0(struct tr *t)
-{
-	const struct jit_loop *l = &t->loop;
-
-	for (unsigned i = 0; i <= l->trace.last; i++) {
-		const struct jit_insn *n = &t->c->jit->insns[i];
-		const struct op *o = &t->block->ops[i];
-
-		if (n->kind == JIT_PUSH || n->kind == JIT_POP || n->aside ||
-		    (n->kind == JIT_LEA && o->base == SREG_PAGE_RIP) ||
-		    (o->vclass && vec_info(o)->how & VEC_X87))
-			return false;
-		for (unsigned k = 0; (n->kind == JIT_COPY || n->kind == JIT_LEA || n->kind == JIT_VECTOR) &&
-		                     k < n->i.z.operand_count_visible && k < 3;
-		     k++) {
-			const ZydisDecodedOperand *d = &n->i.operands[k];
-
-			/* AH and the like are copied for an access to memory. */
-			if (d->type == ZYDIS_OPERAND_TYPE_REGISTER && jit_is_general(d) &&
-			    (jit_displaced(o->r[k] >> 3) || (n->mem >= 0 && o->r[k] & 1)))
-				return false;
-		}
-		if (n->kind == JIT_LEA && ((o->base < REG_COUNT && jit_displaced(o->base)) ||
-		                           (o->index < REG_COUNT && jit_displaced(o->index))))
-			return false;
-		if (n->kind == JIT_LEA || n->mem < 0 || n->kind == JIT_NOTHING)
-			continue;
-		unsigned g = l->groups.member[i].group[JIT_OPERAND];
-		const struct jit_hoisted *h;
-
-		if (g == JIT_NO_GROUP)
-			return false;
-		h = &l->hoisted[g];
-		if (!h->yes || (!h->fixed[0] && !h->fixed[1]) || (!h->fixed[0] && jit_displaced(o->base)) ||
-		    (!h->fixed[1] && jit_displaced(o->index)) ||
-		    (l->groups.group[g].write && tr_asks_written(t)))
-			return false;
-	}
-	return true;
-}
-
-/* Whose words stay in registers: T0 has the one that is used most often, T1 any other. */
-static void choose_words(struct tr *t)
-{
-	struct jit_loop *l = &t->loop;
-	const struct jit_hoisted *most = NULL;
-	unsigned count = 0;
-
-	l->in_t0 = l->in_t1 = 0;
-	for (unsigned i = 0; i < l->groups.count; i++) {
-		if (!l->hoisted[i].yes || l->groups.group[i].count <= count)
-			continue;
-		most = &l->hoisted[i];
-		count = l->groups.group[i].count;
-	}
-	if (most && spares_t0(t))
-		l->in_t0 = JIT_LOOP_ADDEND + most->slot;
-	for (unsigned i = l->groups.count; i-- > 0;)
-		if (l->hoisted[i].yes && (u32)JIT_LOOP_ADDEND + l->hoisted[i].slot != l->in_t0)
-			l->in_t1 = JIT_LOOP_ADDEND + l->hoisted[i].slot;
-}
-
-void tr_loop_find(struct tr *t)
-{
-	struct jit_loop *l = &t->loop;
-	const struct jit_insn *insns = t->c->jit->insns;
-
-	l->yes = false;
-	t->in_loop = false;
-	if (t->plain || insns[0].live || !find_last(t))
-		return;
-	jit_groups_find(&l->groups, t->block, insns, t->count, l->trace.last, &l->trace);
-	l->count = l->narrow = l->classes = 0;
-	for (unsigned i = 0; i < l->groups.count; i++) {
-		const struct jit_group *g = &l->groups.group[i];
-		struct jit_hoisted *h = &l->hoisted[i];
-
-		h->yes = hoist(l, h, g, g->write && tr_asks_written(t) ? JIT_LOOP_STEP : JIT_LOOP_STRIDE);
-		if (!h->yes)
-			continue;
-		h->slot = (u8)l->count++;
-		must_not_wrap(l, h->base, g->base);
-		must_not_wrap(l, h->index, g->index);
-	}
-	for (unsigned i = 0; i <= l->trace.last; i++)
-		if (insns[i].kind == JIT_VECTOR)
-			l->classes |= t->block->ops[i].vclass;
-	if (!settle_members(t) || !choose_registers(l))
-		return;
-	l->exit.known = l->limited != SREG_ZERO && find_exit(t);
-	choose_words(t);
-	l->skip = soft_cell_new(t->c);
-	l->yes = l->skip != 0;
-}
 
 bool tr_loop_strides(const struct tr *t, unsigned op)
 {
@@ -395,7 +51,7 @@ void tr_loop_account(struct tr *t)
 	const struct jit_loop *l = &t->loop;
 	s32 step;
 
-	if (l->limited == SREG_ZERO || !moves(l, l->limited, &step))
+	if (l->limited == SREG_ZERO || !jit_loop_moves(l, l->limited, &step))
 		return;
 	/* T0 = register - what it would be had the loop been long enough, or the other way round: its top
 	 * bits tell. */
@@ -468,9 +124,9 @@ static void check_narrow(struct tr *t, struct fails *f, bool *first)
 
 		if (!(l->narrow >> reg & 1))
 			continue;
-		(void)moves(l, reg, &step);
+		(void)jit_loop_moves(l, reg, &step);
 		e_mem(&t->b, true, OP_LEA, T0, (int)reg, NO_REG, 0, l->trace.lowest[reg]);
-		e_group1(&t->b, true, 7, T0, NARROW);
+		e_group1(&t->b, true, 7, T0, JIT_LOOP_NARROW);
 		fail(f, e_jcc(&t->b, CC_A));
 		if (step >= 0)
 			continue;
@@ -489,11 +145,11 @@ static void group_address(struct tr *t, const struct jit_group *g, const struct 
 {
 	int base = h->base == SREG_ZERO ? NO_REG : h->base, index = h->index == SREG_ZERO ? NO_REG : h->index;
 
-	if (base >= 0 && in_memory(h->base)) {
+	if (base >= 0 && jit_in_memory(h->base)) {
 		e_load(&t->b, T0, &t->c->regs[h->base]);
 		base = T0;
 	}
-	if (index >= 0 && in_memory(h->index)) {
+	if (index >= 0 && jit_in_memory(h->index)) {
 		e_load(&t->b, T0, &t->c->regs[h->index]);
 		index = T0;
 	}
@@ -508,7 +164,7 @@ static void add_fixed(struct tr *t, const struct jit_group *g, const struct jit_
 	if (!h->fixed[0] && !h->fixed[1])
 		return;
 	if (h->fixed[0] && h->base != SREG_ZERO) {
-		if (in_memory(h->base))
+		if (jit_in_memory(h->base))
 			e_abs(&t->b, true, OP_ADD, T1, &t->c->regs[h->base]);
 		else
 			e_rr(&t->b, true, 0x01, h->base, T1);
@@ -516,7 +172,7 @@ static void add_fixed(struct tr *t, const struct jit_group *g, const struct jit_
 	if (h->fixed[1] && h->index != SREG_ZERO) {
 		int index = h->index;
 
-		if (in_memory(h->index)) {
+		if (jit_in_memory(h->index)) {
 			e_load(&t->b, T0, &t->c->regs[h->index]);
 			index = T0;
 		}
@@ -643,7 +299,7 @@ static void set_limit(struct tr *t, bool counted)
 
 	if (l->limited == SREG_ZERO)
 		return;
-	(void)moves(l, l->limited, &step);
+	(void)jit_loop_moves(l, l->limited, &step);
 	if (!counted)
 		e_load(&t->b, T0, &t->c->jx.loop.count);
 	if (step > 0 && !(step & (step - 1))) {
@@ -665,7 +321,7 @@ static void set_early(struct tr *t)
 
 	if (l->limited == SREG_ZERO)
 		return;
-	(void)moves(l, l->limited, &step);
+	(void)jit_loop_moves(l, l->limited, &step);
 	e_mem(&t->b, true, OP_LEA, T0, l->limited, NO_REG, 0, (s64)step * JIT_LOOP_SHORT);
 	e_rr(&t->b, true, 0xf7, 3, T0);
 	e_store(&t->b, &t->c->jx.loop.early, T0);
@@ -749,7 +405,7 @@ static bool prepare_all(struct tr *t)
 		if (!h->yes)
 			continue;
 		prepare(t, &f, &l->groups.group[i], &l->hoisted[i], &first);
-		counted = h->step && !(h->fixed[1] && in_memory(h->index)); /* add_fixed() */
+		counted = h->step && !(h->fixed[1] && jit_in_memory(h->index)); /* add_fixed() */
 	}
 	for (unsigned i = 0; i < f.count; i++)
 		e_fix(&t->b, f.site[i], l->ordinary);
@@ -788,7 +444,7 @@ struct place tr_loop_place(struct tr *t, unsigned op, unsigned which, const stru
 		base = T0;
 		index = NO_REG;
 	} else {
-		p.disp = (s32)displacement(l, op, which, scale, o->disp);
+		p.disp = (s32)jit_loop_displacement(l, op, which, scale, o->disp);
 	}
 	if (base >= 0 && base != T0 && jit_displaced((unsigned)base)) {
 		e_load(&t->b, T0, &t->c->regs[base]);

@@ -97,7 +97,7 @@ struct jit_loop {
 struct tr;
 struct op;
 
-/* Is the block a loop? Once flags' liveness is known. */
+/* Is the block a loop? Once flags' liveness is known. (jit_loop_find.c) */
 void tr_loop_find(struct tr *t);
 /* At the fast entry: the way to the loop. */
 void tr_loop_enter(struct tr *t);
@@ -117,3 +117,13 @@ bool tr_loop_strides(const struct tr *t, unsigned op);
 /* Is this access, of the code that is being written, hoisted? Then: where it is. */
 bool tr_loop_has(const struct tr *t, unsigned op, unsigned which);
 struct place tr_loop_place(struct tr *t, unsigned op, unsigned which, const struct op *o);
+
+/* ---- between jit_loop_find.c and jit_loop.c ---- */
+
+enum { JIT_LOOP_NARROW = 0x7fffffff };
+/* Does a register move by a constant? */
+bool jit_loop_moves(const struct jit_loop *l, unsigned reg, s32 *step);
+/* What is added to the registers that are not fixed, and to the word. */
+s64 jit_loop_displacement(const struct jit_loop *l, unsigned op, unsigned which, unsigned scale, s64 disp);
+/* Is the register's value loaded where it is used? */
+bool jit_in_memory(unsigned reg);

@@ -173,8 +173,8 @@ enum soft_mode {
 	SOFT_MODE_COMPAT16,
 	SOFT_MODE_COMPAT32, /* long mode active, CS.L = 0 */
 	SOFT_MODE_LONG64,
-	/* Of blocks alone: one instruction that crosses the end of its page, and the second page of it (block.c).
-	 */
+	/* Of blocks alone: one instruction that crosses the end of its page, and the second page of it
+	 * (block_single.c). */
 	SOFT_MODE_CROSSING = 8,
 	SOFT_MODE_SECOND = 15
 };
@@ -186,7 +186,7 @@ static inline enum soft_mode soft_block_mode(const struct soft_block *b)
 #define SOFT_JUMP_ENTRIES 16384
 struct soft_jump {
 	u64 rip; /* linear */
-	u64 key; /* exec tag | mode: see block.c */
+	u64 key; /* exec tag | mode: see block_jumps.c */
 	struct soft_block *block;
 };
 
