@@ -70,6 +70,17 @@ static u32 tick(void)
 	return (u32)(t.tv_sec * 1000 + t.tv_nsec / 1000000);
 }
 
+/* What is counted in a cell's score is so within a tick. */
+static void begin_tick(struct soft_cell_info *i)
+{
+	u32 now = tick();
+
+	if (i->tick == now)
+		return;
+	i->tick = now;
+	i->score = 0;
+}
+
 /* The cell is to change from another page. Those who do that often within a short time give up, or, in a
  * loop's preparation, are not filled each time; but walking through memory by small steps, or by the same few
  * pages, is no reason. */
@@ -79,16 +90,11 @@ static bool thrashes(struct soft_cell_info *i, u64 page, u64 off)
 	s64 step = (s64)(page - i->page) / (s64)PAGE_SIZE;
 	bool near = step > 0 ? off < STRIDE : off + i->span > PAGE_SIZE - STRIDE;
 	bool few = step == (s8)step, walks = near && few && (step == i->step || step == i->pages);
-	u32 now;
 
 	i->step = few ? (s8)step : 0;
 	if (walks)
 		return false;
-	now = tick();
-	if (i->tick != now) {
-		i->tick = now;
-		i->score = 0;
-	}
+	begin_tick(i);
 	i->score += i->score < OFTEN;
 	return i->score == OFTEN;
 }
@@ -98,12 +104,8 @@ static bool thrashes(struct soft_cell_info *i, u64 page, u64 off)
 static bool fails_often(struct soft_cell_info *i)
 {
 	enum { OFTEN = 200 };
-	u32 now = tick();
 
-	if (i->tick != now) {
-		i->tick = now;
-		i->score = 0;
-	}
+	begin_tick(i);
 	return ++i->score == OFTEN;
 }
 
@@ -323,12 +325,8 @@ static bool copy_across(struct soft_cpu *c, unsigned mode, unsigned span, bool g
 static bool misses_often(struct soft_cell_info *i)
 {
 	enum { OFTEN = 24 };
-	u32 now = tick();
 
-	if (i->tick != now) {
-		i->tick = now;
-		i->score = 0;
-	}
+	begin_tick(i);
 	i->score += i->score < OFTEN;
 	return i->score == OFTEN;
 }
