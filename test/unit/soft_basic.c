@@ -359,7 +359,7 @@ static void *wakes(void *arg)
 static void test_idle(void **state)
 {
 	/* inc eax; add ecx, eax; jmp to the next */
-	static const u8 piece[] = {0xff, 0xc0, 0x01, 0xc1, 0xeb, 0x00}, back[] = {0xe9};
+	static const u8 piece[] = {0xff, 0xc0, 0x01, 0xc1, 0xeb, 0x00};
 	enum { PIECES = 60000 };
 	u8 *p = ram + 0x100000;
 	struct vcpu_state s;
@@ -371,7 +371,7 @@ static void test_idle(void **state)
 	gate64(0x40, 0x11000);
 	for (unsigned i = 0; i < PIECES; i++, p += sizeof(piece))
 		memcpy(p, piece, sizeof(piece));
-	memcpy(p, back, sizeof(back));
+	p[0] = 0xe9; /* jmp */
 	disp = (s32)(ram + CODE - (p + 5));
 	memcpy(p + 1, &disp, sizeof(disp));
 	flat(*state, &s, true);

@@ -33,17 +33,17 @@ static u8 *probe(struct tr *t)
 }
 
 /* In the place that differs so from what T1 says? T1 says that one then. */
-static u8 *probe_way(struct tr *t, unsigned way, unsigned cc)
+static u8 *probe_way(struct tr *t, unsigned way)
 {
 	e_group1(&t->b, true, 6, T1, (s32)(way * sizeof(struct jit_jump)));
 	e_mem(&t->b, true, OP_CMP, T0, T1, NO_REG, 0, 0);
-	return e_jcc(&t->b, cc);
+	return e_jcc(&t->b, CC_E);
 }
 
 /* Goes to `found` if it is there. */
 static void probe_other(struct tr *t, unsigned way, u32 found)
 {
-	e_fix(&t->b, probe_way(t, way, CC_E), found);
+	e_fix(&t->b, probe_way(t, way), found);
 }
 
 /* Behind a probe that missed, with flags saved. */
@@ -92,15 +92,15 @@ void tr_probe_other(struct tr *t, const struct cold *k)
 void tr_redo_probe(struct tr *t, const struct cold *k)
 {
 	struct soft_cpu *c = t->c;
-	u8 *needs, *none;
+	u8 *needs, *others;
 
 	t->mode = (unsigned)k->disp;
-	needs = probe_way(t, JIT_NEEDS, CC_E);
+	needs = probe_way(t, JIT_NEEDS);
 	probe_other(t, JIT_NEEDS ^ JIT_OTHER, k->resume);
-	none = probe_way(t, JIT_NEEDS, CC_E);
+	others = probe_way(t, JIT_NEEDS);
 	e_rr(&t->b, false, OP_XOR, T1, T1);
 	e_fix(&t->b, needs, here(&t->b));
-	e_fix(&t->b, none, here(&t->b));
+	e_fix(&t->b, others, here(&t->b));
 	e_store(&t->b, &c->jx.temp, T0);
 	e_store(&t->b, &c->jx.temp2, T1);
 	tr_redo_flags(t, k->writer);
@@ -108,8 +108,7 @@ void tr_redo_probe(struct tr *t, const struct cold *k)
 	e_load(&t->b, T1, &c->jx.temp2);
 	e_rr(&t->b, true, OP_TEST, T1, T1);
 	e_fix(&t->b, e_jcc(&t->b, CC_NE), k->resume);
-	none = e_jmp_later(&t->b);
-	tr_cold(t, COLD_UNKNOWN, k->op, none)->resume = k->resume;
+	tr_cold(t, COLD_UNKNOWN, k->op, e_jmp_later(&t->b))->resume = k->resume;
 }
 
 void tr_rip_to_t0(struct tr *t, s64 disp)

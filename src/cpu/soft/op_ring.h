@@ -6,8 +6,9 @@
  * somebody wants them. The ring is a row of segments that are filled in turn. What is in a segment when its
  * turn comes again goes, but for blocks that were used since its last turn, and those whose operations hold
  * what was learned (OPF_TLB, OPF_ALONE): they move to the segment's start, as long as that leaves half of it.
- * When three quarters of what is decoded were there before, the ring grows, up to what was mapped. It begins
- * wide, as a boot comes to new code all the time, and is narrow once the vCPU was idle.
+ * When seven of eight that are decoded were there before, or, once many were lost, one of eight, the ring
+ * grows, up to what was mapped. It begins wide, as a boot comes to new code all the time, and is narrow once
+ * the vCPU was idle.
  *
  * So operations move and go whenever one block is decoded: a pointer to an op is good for as long as no
  * other block is looked up.
