@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { SEGMENT = 128 << 10, WIDE = 48, NARROW = 16, MAX_INSN = 15 };
+enum { SEGMENT = 128 << 10, WIDE = 48, NARROW = 12, MAX_INSN = 15 };
 /* More than a boot loses; then up to so many segments cost less than decoding does. */
 enum { LOST_MANY = 24000, USUAL = 192 };
 
