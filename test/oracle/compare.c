@@ -156,9 +156,11 @@ static void compare_vectors(const struct sample *s, const struct image *native, 
 	say_number(d, "ftw", a[4], b[4]);
 	/* AMD keeps the pointers only while an exception is pending, and only bits that addresses have. */
 	if (*(u64 *)(a + 8)) {
-		say_number(d, "fop", *(u16 *)(a + 6) & 0x7ff, *(u16 *)(b + 6) & 0x7ff);
 		say_number(d, "fip", *(u64 *)(a + 8) & MASK(48), *(u64 *)(b + 8) & MASK(48));
-		say_number(d, "fdp", *(u64 *)(a + 16) & MASK(48), *(u64 *)(b + 16) & MASK(48));
+		if (vendor_keeps_pointers(native)) {
+			say_number(d, "fop", *(u16 *)(a + 6) & 0x7ff, *(u16 *)(b + 6) & 0x7ff);
+			say_number(d, "fdp", *(u64 *)(a + 16) & MASK(48), *(u64 *)(b + 16) & MASK(48));
+		}
 	}
 	say_number(d, "mxcsr", *(u32 *)(a + 24), *(u32 *)(b + 24));
 	for (unsigned i = 0; i < 8; i++)
@@ -262,19 +264,28 @@ static bool is_vendors(const struct sample *s, const struct image *native, const
 	}
 }
 
-bool compare(const struct sample *s, const struct image *native, const struct image *soft,
+static bool is_left_open(const struct sample *s, const struct image *native, const struct image *soft)
+{
+	return (native->vector == NO_EXCEPTION && is_undefined(s)) || is_vendors(s, native, soft) ||
+	       vendor_leaves(s, native, soft);
+}
+
+bool compare(const struct sample *s, const struct image *native, const struct image *soft_raw,
              const u8 *native_data, u8 *soft_data, struct difference *d)
 {
 	static const char *const names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
 	                                      "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+	struct image copy = *soft_raw;
+	const struct image *soft = &copy;
 	u64 flags = FLAGS_COMPARED;
 
 	d->text[0] = 0;
+	vendor_even_out(s, native, &copy);
 	if (s->code) {
 		/* Translated code does not keep flags that are dead, and a fault shows them. */
 		flags &= native->vector == NO_EXCEPTION ? ~s->undefined : ~(u64)FLAG_ARITH;
 	} else {
-		if ((native->vector == NO_EXCEPTION && is_undefined(s)) || is_vendors(s, native, soft))
+		if (is_left_open(s, native, soft))
 			return true;
 		flags &= ~undefined_flags(s, native);
 	}

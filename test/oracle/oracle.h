@@ -196,6 +196,15 @@ struct guest_calls {
 };
 int guest_run(struct guest *g, const struct guest_calls *calls);
 
+/* ---- hosts of another vendor ---- */
+bool vendor_is_intel(void);
+/* Are the x87 opcode and operand pointers those of the last instruction? */
+bool vendor_keeps_pointers(const struct image *native);
+/* Is what comes out up to the CPU? */
+bool vendor_leaves(const struct sample *s, const struct image *native, const struct image *soft);
+/* What is up to the CPU in *soft becomes as it is natively. */
+void vendor_even_out(const struct sample *s, const struct image *native, struct image *soft);
+
 /* ---- comparison ---- */
 struct difference {
 	char text[4096];

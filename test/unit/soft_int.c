@@ -13,6 +13,7 @@
 #include "soft_guest.h"
 
 #include <Zydis/Zydis.h>
+#include <cpuid.h>
 
 /* The data both sees at the same linear address. */
 #define DATA      0x40000000ULL
@@ -411,6 +412,23 @@ static bool inside(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *
 	return true;
 }
 
+/* Rotates by more than 1 leave OF undefined: by AMD's CPUs it is as after a rotate by 1, by Intel's not always. */
+static u64 undefined_flags(const ZydisDecodedInstruction *z)
+{
+	unsigned a, b, c, d;
+
+	switch (z->mnemonic) {
+	case ZYDIS_MNEMONIC_ROL:
+	case ZYDIS_MNEMONIC_ROR:
+	case ZYDIS_MNEMONIC_RCL:
+	case ZYDIS_MNEMONIC_RCR:
+		__cpuid(0, a, b, c, d);
+		return b == signature_INTEL_ebx ? FLAG_OF : 0;
+	default:
+		return 0;
+	}
+}
+
 static void describe(const u8 *code, unsigned len, const u64 *before)
 {
 	ZydisDisassembledInstruction text;
@@ -496,8 +514,8 @@ static void test_against_host(void **state)
 			}
 			continue;
 		}
-		u64 host_flags = host.flags & (FLAG_ARITH | FLAG_DF),
-		    guest_flags = s.rflags & (FLAG_ARITH | FLAG_DF);
+		u64 flags_compared = (FLAG_ARITH | FLAG_DF) & ~undefined_flags(&z),
+		    host_flags = host.flags & flags_compared, guest_flags = s.rflags & flags_compared;
 		same = !memcmp(host.r, s.regs, sizeof(host.r)) && host_flags == guest_flags &&
 		       !memcmp((void *)DATA, ram + DATA_GPA, DATA_SIZE);
 		if (!same) {
