@@ -401,6 +401,134 @@ GUEST(overlaps, /* a string that is copied onto itself, a byte further on */
       "\tjne 3b\n"
       "\tud2\n")
 
+/* Calls: code that runs often goes on in what it calls nearby, so that one block has both. */
+GUEST(calls_itself, /* frames across pages' ends */
+      "\tlea 0x8040(%rdi), %rsp\n"
+      "\tmov $4, %r9d\n"
+      "3:\tmov $12, %edi\n"
+      "\tcall 1f\n"
+      "\tadd %rax, %r12\n"
+      "\tdec %r9d\n"
+      "\tjne 3b\n"
+      "\tud2\n"
+      "1:\tpush %rbx\n"
+      "\tsub $0x88, %rsp\n"
+      "\tmov %rdi, 0x10(%rsp)\n"
+      "\tmov %edi, %ebx\n"
+      "\tcmp $1, %edi\n"
+      "\tjbe 2f\n"
+      "\tdec %edi\n"
+      "\tcall 1b\n"
+      "\tmov 0x10(%rsp), %rdi\n"
+      "\tmov %eax, %ebx\n"
+      "\tsub $2, %edi\n"
+      "\tcall 1b\n"
+      "\tadd %eax, %ebx\n"
+      "2:\tmov %ebx, %eax\n"
+      "\tadd $0x88, %rsp\n"
+      "\tpop %rbx\n"
+      "\tret\n")
+GUEST(calls_flags, /* that the callee reads */
+      "\tmov $300, %ecx\n"
+      "1:\tmov (%rdi), %rdx\n"
+      "\tadd %rdx, %rax\n"
+      "\tcall 2f\n"
+      "\tadd $8, %rdi\n"
+      "\tdec %ecx\n"
+      "\tjne 1b\n"
+      "\tud2\n"
+      "2:\tadc $0, %rbx\n"
+      "\tsbb %rdx, %rbp\n"
+      "\tcall 3f\n"
+      "\tret\n"
+      "3:\tsetc %r9b\n"
+      "\tadd %r9, %r10\n"
+      "\tret\n")
+GUEST(calls_patched, /* in front of what calls it, and behind it */
+      "\tmov $20, %r9d\n"
+      "\tjmp 3f\n"
+      "1:\tadd $0x12345, %eax\n"
+      "\tcmp $3, %cl\n"
+      "\tjb 5f\n"
+      "\tret\n"
+      "\t.fill 40, 1, 0xcc\n"
+      "3:\tmov $30, %ecx\n"
+      "4:\tcall 1b\n"
+      "\tcall 2f\n"
+      "\tdec %ecx\n"
+      "\tjne 4b\n"
+      "\tincb 1b+1(%rip)\n"
+      "\ttest $1, %r9b\n"
+      "\tje 6f\n"
+      "\tincb 2f+3(%rip)\n"
+      "6:\tdec %r9d\n"
+      "\tjne 3b\n"
+      "\tud2\n"
+      "5:\tinc %rbx\n"
+      "\tret\n"
+      "\t.fill 40, 1, 0xcc\n"
+      "2:\tadd $0x12345, %edx\n"
+      "\tret\n")
+GUEST(calls_many, /* more than a block goes on behind */
+      "\tmov $200, %ecx\n"
+      "1:\tcall 2f\n"
+      "\tdec %ecx\n"
+      "\tjne 1b\n"
+      "\tud2\n"
+      "6:\tadd %rax, (%rsi)\n"
+      "\tmov (%rsp), %rdx\n"
+      "\tret\n"
+      "5:\tpush %rax\n"
+      "\tcall 6b\n"
+      "\tpop %rbx\n"
+      "\tret\n"
+      "4:\tadd (%rdi), %rax\n"
+      "\tcall 5b\n"
+      "\tret\n"
+      "3:\tcall 4b\n"
+      "\tadd $8, %rdi\n"
+      "\tret\n"
+      "2:\tpush %rcx\n"
+      "\tcall 3b\n"
+      "\tpop %rcx\n"
+      "\tret\n")
+GUEST(calls_store, /* the return address into the page of the code, now and then */
+      "\tmov %rsp, %rbp\n"
+      "\tmov $12, %r9d\n"
+      "3:\tmov $40, %ecx\n"
+      "1:\tcall 2f\n"
+      "\tcmp $2, %ecx\n"
+      "\tjne 4f\n"
+      "\tlea 5f(%rip), %rsp\n"
+      "4:\tdec %ecx\n"
+      "\tjne 1b\n"
+      "\tmov %rbp, %rsp\n"
+      "\tdec %r9d\n"
+      "\tjne 3b\n"
+      "\tud2\n"
+      "2:\tadd (%rdi), %rax\n"
+      "\tadd (%rsp), %rbx\n"
+      "\tret\n"
+      "\t.fill 64, 1, 0xcc\n"
+      "5:\tud2\n")
+GUEST(calls_fault, /* the callee does, in the middle of what it needs of the stack */
+      "\tmov $6000, %ecx\n"
+      "1:\tadd $8, %rdi\n"
+      "\tpush %rcx\n"
+      "\tcall 2f\n"
+      "\tpop %rcx\n"
+      "\tdec %ecx\n"
+      "\tjne 1b\n"
+      "\tud2\n"
+      "2:\tpush %rax\n"
+      "\tsub $16, %rsp\n"
+      "\tadd (%rdi), %rbx\n"
+      "\tadd %rbx, 8(%rsp)\n"
+      "\tadd 24(%rsp), %rbx\n"
+      "\tadd $16, %rsp\n"
+      "\tpop %rax\n"
+      "\tret\n")
+
 static const struct guest {
 	const char *name;
 	const u8 *start, *end;
@@ -412,17 +540,19 @@ static const struct guest {
 	{                                                    \
 #name, name##_start, name##_end, __VA_ARGS__ \
 	}
-        G(forwards, UD, -1, -1),   G(backwards, UD, -1, -1),    G(odd_steps, UD, -1, -1),
-        G(mixed, UD, -1, -1),      G(columns, UD, -1, -1),      G(gather, UD, -1, -1),
-        G(stack, UD, -1, -1),      G(vectors, UD, -1, -1),      G(misaligned, GP, -1, -1),
-        G(side_exits, UD, -1, -1), G(flags_live, UD, -1, -1),   G(carried, UD, -1, -1),
-        G(missing, PF, 5, -1),     G(missing_below, PF, 5, -1), G(read_only, PF, -1, 3),
-        G(divides, DE, -1, -1),    G(wraps, PF, -1, -1),        G(wraps_below, PF, -1, -1),
-        G(own_code, UD, -1, -1),   G(remaps, UD, -1, -1, true), G(loses_right, PF, -1, -1, true),
-        G(regions, UD, -1, -1),    G(patches, UD, -1, -1),      G(nested, UD, -1, -1),
-        G(overlaps, UD, -1, -1),   G(long_body, UD, -1, -1),    G(longer_body, UD, -1, -1),
-        G(jumps_back, UD, -1, -1), G(jumps_within, UD, -1, -1), G(jumps_vectors, UD, -1, -1),
-        G(frames, UD, -1, -1),     G(reads, UD, -1, -1),
+        G(forwards, UD, -1, -1),    G(backwards, UD, -1, -1),     G(odd_steps, UD, -1, -1),
+        G(mixed, UD, -1, -1),       G(columns, UD, -1, -1),       G(gather, UD, -1, -1),
+        G(stack, UD, -1, -1),       G(vectors, UD, -1, -1),       G(misaligned, GP, -1, -1),
+        G(side_exits, UD, -1, -1),  G(flags_live, UD, -1, -1),    G(carried, UD, -1, -1),
+        G(missing, PF, 5, -1),      G(missing_below, PF, 5, -1),  G(read_only, PF, -1, 3),
+        G(divides, DE, -1, -1),     G(wraps, PF, -1, -1),         G(wraps_below, PF, -1, -1),
+        G(own_code, UD, -1, -1),    G(remaps, UD, -1, -1, true),  G(loses_right, PF, -1, -1, true),
+        G(regions, UD, -1, -1),     G(patches, UD, -1, -1),       G(nested, UD, -1, -1),
+        G(overlaps, UD, -1, -1),    G(long_body, UD, -1, -1),     G(longer_body, UD, -1, -1),
+        G(jumps_back, UD, -1, -1),  G(jumps_within, UD, -1, -1),  G(jumps_vectors, UD, -1, -1),
+        G(frames, UD, -1, -1),      G(reads, UD, -1, -1),         G(calls_itself, UD, -1, -1),
+        G(calls_flags, UD, -1, -1), G(calls_patched, UD, -1, -1), G(calls_many, UD, -1, -1),
+        G(calls_store, UD, -1, -1), G(calls_fault, PF, 6, -1),
 };
 
 enum how { INTERPRET, TRANSLATE, CHECK };
@@ -543,7 +673,21 @@ GUEST(forever, "1:\tadd (%rdi), %rax\n"
                "\tsub $1, %rcx\n"
                "\tjne 1b\n"
                "\tud2\n")
-static const struct guest endless = G(forever, UD, -1, -1);
+/* Nothing but calls goes backwards. */
+GUEST(forever_calls, "\tjmp 3f\n"
+                     "1:\tadd $8, %rsp\n"
+                     "\tadd (%rdi), %rax\n"
+                     "\tadd (%rsi), %rdx\n"
+                     "\tsub $1, %rcx\n"
+                     "\tjne 4f\n"
+                     "\tud2\n"
+                     "2:\tadd $8, %rsp\n"
+                     "\ttest %rcx, %rcx\n"
+                     "\tjne 3f\n"
+                     "\tud2\n"
+                     "3:\tcall 1b\n"
+                     "4:\tcall 2b\n")
+static const struct guest endless[] = {G(forever, UD, -1, -1), G(forever_calls, UD, -1, -1)};
 
 static void *stop(void *cpu)
 {
@@ -558,13 +702,13 @@ static void *stop(void *cpu)
 }
 
 /* A loop whose iterations are not limited looks at events. */
-static void test_events(void **state)
+static void run_endless(const struct guest *g)
 {
 	struct vcpu_state s;
 	struct cpu *c = new_cpu(TRANSLATE);
 	pthread_t thread;
 
-	prepare(&endless, SCATTERED, c, &s);
+	prepare(g, SCATTERED, c, &s);
 	put64(AREA, 1);
 	s.regs[REG_RCX] = ~0ULL;
 	assert_int_equal(pthread_create(&thread, NULL, stop, c), 0);
@@ -573,6 +717,12 @@ static void test_events(void **state)
 	assert_true(s.regs[REG_RCX] != 0);
 	assert_int_equal(s.regs[REG_RAX], ~s.regs[REG_RCX]);
 	cpu_free(c);
+}
+
+static void test_events(void **state)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(endless); i++)
+		run_endless(&endless[i]);
 }
 
 int main(void)

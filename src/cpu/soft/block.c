@@ -31,7 +31,9 @@ enum {
 	HASH_MANY = 1 << 18,
 	POPULATE = 64 << 10,
 	REVIVALS = 6,
-	COPY = 64 /* more than an instruction */
+	COPY = 64,  /* more than an instruction */
+	CALLS = 3,  /* that a wide block goes on behind */
+	BACK = 1024 /* … to code that is at most so far in front of its start */
 };
 
 _Atomic u32 block_nowhere;
@@ -257,15 +259,24 @@ static bool is_followed(const struct op *o, const u8 *bytes, size_t end)
 	       (u64)o->disp < PAGE_SIZE;
 }
 
-/* Decodes what len bytes hold of b, which is filled but for its ops. from: where they are to be copied from,
- * as far as they are wanted; NULL: they are there. False: not even one instruction. */
-bool block_decode(struct soft_cpu *c, struct soft_block *b, u8 *bytes, const u8 *from, size_t len)
+/* Likewise a call, into code from first to end. */
+static bool is_entered(const struct op *o, const u8 *bytes, size_t first, size_t end)
 {
-	unsigned most = b->wide ? SOFT_BLOCK_OPS : SOFT_BLOCK_FIRST, count = 0;
+	enum { CALL = 0xe8 };
+
+	return bytes[0] == CALL && o->len == 5 && o->disp >= (s64)first && o->disp <= (s64)end &&
+	       o->disp < (s64)PAGE_SIZE;
+}
+
+bool block_decode(struct soft_cpu *c, struct soft_block *b, unsigned first, u8 *bytes, const u8 *from,
+                  size_t len)
+{
+	unsigned most = b->wide ? SOFT_BLOCK_OPS : SOFT_BLOCK_FIRST, count = 0, calls = 0;
 	struct op *ops = op_ring_room(c, c->cache->ring, most);
 	bool ends = false;
-	size_t at = 0, there = from ? 0 : len;
+	size_t at = b->off - first, there = from ? 0 : len, low = at, high;
 
+	high = at;
 	if (c->vec_live)
 		soft_vec_park(c);
 	while (!ends && count + 1 < most) {
@@ -278,7 +289,7 @@ bool block_decode(struct soft_cpu *c, struct soft_block *b, u8 *bytes, const u8 
 			memcpy(bytes + there, from + there, more);
 			there += more;
 		}
-		if (soft_decode(c, soft_block_mode(b), bytes + at, left, b->off + (unsigned)at, o, &ends) ==
+		if (soft_decode(c, soft_block_mode(b), bytes + at, left, first + (unsigned)at, o, &ends) ==
 		    SOFT_DECODE_MORE) {
 			if (left < MAX_INSN)
 				break;
@@ -287,54 +298,76 @@ bool block_decode(struct soft_cpu *c, struct soft_block *b, u8 *bytes, const u8 
 		}
 		count += block_guarded(o);
 		at += ops[count - 1].len;
-		if (b->wide && ends && is_followed(o, bytes + at - o->len, b->off + len)) {
+		high = max(high, at);
+		if (!b->wide || !ends)
+			continue;
+		if (is_followed(o, bytes + at - o->len, first + len))
 			o->fn = op_jump_next;
-			at = (size_t)o->disp - b->off;
-			ends = false;
-		}
+		else if (calls < CALLS && is_entered(o, bytes + at - o->len, first, first + len) && ++calls)
+			o->fn = op_call_next;
+		else
+			continue;
+		at = (size_t)o->disp - first;
+		low = min(low, at);
+		high = max(high, at);
+		ends = false;
 	}
 	if (!count)
 		return false;
-	ops[count] = (struct op){.fn = op_block_end, .off = (u16)(b->off + at), .disp = (s64)(b->off + at)};
-	if (b->mode == SOFT_MODE_LONG64 && b->off + at < PAGE_SIZE)
+	ops[count] = (struct op){.fn = op_block_end, .off = (u16)(first + at), .disp = (s64)(first + at)};
+	if (b->mode == SOFT_MODE_LONG64 && first + at < PAGE_SIZE)
 		ops[count].fn = op_block_next;
-	b->count = (u8)count;
-	b->bytes = (u16)at;
 	/* What cannot be decoded may have no length, but its bytes made it so. */
-	if (ops[count - 1].fn == op_undefined || ops[count - 1].fn == op_too_long)
-		b->bytes = (u16)min(at + MAX_INSN, there);
-	memcpy(&ops[count + 1], bytes, b->bytes);
+	if (ops[count - 1].fn == op_undefined || ops[count - 1].fn == op_too_long) {
+		size_t most_bytes = min(at + MAX_INSN, there);
+
+		high = max(high, most_bytes);
+	}
+	b->count = (u8)count;
+	b->bytes = (u16)(high - low);
+	b->before = (b->off - first - (unsigned)low) & (PAGE_SIZE - 1);
+	memcpy(&ops[count + 1], bytes + low, b->bytes);
 	b->learned = false;
 	return true;
 }
 
 struct op *soft_block_decode(struct soft_cpu *c, struct soft_block *b)
 {
-	if (!block_decode(c, b, c->cache->arena + b->kept, NULL, b->bytes))
+	if (!block_decode(c, b, soft_block_first(b), c->cache->arena + b->kept, NULL, b->bytes))
 		__builtin_trap();
 	op_ring_add(c->cache->ring, b, true);
 	b->seen = (u8)b->heat;
 	return b->ops;
 }
 
+/* Does b end by a call that it goes on behind once it is wide? */
+static bool ends_by_call(const struct soft_cpu *c, const struct soft_block *b, size_t first, size_t end)
+{
+	const struct op *last = &b->ops[b->count - 1];
+
+	return is_entered(last, soft_block_bytes(c, b) + (last->off - soft_block_first(b)), first, end);
+}
+
 /* Another vCPU may store to what is added: the page's word changes then, and what was decoded is compared. */
 void soft_block_widen(struct soft_cpu *c, struct soft_block *b)
 {
 	u8 copy[SOFT_BLOCK_OPS * MAX_INSN];
-	size_t len = min((size_t)(PAGE_SIZE - b->off), sizeof(copy));
+	unsigned first = b->off - min((unsigned)b->off, (unsigned)BACK);
+	size_t len = min((size_t)(PAGE_SIZE - first), sizeof(copy));
 	const u8 *page;
 
-	if (b->wide || b->mode != SOFT_MODE_LONG64 || b->count + 1 < SOFT_BLOCK_FIRST || !b->kept)
+	if (b->wide || b->mode != SOFT_MODE_LONG64 || !b->kept ||
+	    (b->count + 1 < SOFT_BLOCK_FIRST && !ends_by_call(c, b, first, first + len)))
 		return;
 	page = physmem_ptr(c->base.config.board->mem, b->gpa, PAGE_SIZE);
 	if (!page)
 		return;
-	memcpy(copy, page + b->off, len);
+	memcpy(copy, page + first, len);
 	/* Old code that still runs has numbers of operations: those it has must stay what they are. */
-	if (memcmp(copy, soft_block_bytes(c, b), b->bytes))
+	if (memcmp(copy + (b->off - first), soft_block_bytes(c, b), b->bytes))
 		return;
 	b->wide = true;
-	if (!block_decode(c, b, copy, NULL, len))
+	if (!block_decode(c, b, first, copy, NULL, len))
 		__builtin_trap();
 	op_ring_add(c->cache->ring, b, true);
 	b->kept = 0;
@@ -361,7 +394,7 @@ static struct soft_block *block_new(struct soft_cpu *c, const struct soft_itlb_e
 		k->ready += POPULATE;
 	}
 	b.generation = block_mark(c, t->page);
-	if (!block_decode(c, &b, copy, t->hva + off, len))
+	if (!block_decode(c, &b, off, copy, t->hva + off, len))
 		return NULL;
 	b.seen = (u8)(b.heat - 1);
 	if (old) {
@@ -412,7 +445,7 @@ static struct soft_block *renew(struct soft_cpu *c, struct soft_block *b, const 
 	if (!b->ops && !b->kept)
 		return block_new(c, t, off, b);
 	word = block_mark(c, t->page);
-	if (memcmp(t->hva + off, soft_block_bytes(c, b), b->bytes)) {
+	if (memcmp(t->hva + soft_block_first(b), soft_block_bytes(c, b), b->bytes)) {
 		if (!b->kept)
 			return block_new(c, t, off, b);
 		block_withdraw(c, b);

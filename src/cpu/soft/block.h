@@ -37,7 +37,8 @@ static inline struct op *soft_block_ops(struct soft_cpu *c, struct soft_block *b
 	return likely(b->ops != NULL) ? b->ops : soft_block_decode(c, b);
 }
 /* Of a block that has its ops, and is going to be translated anew: if it ended as it became too long, it gets
- * up to SOFT_BLOCK_OPS, and goes on behind a jump a little further on in the page. */
+ * up to SOFT_BLOCK_OPS, and goes on behind a jump a little further on in the page; so does one that ended by a
+ * call to code nearby: in what it calls. */
 void soft_block_widen(struct soft_cpu *c, struct soft_block *b);
 /* op_ring.c: it has no operations any more. */
 void soft_block_forgotten(struct soft_block *b);
@@ -62,8 +63,12 @@ static inline const struct op *soft_chain(struct soft_cpu *c, const struct op *o
 bool soft_cache_is_low(const struct soft_cpu *c);
 bool soft_jump_is_global(struct soft_cpu *c, u64 linear);
 void soft_cache_note_jump(struct soft_cpu *c, u64 linear);
-/* The bytes of a block that has its ops, or code. */
+/* The bytes of a block that has its ops, or code: of its page, from soft_block_first() on. */
 const u8 *soft_block_bytes(const struct soft_cpu *c, const struct soft_block *b);
+static inline unsigned soft_block_first(const struct soft_block *b)
+{
+	return b->off - b->before;
+}
 /* It is going to have code: its bytes stay, whatever becomes of its ops. False: no room, flush everything. */
 bool soft_block_keep(struct soft_cpu *c, struct soft_block *b);
 /* The block of a page at an offset, NULL: none, or not current. */
@@ -84,5 +89,7 @@ void soft_cache_remapped(struct soft_cpu *c);
 const struct op *op_block_end(struct soft_cpu *c, const struct op *o);
 /* A jump to where the next op is. */
 const struct op *op_jump_next(struct soft_cpu *c, const struct op *o);
+/* A call to where the next op is. */
+const struct op *op_call_next(struct soft_cpu *c, const struct op *o);
 /* In front of an op that OPF_CPL0 marks: #GP(0) unless CPL is 0. */
 const struct op *op_guard_cpl0(struct soft_cpu *c, const struct op *o);

@@ -56,9 +56,11 @@ static inline s32 block_hot(const struct soft_cpu *c)
 
 /* Marks the page as code and returns its word. From now on each store to the page changes the word. */
 u32 block_mark(struct soft_cpu *c, _Atomic u32 *page);
-/* Decodes what len bytes hold of b, which is filled but for its ops. from: where they are to be copied from,
- * as far as they are wanted; NULL: they are there. False: not even one instruction. */
-bool block_decode(struct soft_cpu *c, struct soft_block *b, u8 *bytes, const u8 *from, size_t len);
+/* Decodes what len bytes, its page's from offset first on, hold of b, which is filled but for its ops. from:
+ * where they are to be copied from, as far as they are wanted; NULL: they are there. False: not even one
+ * instruction. Done again from the bytes that turned out to be the block's, it finds the same. */
+bool block_decode(struct soft_cpu *c, struct soft_block *b, unsigned first, u8 *bytes, const u8 *from,
+                  size_t len);
 /* Puts a guard in front of the last operation if it needs one; returns their number, 1 or 2. */
 unsigned block_guarded(struct op *o);
 /* b is not to be found any more; its code may still run. */

@@ -206,7 +206,7 @@ struct soft_block *block_crossing_new(struct soft_cpu *c, struct soft_block *fou
 		block_withdraw(c, old);
 		old = NULL;
 	}
-	if (!block_decode(c, &b, bytes, NULL, s->len))
+	if (!block_decode(c, &b, off, bytes, NULL, s->len))
 		return found;
 	b.seen = (u8)b.heat;
 	if (old) {

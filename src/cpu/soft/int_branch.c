@@ -132,12 +132,18 @@ HANDLER(loopne)
 
 /* ---- CALL, RET ---- */
 
-HANDLER(call64)
+const struct op *op_call_next(struct soft_cpu *c, const struct op *o)
 {
 	u64 sp = c->regs[REG_RSP] - 8;
 
 	soft_store64(c, sp, c->regs[SREG_PAGE_RIP] + o->off + o->len, SEG_SS);
 	c->regs[REG_RSP] = sp;
+	return o + 1;
+}
+
+HANDLER(call64)
+{
+	op_call_next(c, o);
 	return soft_chain(c, o);
 }
 

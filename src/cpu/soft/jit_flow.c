@@ -203,10 +203,17 @@ u8 tr_live_after_jump(struct tr *t, const struct op *o)
 	return tr_live_there(t, (unsigned)(o - t->block->ops), (unsigned)o->disp);
 }
 
+/* May the jump go to the fast entry? All of a cycle cannot, as each block would begin behind the one before.
+ * (Where a block goes on in what it calls, a jump forwards may lead to its start, or to what is in front.) */
+static bool is_forward(const struct tr *t, const struct op *o)
+{
+	return o->disp > o->off && o->disp > t->block->off;
+}
+
 static void jump(struct tr *t, const struct op *o, unsigned writer)
 {
 	if (jit_in_page(o->disp))
-		tr_link(t, e_jmp_later(&t->b), (unsigned)o->disp, o->disp > o->off);
+		tr_link(t, e_jmp_later(&t->b), (unsigned)o->disp, is_forward(t, o));
 	else
 		tr_far_jump(t, o->disp, writer);
 }
@@ -220,10 +227,10 @@ void tr_jcc(struct tr *t, const struct op *o, const struct jit_insn *n)
 	tr_need_flags(t, n->read);
 	from = e_jcc(&t->b, n->i.z.opcode & 15);
 	if (near && !save && !t->in_loop) {
-		tr_link(t, from, (unsigned)o->disp, o->disp > o->off);
+		tr_link(t, from, (unsigned)o->disp, is_forward(t, o));
 		return;
 	}
-	k = tr_cold(t, COLD_JCC, (near && o->disp > o->off) | t->mode << JIT_LINK_MODE, from);
+	k = tr_cold(t, COLD_JCC, (near && is_forward(t, o)) | t->mode << JIT_LINK_MODE, from);
 	k->disp = o->disp;
 	k->load = save;
 }
@@ -259,15 +266,17 @@ static void target(struct tr *t, unsigned op, const struct op *o)
 	tr_emit(t, true, OP_LOAD, T0, &p);
 }
 
-/* Pushes the address behind o; live flags are saved. The way out, when this changes code, goes to the target.
- */
-static void push_return(struct tr *t, unsigned op, const struct op *o)
+/* Pushes the address behind o. The way out, when this changes code, goes to the target: flags that are live
+ * there, which `before` tells, are saved if there may be one. */
+static void push_return(struct tr *t, unsigned op, const struct op *o, u8 before)
 {
-	struct place p = tr_stack(t, op, REG_RSP, -8, true, 0);
+	struct place p = tr_stack(t, op, REG_RSP, -8, true, before);
 
 	tr_rip_to_t0(t, o->off + o->len);
 	tr_emit(t, true, OP_STORE, T0, &p);
 	tr_move_rsp(t, -8);
+	if (tr_asks_written(t))
+		tr_save_flags(t, before);
 	tr_written(t, op, &p, true);
 }
 
@@ -295,7 +304,7 @@ void tr_call(struct tr *t, unsigned op, const struct op *o)
 	struct soft_cpu *c = t->c;
 
 	if (op_kind(o, 0) == KIND_IMM) {
-		push_return(t, op, o);
+		push_return(t, op, o, 0);
 		jump(t, o, writer);
 		return;
 	}
@@ -304,10 +313,15 @@ void tr_call(struct tr *t, unsigned op, const struct op *o)
 	e_mem(&t->b, true, OP_LOAD, T1, T1, NO_REG, 0, offsetof(struct jit_jump, code));
 	e_store(&t->b, &c->jx.target_rip, T0);
 	e_store(&t->b, &c->jx.target_code, T1);
-	push_return(t, op, o);
+	push_return(t, op, o, 0);
 	e_load(&t->b, T0, &c->jx.target_rip);
 	enter_page(t);
 	e_jmp_abs(&t->b, &c->jx.target_code);
+}
+
+void tr_into(struct tr *t, unsigned op, const struct op *o, u8 before)
+{
+	push_return(t, op, o, before);
 }
 
 void tr_ret(struct tr *t, unsigned op, const struct op *o)

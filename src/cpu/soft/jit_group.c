@@ -234,6 +234,7 @@ static void accesses(struct finder *f, unsigned op, const struct jit_insn *n)
 		break;
 	case JIT_JMP:
 	case JIT_CALL:
+	case JIT_INTO:
 	case JIT_PUSH:
 		if (m)
 			access_operand(f, op, o, 8, false, 0);
@@ -351,6 +352,7 @@ static void effects(struct finder *f, const struct op *o, const struct jit_insn 
 	case JIT_JMP:
 	case JIT_END:
 		break;
+	case JIT_INTO:
 	case JIT_PUSH:
 		move(f, REG_RSP, -8);
 		break;

@@ -268,6 +268,8 @@ static u8 kind_of(struct jit_insn *n, const struct op *o)
 	}
 	if (is_nothing(z->mnemonic) || o->fn == op_jump_next)
 		return JIT_NOTHING;
+	if (o->fn == op_call_next)
+		return JIT_INTO;
 	if (o->disp != (s32)o->disp)
 		return JIT_INTERPRET;
 	switch (z->mnemonic) {
@@ -347,6 +349,8 @@ void jit_classify(struct jit_decoder *k, struct jit_insn *n, const struct op *o,
 		n->i.bytes[i] = bytes[i];
 	n->kind = kind_of(n, o);
 	flags_of(&n->i.z, exact, &n->read, &n->write, &n->kill);
+	if (n->kind == JIT_INTO)
+		n->read = n->write = n->kill = 0;
 	if (o->vclass && n->i.z.cpu_flags) {
 		const ZydisAccessedFlags *f = n->i.z.cpu_flags;
 

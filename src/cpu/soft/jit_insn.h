@@ -16,6 +16,7 @@ enum jit_kind {
 	JIT_JCC,
 	JIT_JMP,
 	JIT_CALL,
+	JIT_INTO, /* op_call_next */
 	JIT_RET,
 	JIT_PUSH,
 	JIT_POP,

@@ -195,6 +195,8 @@ void tr_rip_to_t0(struct tr *t, s64 disp);
 void tr_jcc(struct tr *t, const struct op *o, const struct jit_insn *n);
 void tr_jmp(struct tr *t, unsigned op, const struct op *o);
 void tr_call(struct tr *t, unsigned op, const struct op *o);
+/* A call that the block goes on behind. */
+void tr_into(struct tr *t, unsigned op, const struct op *o, u8 before);
 void tr_ret(struct tr *t, unsigned op, const struct op *o);
 
 /* ---- jit_system.c ---- */

@@ -150,6 +150,9 @@ void tr_one(struct tr *t, unsigned op)
 	case JIT_CALL:
 		tr_call(t, op, o);
 		break;
+	case JIT_INTO:
+		tr_into(t, op, o, n->live);
+		break;
 	case JIT_RET:
 		tr_ret(t, op, o);
 		break;
@@ -169,8 +172,9 @@ void tr_one(struct tr *t, unsigned op)
 	case JIT_END:
 		if (op < t->block->count || soft_op_is_next(o)) {
 			tr_save_flags(t, n->live);
-			tr_link(t, e_jmp_later(&t->b), op < t->block->count ? o->off : (unsigned)o->disp,
-			        true);
+			unsigned off = op < t->block->count ? o->off : (unsigned)o->disp;
+
+			tr_link(t, e_jmp_later(&t->b), off, off > t->block->off);
 		} else {
 			tr_far_jump(t, o->disp, tr_exit_flags(t, op));
 		}
@@ -560,8 +564,8 @@ u32 soft_jit_translate(struct soft_cpu *c, struct soft_block *b, unsigned mode)
 	b->regrouped |= !t.plain;
 	t.count = count_ops(&t);
 	for (unsigned i = 0; i < t.count; i++)
-		jit_classify(j->decoder, &j->insns[i], &b->ops[i], bytes + (b->ops[i].off - b->off),
-		             c->lockstep);
+		jit_classify(j->decoder, &j->insns[i], &b->ops[i],
+		             bytes + (b->ops[i].off - soft_block_first(b)), c->lockstep);
 	liveness(&t);
 	t.loop.yes = t.in_loop = false;
 	if (!t.plain && !second)

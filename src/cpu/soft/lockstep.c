@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STRIKES = 1024, STRIKE_LIMIT = 4, TRIES = 4 };
+enum { STRIKES = 1024, STRIKE_LIMIT = 4, TRIES = 8 };
 
 struct soft_lockstep {
 	struct lockstep_run run;
@@ -296,12 +296,22 @@ static unsigned strike_slot(const struct soft_block *b)
 }
 
 /* An early way out of a block is right if all is as it should be there. */
-static const struct op *stopped_at(const struct soft_cpu *c, const struct lockstep_run *r, u64 rip)
+static const struct op *stopped_at(const struct soft_cpu *c, const struct lockstep_run *r, u64 rip,
+                                   const struct op *from)
 {
-	for (const struct op *o = r->from; o <= r->at; o++)
+	for (const struct op *o = from; o <= r->at; o++)
 		if (soft_op_rip(c, o) == rip)
 			return o;
 	return NULL;
+}
+
+/* An instruction that a block calls itself may be in it more than once. */
+static const struct op *stopped_next(const struct soft_cpu *c, const struct lockstep_run *r, u64 rip,
+                                     const struct op *last)
+{
+	const struct op *o = last ? stopped_at(c, r, rip, last + 1) : NULL;
+
+	return o ? o : last;
 }
 
 static bool is_repeated(const struct op *o)
@@ -357,7 +367,7 @@ static void compare(struct soft_cpu *c, const char *where)
 	if (++l->compared_runs == l->spoil)
 		c->regs[REG_RBX] ^= 0x100;
 	if (c->rip != lockstep_cpu(&r->after)->rip)
-		early = stopped_at(c, r, c->rip);
+		early = stopped_at(c, r, c->rip, r->from);
 	if (!early && same(c, l))
 		goto done;
 	if (l->strikes[strike_slot(r->block)] >= STRIKE_LIMIT)
@@ -366,6 +376,8 @@ static void compare(struct soft_cpu *c, const char *where)
 		begin_again(c, i & 1 ? NULL : early);
 		if (same(c, l))
 			goto done;
+		if (i & 1)
+			early = stopped_next(c, r, c->rip, early);
 	}
 	/* It goes on another time: how far it came is not known. */
 	if (!(early && is_repeated(early)))

@@ -215,14 +215,14 @@ static void print_code(const struct soft_cpu *c, const struct lockstep_run *r, u
 
 		if (o->fn == op_guard_cpl0)
 			continue;
-		if (ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, bytes + (o->off - b->off), o->len, &z,
-		                                        operands)))
+		if (ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, bytes + (o->off - soft_block_first(b)),
+		                                        o->len, &z, operands)))
 			ZydisFormatterFormatInstruction(&formatter, &z, operands, z.operand_count_visible,
 			                                text, sizeof(text), page_rip + o->off, NULL);
 		fprintf(stderr, "%s %016llx  ", o == r->at ? (r->ended ? "=>" : "->") : "  ",
 		        (unsigned long long)(page_rip + o->off));
 		for (unsigned k = 0; k < 12; k++)
-			fprintf(stderr, k < o->len ? "%02x" : "  ", bytes[o->off - b->off + k]);
+			fprintf(stderr, k < o->len ? "%02x" : "  ", bytes[o->off - soft_block_first(b) + k]);
 		fprintf(stderr, "%s %s\n", o->len > 12 ? "…" : " ", text);
 	}
 }

@@ -138,7 +138,7 @@ struct soft_itlb_entry {
 #define SOFT_BLOCK_FIRST 64
 #define SOFT_BLOCK_OPS   250
 
-#define SOFT_NOT_PLAIN (~0u)
+#define SOFT_NOT_PLAIN ((1u << 20) - 1)
 
 struct soft_block {
 	u64 gpa;
@@ -147,8 +147,9 @@ struct soft_block {
 	u32 next;          /* hash chain: number of a block, 0: none */
 	u32 kept;          /* where its bytes are for good, see block.c; 0: behind its ops */
 	u32 generation;
-	s32 heat;    /* executions until it is translated (jit.h); less than 1: code may be there */
-	u32 counter; /* of the uses of its plain code (jit.h); 0: there has been none; or SOFT_NOT_PLAIN */
+	s32 heat;         /* executions until it is translated (jit.h); less than 1: code may be there */
+	u32 counter : 20; /* of the uses of its plain code (jit.h); 0: there has been none; or SOFT_NOT_PLAIN */
+	u32 before : 12;          /* of its bytes, those in front of its start: wide blocks */
 	u32 code[SOFT_TLB_MODES]; /* translations, 0: none */
 	u16 off;                  /* in the page */
 	u16 bytes;
