@@ -332,6 +332,36 @@ static void test_interrupt(void **state)
 	assert_int_equal(s.regs[8], 1);
 }
 
+/* Code that runs often enables interrupts for one jump, again and again: the first time is enough. rdx: the round in which
+ * one came. */
+GUEST(moment,
+	"\tmov $40000, %ecx\n"
+	"1:\tcmp $1000, %ecx\n"
+	"\tjne 2f\n"
+	"\tmov $0x40, %eax\n"
+	"\tout %eax, $0xf5\n"
+	"2:\tsti\n"
+	"\tjmp 3f\n"
+	"\tnop\n"
+	"3:\tcli\n"
+	"\tdec %ecx\n"
+	"\tjnz 1b\n"
+	"\tmovabs %eax, 0xfed00000\n")
+GUEST(moment_handler,
+	"\tmov %rcx, %rdx\n"
+	"\tiretq\n")
+static void test_moment(void **state)
+{
+	struct vcpu_state s;
+
+	LOAD(moment, CODE);
+	LOAD(moment_handler, 0x11000);
+	gate64(0x40, 0x11000);
+	flat(*state, &s, true);
+	run(*state, &s);
+	assert_int_equal(s.regs[REG_RDX], 1000);
+}
+
 /* More code than decoded operations are kept of, run, and run again after a sleep in which they may be given
  * back. rbx: rounds, 0x20000: how many have come to their end. */
 GUEST(idle,
@@ -546,6 +576,7 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(test_exceptions, setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_mmio, setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_interrupt, setup, teardown),
+	        cmocka_unit_test_setup_teardown(test_moment, setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_idle, setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_code32, setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_code16, setup, teardown),

@@ -55,6 +55,10 @@ static void pio_write(void *ctx, struct cpu *cpu, u16 port, unsigned size, u32 v
 {
 	if (port == 0xf4)
 		cpu_raise(cpu, CPU_EV_STOP);
+	if (port == 0xf5) {
+		irq_vector = (int)value;
+		cpu_raise(cpu, CPU_EV_INTR);
+	}
 }
 static bool msr_read(void *ctx, struct cpu *cpu, u32 msr, u64 *value)
 {

@@ -204,10 +204,12 @@ u8 tr_live_after_jump(struct tr *t, const struct op *o)
 }
 
 /* May the jump go to the fast entry? All of a cycle cannot, as each block would begin behind the one before.
- * (Where a block goes on in what it calls, a jump forwards may lead to its start, or to what is in front.) */
+ * (Where a block goes on in what it calls, a jump forwards may lead to its start, or to what is in front.) And
+ * not the jump behind which events must be looked at. */
 static bool is_forward(const struct tr *t, const struct op *o)
 {
-	return o->disp > o->off && o->disp > t->block->off;
+	return o->disp > o->off && o->disp > t->block->off &&
+	       t->check_after != (unsigned)(o - t->block->ops);
 }
 
 static void jump(struct tr *t, const struct op *o, unsigned writer)
