@@ -155,12 +155,10 @@ static void compare_vectors(const struct sample *s, const struct image *native, 
 	say_number(d, "fsw", *(u16 *)(a + 2), *(u16 *)(b + 2));
 	say_number(d, "ftw", a[4], b[4]);
 	/* AMD keeps the pointers only while an exception is pending, and only bits that addresses have. */
-	if (*(u64 *)(a + 8)) {
+	if (*(u64 *)(a + 8) && vendor_keeps_pointers(native)) {
+		say_number(d, "fop", *(u16 *)(a + 6) & 0x7ff, *(u16 *)(b + 6) & 0x7ff);
 		say_number(d, "fip", *(u64 *)(a + 8) & MASK(48), *(u64 *)(b + 8) & MASK(48));
-		if (vendor_keeps_pointers(native)) {
-			say_number(d, "fop", *(u16 *)(a + 6) & 0x7ff, *(u16 *)(b + 6) & 0x7ff);
-			say_number(d, "fdp", *(u64 *)(a + 16) & MASK(48), *(u64 *)(b + 16) & MASK(48));
-		}
+		say_number(d, "fdp", *(u64 *)(a + 16) & MASK(48), *(u64 *)(b + 16) & MASK(48));
 	}
 	say_number(d, "mxcsr", *(u32 *)(a + 24), *(u32 *)(b + 24));
 	for (unsigned i = 0; i < 8; i++)
@@ -266,8 +264,7 @@ static bool is_vendors(const struct sample *s, const struct image *native, const
 
 static bool is_left_open(const struct sample *s, const struct image *native, const struct image *soft)
 {
-	return (native->vector == NO_EXCEPTION && is_undefined(s)) || is_vendors(s, native, soft) ||
-	       vendor_leaves(s, native, soft);
+	return (native->vector == NO_EXCEPTION && is_undefined(s)) || is_vendors(s, native, soft);
 }
 
 bool compare(const struct sample *s, const struct image *native, const struct image *soft_raw,
@@ -280,6 +277,8 @@ bool compare(const struct sample *s, const struct image *native, const struct im
 	u64 flags = FLAGS_COMPARED;
 
 	d->text[0] = 0;
+	if (vendor_leaves(s, native, soft))
+		return true;
 	vendor_even_out(s, native, &copy);
 	if (s->code) {
 		/* Translated code does not keep flags that are dead, and a fault shows them. */

@@ -198,7 +198,7 @@ int guest_run(struct guest *g, const struct guest_calls *calls);
 
 /* ---- hosts of another vendor ---- */
 bool vendor_is_intel(void);
-/* Are the x87 opcode and operand pointers those of the last instruction? */
+/* Are the x87 pointers those that the model has? */
 bool vendor_keeps_pointers(const struct image *native);
 /* Is what comes out up to the CPU? */
 bool vendor_leaves(const struct sample *s, const struct image *native, const struct image *soft);

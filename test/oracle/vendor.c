@@ -31,6 +31,7 @@ static u16 fsw_of(const struct image *m)
 	return fsw;
 }
 
+/* Opcode and operand are noted by exceptions that are not masked alone, and what is noted stays when they are cleared. */
 bool vendor_keeps_pointers(const struct image *native)
 {
 	return !vendor_is_intel() || fsw_of(native) & FSW_PENDING;
@@ -53,6 +54,24 @@ static bool is_vector(const struct sample *s)
 	       has_register(s, ZYDIS_REGCLASS_MASK, ZYDIS_REGCLASS_MASK);
 }
 
+/* Of a block the instruction that faulted, else what it is; NULL: none did. Good until the next one. */
+static const struct sample *one_of(const struct sample *s, const struct image *native)
+{
+	static struct sample one;
+	u64 at = native->rip - s->rip;
+
+	if (!s->code)
+		return s;
+	if (native->vector == NO_EXCEPTION || at >= s->len)
+		return NULL;
+	one = *s;
+	one.code = 0;
+	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(oracle_decoder(false), s->bytes + at, s->len - at, &one.z,
+	                                           one.operands))
+	               ? &one
+	               : NULL;
+}
+
 /* Which fault comes first where there are several; ENTER reads before it looks at where it is to store. Of vectors that
  * may be misaligned only AMD's #AC hears, or, where a mask or a conversion makes less of memory than of the register,
  * only Intel's. A pending x87 exception is found before memory is looked at, and so are those of a conversion. What a
@@ -61,7 +80,7 @@ bool vendor_leaves(const struct sample *s, const struct image *native, const str
 {
 	bool same = native->vector == soft->vector;
 
-	if (!vendor_is_intel() || s->code)
+	if (!vendor_is_intel() || !(s = one_of(s, native)))
 		return false;
 	if (s->z.meta.category == ZYDIS_CATEGORY_X87_ALU && soft->vector != NO_EXCEPTION)
 		return same ? s->operands[0].size == 80 : fsw_of(native) & FSW_PENDING;
@@ -80,8 +99,7 @@ static bool is_in_between(const struct sample *s, const struct image *native)
 {
 	if (sample_is_xstate(s))
 		return native->vector == EXC_GP;
-	if (s->z.meta.category == ZYDIS_CATEGORY_GATHER ||
-	    s->z.meta.category == ZYDIS_CATEGORY_AVX2GATHER)
+	if (s->z.meta.category == ZYDIS_CATEGORY_GATHER || s->z.meta.category == ZYDIS_CATEGORY_AVX2GATHER)
 		return true;
 	/* x87's stack is the MMX registers already; the flags of a conversion are there. */
 	return has_register(s, ZYDIS_REGCLASS_MMX, ZYDIS_REGCLASS_MMX) ||
@@ -105,11 +123,11 @@ static bool is_near(u64 a, u64 b)
 
 void vendor_even_out(const struct sample *s, const struct image *native, struct image *soft)
 {
-	bool string = s->z.meta.category == ZYDIS_CATEGORY_STRINGOP;
-	bool fault = native->vector != NO_EXCEPTION && native->vector == soft->vector;
+	bool fault = native->vector != NO_EXCEPTION && native->vector == soft->vector, string;
 
-	if (!vendor_is_intel() || s->code)
+	if (!vendor_is_intel() || !(s = one_of(s, native)))
 		return;
+	string = s->z.meta.category == ZYDIS_CATEGORY_STRINGOP;
 	if (string && (fault || !(u32)s->in.gpr[REG_RCX]))
 		even_out_string(s, native, soft);
 	if (!fault)
