@@ -415,15 +415,19 @@ static bool inside(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *
 /* Rotates by more than 1 leave OF undefined: by AMD's CPUs it is as after a rotate by 1, by Intel's not always. */
 static u64 undefined_flags(const ZydisDecodedInstruction *z)
 {
+	static int intel = -1;
 	unsigned a, b, c, d;
 
+	if (intel < 0) {
+		__cpuid(0, a, b, c, d);
+		intel = b == signature_INTEL_ebx;
+	}
 	switch (z->mnemonic) {
 	case ZYDIS_MNEMONIC_ROL:
 	case ZYDIS_MNEMONIC_ROR:
 	case ZYDIS_MNEMONIC_RCL:
 	case ZYDIS_MNEMONIC_RCR:
-		__cpuid(0, a, b, c, d);
-		return b == signature_INTEL_ebx ? FLAG_OF : 0;
+		return intel ? FLAG_OF : 0;
 	default:
 		return 0;
 	}
