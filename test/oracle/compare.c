@@ -262,11 +262,6 @@ static bool is_vendors(const struct sample *s, const struct image *native, const
 	}
 }
 
-static bool is_left_open(const struct sample *s, const struct image *native, const struct image *soft)
-{
-	return (native->vector == NO_EXCEPTION && is_undefined(s)) || is_vendors(s, native, soft);
-}
-
 bool compare(const struct sample *s, const struct image *native, const struct image *soft_raw,
              const u8 *native_data, u8 *soft_data, struct difference *d)
 {
@@ -284,7 +279,7 @@ bool compare(const struct sample *s, const struct image *native, const struct im
 		/* Translated code does not keep flags that are dead, and a fault shows them. */
 		flags &= native->vector == NO_EXCEPTION ? ~s->undefined : ~(u64)FLAG_ARITH;
 	} else {
-		if (is_left_open(s, native, soft))
+		if ((native->vector == NO_EXCEPTION && is_undefined(s)) || is_vendors(s, native, soft))
 			return true;
 		flags &= ~undefined_flags(s, native);
 	}

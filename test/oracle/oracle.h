@@ -197,7 +197,6 @@ struct guest_calls {
 int guest_run(struct guest *g, const struct guest_calls *calls);
 
 /* ---- hosts of another vendor ---- */
-bool vendor_is_intel(void);
 /* Are the x87 pointers those that the model has? */
 bool vendor_keeps_pointers(const struct image *native);
 /* Is what comes out up to the CPU? */

@@ -10,8 +10,9 @@
 #include <string.h>
 
 enum { FSW_PENDING = 0x80 };
+#define REPEATED (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)
 
-bool vendor_is_intel(void)
+static bool is_intel(void)
 {
 	static int known = -1;
 	unsigned a, b, c, d;
@@ -34,7 +35,7 @@ static u16 fsw_of(const struct image *m)
 /* Opcode and operand are noted by exceptions that are not masked alone, and what is noted stays when they are cleared. */
 bool vendor_keeps_pointers(const struct image *native)
 {
-	return !vendor_is_intel() || fsw_of(native) & FSW_PENDING;
+	return !is_intel() || fsw_of(native) & FSW_PENDING;
 }
 
 static bool has_register(const struct sample *s, ZydisRegisterClass from, ZydisRegisterClass to)
@@ -52,6 +53,12 @@ static bool is_vector(const struct sample *s)
 {
 	return has_register(s, ZYDIS_REGCLASS_XMM, ZYDIS_REGCLASS_ZMM) ||
 	       has_register(s, ZYDIS_REGCLASS_MASK, ZYDIS_REGCLASS_MASK);
+}
+
+static bool stores_80_bits(const struct sample *s)
+{
+	return (s->z.mnemonic == ZYDIS_MNEMONIC_FSTP || s->z.mnemonic == ZYDIS_MNEMONIC_FBSTP) &&
+	       s->operands[0].type == ZYDIS_OPERAND_TYPE_MEMORY && s->operands[0].size == 80;
 }
 
 /* Of a block the instruction that faulted, else what it is; NULL: none did. Good until the next one. */
@@ -80,16 +87,17 @@ bool vendor_leaves(const struct sample *s, const struct image *native, const str
 {
 	bool same = native->vector == soft->vector;
 
-	if (!vendor_is_intel() || !(s = one_of(s, native)))
+	if (!is_intel() || !(s = one_of(s, native)))
 		return false;
-	if (s->z.meta.category == ZYDIS_CATEGORY_X87_ALU && soft->vector != NO_EXCEPTION)
-		return same ? s->operands[0].size == 80 : fsw_of(native) & FSW_PENDING;
 	if (same)
-		return false;
+		return native->vector == EXC_PF && stores_80_bits(s);
+	if (s->z.meta.category == ZYDIS_CATEGORY_X87_ALU)
+		return native->vector == NO_EXCEPTION && fsw_of(native) & FSW_PENDING;
 	if (is_vector(s))
-		return native->vector == EXC_AC || soft->vector == EXC_AC || native->vector == EXC_XM;
+		return native->vector == EXC_AC || soft->vector == EXC_AC ||
+		       (native->vector == EXC_XM && soft->vector == EXC_PF);
 	if (s->z.mnemonic == ZYDIS_MNEMONIC_XSAVEOPT)
-		return native->vector == NO_EXCEPTION;
+		return native->vector == NO_EXCEPTION && soft->vector == EXC_PF;
 	return s->z.mnemonic == ZYDIS_MNEMONIC_ENTER && native->vector != NO_EXCEPTION &&
 	       soft->vector != NO_EXCEPTION;
 }
@@ -97,13 +105,12 @@ bool vendor_leaves(const struct sample *s, const struct image *native, const str
 /* Is the vector state what a fault has left of it? */
 static bool is_in_between(const struct sample *s, const struct image *native)
 {
-	if (sample_is_xstate(s))
+	if (s->z.mnemonic == ZYDIS_MNEMONIC_XRSTOR || s->z.mnemonic == ZYDIS_MNEMONIC_XRSTOR64)
 		return native->vector == EXC_GP;
-	if (s->z.meta.category == ZYDIS_CATEGORY_GATHER || s->z.meta.category == ZYDIS_CATEGORY_AVX2GATHER)
-		return true;
 	/* x87's stack is the MMX registers already; the flags of a conversion are there. */
-	return has_register(s, ZYDIS_REGCLASS_MMX, ZYDIS_REGCLASS_MMX) ||
-	       s->z.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH;
+	return s->z.meta.category == ZYDIS_CATEGORY_AVX2GATHER || s->z.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH ||
+	       (s->operands[0].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+	        has_register(s, ZYDIS_REGCLASS_MMX, ZYDIS_REGCLASS_MMX));
 }
 
 static void even_out_string(const struct sample *s, const struct image *native, struct image *soft)
@@ -125,10 +132,10 @@ void vendor_even_out(const struct sample *s, const struct image *native, struct 
 {
 	bool fault = native->vector != NO_EXCEPTION && native->vector == soft->vector, string;
 
-	if (!vendor_is_intel() || !(s = one_of(s, native)))
+	if (!is_intel() || !(s = one_of(s, native)))
 		return;
 	string = s->z.meta.category == ZYDIS_CATEGORY_STRINGOP;
-	if (string && (fault || !(u32)s->in.gpr[REG_RCX]))
+	if (string && s->z.attributes & REPEATED && (fault || !(u32)s->in.gpr[REG_RCX]))
 		even_out_string(s, native, soft);
 	if (!fault)
 		return;
