@@ -347,6 +347,7 @@ static void take_init(struct soft_cpu *c)
 	c->cr2 = 0;
 	c->cr4 = 0;
 	c->efer = 0;
+	soft_syscall_changed(c);
 	memcpy(c->dr, s.dr, sizeof(s.dr));
 	c->dr6 = s.dr6;
 	c->dr7 = s.dr7;

@@ -36,6 +36,7 @@ static inline u32 low(const volatile void *p)
 
 enum {
 	OP_ADD = 0x03,
+	OP_AND = 0x23,
 	OP_SUB = 0x2b,
 	OP_XOR = 0x33,
 	OP_CMP = 0x3b,

@@ -111,6 +111,19 @@ void tr_redo_probe(struct tr *t, const struct cold *k)
 	tr_cold(t, COLD_UNKNOWN, k->op, e_jmp_later(&t->b))->resume = k->resume;
 }
 
+void tr_jump_saved(struct tr *t, unsigned op)
+{
+	struct cold *k = tr_cold(t, COLD_OTHERS, op, probe(t));
+
+	k->resume = here(&t->b);
+	jump_probed(t);
+}
+
+void tr_probe_saved(struct tr *t, const struct cold *k)
+{
+	probe_others(t, k->resume);
+}
+
 void tr_rip_to_t0(struct tr *t, s64 disp)
 {
 	e_load(&t->b, T0, &t->c->regs[SREG_PAGE_RIP]);

@@ -16,13 +16,36 @@ static void bytes(struct tr *t, const u8 *p, unsigned n)
 		e8(&t->b, p[i]);
 }
 
-/* 81 /ext: group 1 on a doubleword of state; flags are lost. */
-static void state_op(struct tr *t, unsigned ext, const volatile void *at, u32 imm)
+void tr_state_op(struct tr *t, unsigned ext, const volatile void *at, u32 imm)
 {
 	e_mem(&t->b, false, 0x81, ext, NO_REG, NO_REG, 0, low(at));
 	e32(&t->b, imm);
 }
-enum { EXT_OR = 1, EXT_AND = 4, EXT_XOR = 6 };
+
+void tr_need_canonical(struct tr *t, unsigned op)
+{
+	static const u8 high_bits[] = {0x49, 0xc1, 0xfb, 0x2f}; /* sar $47, %r11 */
+
+	e_mov(&t->b, T1, T0);
+	bytes(t, high_bits, sizeof(high_bits));
+	e_group1(&t->b, true, 0, T1, 1); /* add */
+	e_group1(&t->b, true, 7, T1, 1); /* cmp */
+	tr_cold(t, COLD_INTERPRET, op, e_jcc(&t->b, CC_A));
+}
+
+void tr_to_mode(struct tr *t, unsigned mode)
+{
+	struct soft_cpu *c = t->c;
+
+	e8(&t->b, 0x49);
+	e8(&t->b, 0xba); /* mov $…, %r10 */
+	e64(&t->b, (u64)soft_mmu_mode(c));
+	e_mem(&t->b, false, 0xc6, 0, T0, NO_REG, 0, 0); /* movb */
+	e8(&t->b, (u8)mode);
+	e_mem(&t->b, true, 0xc7, 0, NO_REG, NO_REG, 0, low(&c->tlb)); /* movq */
+	e32(&t->b, low(c->tlbs[mode]));
+	t->mode = mode;
+}
 
 static void lose_flags(struct tr *t, const struct jit_insn *n)
 {
@@ -50,8 +73,8 @@ static bool sti(struct tr *t, unsigned op, const struct jit_insn *n)
 	if (!supervisor(t) || next >= t->count || t->c->lockstep)
 		return false;
 	lose_flags(t, n);
-	state_op(t, EXT_OR, &t->c->rflags, FLAG_IF);
-	state_op(t, EXT_OR, &t->c->events_enabled, CPU_EV_INTR);
+	tr_state_op(t, EXT_OR, &t->c->rflags, FLAG_IF);
+	tr_state_op(t, EXT_OR, &t->c->events_enabled, CPU_EV_INTR);
 	t->check_after = next;
 	return true;
 }
@@ -61,15 +84,15 @@ static bool cli(struct tr *t, const struct jit_insn *n)
 	if (!supervisor(t))
 		return false;
 	lose_flags(t, n);
-	state_op(t, EXT_AND, &t->c->rflags, ~(u32)FLAG_IF);
-	state_op(t, EXT_AND, &t->c->events_enabled, ~(u32)CPU_EV_INTR);
+	tr_state_op(t, EXT_AND, &t->c->rflags, ~(u32)FLAG_IF);
+	tr_state_op(t, EXT_AND, &t->c->events_enabled, ~(u32)CPU_EV_INTR);
 	return true;
 }
 
 static void direction(struct tr *t, const struct jit_insn *n, bool down)
 {
 	lose_flags(t, n);
-	state_op(t, down ? EXT_OR : EXT_AND, &t->c->rflags, down ? FLAG_DF : ~(u32)FLAG_DF);
+	tr_state_op(t, down ? EXT_OR : EXT_AND, &t->c->rflags, down ? FLAG_DF : ~(u32)FLAG_DF);
 }
 
 /* STAC, CLAC: what follows in this block is code for the other TLB, if CR4.SMAP is set, as is looked up now
@@ -87,29 +110,19 @@ static bool set_ac(struct tr *t, unsigned op, const struct jit_insn *n, bool ac)
 	e32(&t->b, low(&c->cr4));
 	e32(&t->b, (u32)CR4_SMAP);
 	tr_cold(t, COLD_INTERPRET, op, e_jcc(&t->b, CC_E));
-	state_op(t, ac ? EXT_OR : EXT_AND, &c->rflags, ac ? FLAG_AC : ~(u32)FLAG_AC);
+	tr_state_op(t, ac ? EXT_OR : EXT_AND, &c->rflags, ac ? FLAG_AC : ~(u32)FLAG_AC);
 	if (t->mode == to)
 		return true;
-	e8(&t->b, 0x49);
-	e8(&t->b, 0xba); /* mov $…, %r10 */
-	e64(&t->b, (u64)soft_mmu_mode(c));
-	e_mem(&t->b, false, 0xc6, 0, T0, NO_REG, 0, 0); /* movb */
-	e8(&t->b, to);
-	e_mem(&t->b, true, 0xc7, 0, NO_REG, NO_REG, 0, low(&c->tlb)); /* movq */
-	e32(&t->b, low(c->tlbs[to]));
-	t->mode = to;
+	tr_to_mode(t, to);
 	return true;
 }
 
-static bool pushf(struct tr *t, unsigned op, const struct op *o)
+void tr_rflags_to_t0(struct tr *t)
 {
 	static const u8 low_flags[] = {0x44, 0x0f, 0xb6, 0x14, 0x25}; /* movzbl …, %r10d */
 	static const u8 overflow[] = {0x44, 0x0f, 0xb6, 0x1c, 0x25};  /* movzbl …, %r11d */
 	struct soft_cpu *c = t->c;
 
-	if (o->osize != 8)
-		return false;
-	tr_save_flags(t, JIT_ALL);
 	bytes(t, low_flags, sizeof(low_flags));
 	e32(&t->b, low(&c->af) + 1);
 	bytes(t, overflow, sizeof(overflow));
@@ -119,6 +132,16 @@ static bool pushf(struct tr *t, unsigned op, const struct op *o)
 	e_group1(&t->b, false, 4, T0, 0xd5);
 	e_rr(&t->b, true, 0x09, T1, T0); /* or %r11, %r10 */
 	e_abs(&t->b, true, 0x0b, T0, &c->rflags);
+}
+
+static bool pushf(struct tr *t, unsigned op, const struct op *o)
+{
+	struct soft_cpu *c = t->c;
+
+	if (o->osize != 8)
+		return false;
+	tr_save_flags(t, JIT_ALL);
+	tr_rflags_to_t0(t);
 	e_store(&t->b, &c->jx.target_rip, T0);
 	t->host = false;
 	tr_push_check(t, op);
@@ -155,6 +178,44 @@ static void load_to(struct tr *t, const struct op *o, const void *at)
 	e_load(&t->b, jit_displaced(reg) ? T0 : reg, at);
 	if (jit_displaced(reg))
 		e_store(&t->b, &t->c->regs[reg], T0);
+}
+
+/* RDFSBASE and the like, of 64 bits; flags are lost. */
+static void need_fsgsbase(struct tr *t, unsigned op, const struct jit_insn *n)
+{
+	static const u8 test[] = {0xf7, 0x04, 0x25}; /* testl $…, … */
+
+	lose_flags(t, n);
+	bytes(t, test, sizeof(test));
+	e32(&t->b, low(&t->c->cr4));
+	e32(&t->b, (u32)CR4_FSGSBASE);
+	tr_cold(t, COLD_INTERPRET, op, e_jcc(&t->b, CC_E));
+}
+
+static bool read_base(struct tr *t, unsigned op, const struct op *o, const struct jit_insn *n, unsigned seg)
+{
+	if (o->size != 8)
+		return false;
+	need_fsgsbase(t, op, n);
+	load_to(t, o, &t->c->seg[seg].base);
+	return true;
+}
+
+static bool write_base(struct tr *t, unsigned op, const struct op *o, const struct jit_insn *n, unsigned seg)
+{
+	unsigned reg = o->r[0] >> 3;
+
+	if (o->size != 8)
+		return false;
+	need_fsgsbase(t, op, n);
+	if (jit_displaced(reg))
+		e_load(&t->b, T0, &t->c->regs[reg]);
+	else
+		e_mov(&t->b, T0, reg);
+	tr_need_canonical(t, op);
+	e_store(&t->b, &t->c->seg[seg].base, T0);
+	e_store(&t->b, &t->c->segbase[seg], T0);
+	return true;
 }
 
 static bool mov(struct tr *t, const struct op *o, const struct jit_insn *n)
@@ -333,6 +394,18 @@ bool tr_system(struct tr *t, unsigned op, const struct op *o, const struct jit_i
 		return pushf(t, op, o);
 	case ZYDIS_MNEMONIC_SWAPGS:
 		return swapgs(t);
+	case ZYDIS_MNEMONIC_RDFSBASE:
+		return read_base(t, op, o, n, SEG_FS);
+	case ZYDIS_MNEMONIC_RDGSBASE:
+		return read_base(t, op, o, n, SEG_GS);
+	case ZYDIS_MNEMONIC_WRFSBASE:
+		return write_base(t, op, o, n, SEG_FS);
+	case ZYDIS_MNEMONIC_WRGSBASE:
+		return write_base(t, op, o, n, SEG_GS);
+	case ZYDIS_MNEMONIC_SYSCALL:
+		return tr_syscall(t, op, o);
+	case ZYDIS_MNEMONIC_SYSRET:
+		return tr_sysret(t, op, o);
 	case ZYDIS_MNEMONIC_MOV:
 		return mov(t, o, n);
 	case ZYDIS_MNEMONIC_BT:

@@ -25,6 +25,7 @@ enum cold_kind {
 	COLD_LOOP,
 	COLD_PROBE,
 	COLD_UNKNOWN,
+	COLD_OTHERS,
 	COLD_EVENT,
 	COLD_USED,
 	COLD_STOP
@@ -190,6 +191,9 @@ void tr_jcc_taken(struct tr *t, const struct cold *k);
 void tr_redo_probe(struct tr *t, const struct cold *k);
 /* … of one that found no code at the first place. */
 void tr_probe_other(struct tr *t, const struct cold *k);
+/* To rip in T0 in the mode that is now, with flags saved; and its way out, if the first place has no code. */
+void tr_jump_saved(struct tr *t, unsigned op);
+void tr_probe_saved(struct tr *t, const struct cold *k);
 /* Page rip + disp to T0. */
 void tr_rip_to_t0(struct tr *t, s64 disp);
 void tr_jcc(struct tr *t, const struct op *o, const struct jit_insn *n);
@@ -201,8 +205,22 @@ void tr_ret(struct tr *t, unsigned op, const struct op *o);
 
 /* ---- jit_system.c ---- */
 
+enum { EXT_OR = 1, EXT_AND = 4, EXT_XOR = 6 };
+/* 81 /ext: group 1 on a doubleword of state; flags are lost. */
+void tr_state_op(struct tr *t, unsigned ext, const volatile void *at, u32 imm);
+/* What follows is code for that TLB mode (enum soft_tlb_mode); T0 is lost. */
+void tr_to_mode(struct tr *t, unsigned mode);
+/* RFLAGS to T0, flags being saved; T1 is lost. */
+void tr_rflags_to_t0(struct tr *t);
+/* The interpreter does the op if T0 is not canonical; T1 and flags are lost. */
+void tr_need_canonical(struct tr *t, unsigned op);
 /* Does op if it is one of those that this file knows; else false, and nothing was written. */
 bool tr_system(struct tr *t, unsigned op, const struct op *o, const struct jit_insn *n);
+
+/* ---- jit_syscall.c: likewise ---- */
+
+bool tr_syscall(struct tr *t, unsigned op, const struct op *o);
+bool tr_sysret(struct tr *t, unsigned op, const struct op *o);
 
 /* ---- jit_x87.c ---- */
 

@@ -304,6 +304,10 @@ static void write_cold(struct tr *t, struct jit_site **sites)
 			e_imm32(&t->b, T1, site(t, sites));
 			e_jmp(&t->b, t->c->lockstep ? j->interpret : j->unknown);
 			break;
+		case COLD_OTHERS:
+			tr_probe_saved(t, k);
+			e_jmp(&t->b, j->miss);
+			break;
 		case COLD_INTERPRET:
 		case COLD_PLAIN:
 		case COLD_CELL:

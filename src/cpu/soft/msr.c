@@ -240,6 +240,18 @@ static bool write_kernel_gs(struct soft_cpu *c, u32 n, u64 v)
 {
 	return set_canonical(&c->kernel_gs_base, v);
 }
+static bool write_star(struct soft_cpu *c, u32 n, u64 v)
+{
+	c->star = v;
+	soft_syscall_changed(c);
+	return true;
+}
+static bool write_sfmask(struct soft_cpu *c, u32 n, u64 v)
+{
+	c->sfmask = v;
+	soft_syscall_changed(c);
+	return true;
+}
 static bool write_lstar(struct soft_cpu *c, u32 n, u64 v)
 {
 	return set_canonical(&c->lstar, v);
@@ -291,10 +303,10 @@ static const struct row rows[] = {
         {MSR_MTRR_DEF_TYPE, 1, RW, AT(mtrr_def_type), MTRR_DEF_BITS, .write = write_mtrr_def},
         {MSR_XSS, 1, RW, AT(xss), 0},
         {MSR_EFER, 1, RW, AT(efer), ALL, .write = write_efer},
-        {MSR_STAR, 1, RW, AT(star), ALL},
+        {MSR_STAR, 1, RW, AT(star), ALL, .write = write_star},
         {MSR_LSTAR, 1, RW, AT(lstar), ALL, .write = write_lstar},
         {MSR_CSTAR, 1, RW, AT(cstar), ALL, .write = write_cstar},
-        {MSR_SFMASK, 1, RW, AT(sfmask), 0xffffffff},
+        {MSR_SFMASK, 1, RW, AT(sfmask), 0xffffffff, .write = write_sfmask},
         {MSR_FS_BASE, 1, RW, 0, ALL, 0, read_fs, write_fs},
         {MSR_GS_BASE, 1, RW, 0, ALL, 0, read_gs, write_gs},
         {MSR_KERNEL_GS_BASE, 1, RW, AT(kernel_gs_base), ALL, .write = write_kernel_gs},

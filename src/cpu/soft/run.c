@@ -294,6 +294,7 @@ static void load_state(struct soft_cpu *c, const struct vcpu_state *s)
 	c->lstar = s->lstar;
 	c->cstar = s->cstar;
 	c->sfmask = s->sfmask;
+	soft_syscall_changed(c);
 	c->kernel_gs_base = canonical(s->kernel_gs_base);
 	c->sysenter_cs = s->sysenter_cs;
 	c->sysenter_esp = s->sysenter_esp;

@@ -225,6 +225,14 @@ enum {
 /* Interrupt shadow: after STI; after MOV SS/POP SS, which holds back debug traps too. */
 enum { SOFT_SHADOW_STI = 1, SOFT_SHADOW_SS = 2 };
 
+/* What SYSCALL and SYSRET make of STAR and SFMASK, for translated code (jit_syscall.c); [0]: of SYSCALL. */
+struct soft_syscall {
+	struct vcpu_segment cs[2], ss[2];
+	u64 keep;    /* of RFLAGS, bit 1 too; and of soft_cpu.af: */
+	u32 keep_af; /* its own bit that is always set too */
+	u8 ready;    /* 1 + the TLB mode that SYSCALL leads to; 0: the rest says nothing yet, C does it */
+};
+
 struct soft_cpu {
 	struct cpu base; /* first */
 
@@ -278,6 +286,7 @@ struct soft_cpu {
 		bool own_pages;  /* the supervisor's tables may have supervisor code of this address space
 		                    alone */
 		u32 link;        /* the site that was left by, to be linked */
+		struct soft_syscall syscall;
 		struct {
 			u64 limit, early, count, most;
 			u64 rounds; /* under the lock-step check: iterations since the block was entered */
@@ -425,6 +434,12 @@ static inline void soft_set_arith(struct soft_cpu *c, u64 v)
 /* Sets all of RFLAGS (no permission checks) and what follows from them: event mask, step reasons, TLB choice.
  */
 void soft_set_rflags(struct soft_cpu *c, u64 v);
+
+/* STAR, SFMASK, EFER or CR4 may be other ones. */
+static inline void soft_syscall_changed(struct soft_cpu *c)
+{
+	c->jx.syscall.ready = 0;
+}
 
 static inline unsigned soft_iopl(const struct soft_cpu *c)
 {

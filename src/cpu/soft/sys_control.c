@@ -94,6 +94,7 @@ void control_write_cr4(struct soft_cpu *c, u64 value)
 	if (pae_paging(c->cr0, value, c->efer) && changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP))
 		load_pdptes(c, c->cr3);
 	c->cr4 = value;
+	soft_syscall_changed(c);
 	if (changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_PCIDE | CR4_SMEP | CR4_SMAP))
 		soft_mmu_flush_all(c);
 	soft_update(c);
@@ -111,6 +112,7 @@ bool control_write_efer(struct soft_cpu *c, u64 value)
 		soft_mmu_flush_all(c);
 	}
 	c->efer = value;
+	soft_syscall_changed(c);
 	soft_update(c);
 	return true;
 }

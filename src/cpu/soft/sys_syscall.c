@@ -31,12 +31,32 @@ static void step_by_new_tf(struct soft_cpu *c)
 		c->db_pending |= DB_NO_STEP;
 }
 
+/* What SYSCALL and SYSRET do next time is known until soft_syscall_changed(), if SYSCALL leads to where no
+ * interrupts are taken, with RFLAGS.AC clear. */
+static void prepare(struct soft_cpu *c)
+{
+	const u64 masked = FLAG_IF | FLAG_AC;
+	unsigned enter = c->star >> 32 & 0xffff, leave = (unsigned)(c->star >> 48);
+	struct soft_syscall *s = &c->jx.syscall;
+
+	if (s->ready || (c->sfmask & masked) != masked)
+		return;
+	s->cs[0] = flat(enter, TYPE_CODE, 0, SEG_ATTR_L);
+	s->ss[0] = flat(enter + 8, TYPE_DATA, 0, SEG_ATTR_DB);
+	s->cs[1] = flat(leave + 16, TYPE_CODE, 3, SEG_ATTR_L);
+	s->ss[1] = flat(leave + 8, TYPE_DATA, 3, SEG_ATTR_DB);
+	s->keep = ~(c->sfmask | FLAG_RF) | FLAG_ONE;
+	s->keep_af = (u32)((~c->sfmask & 0xd5) | FLAG_ONE) << 8 | (~c->sfmask >> 11 & 1);
+	s->ready = 1 + (c->cr4 & CR4_SMAP ? SOFT_TLB_SUPER_SMAP : SOFT_TLB_SUPER);
+}
+
 const struct op *far_syscall(struct soft_cpu *c, const struct op *o)
 {
 	u64 flags = soft_rflags(c);
 
 	if (!c->long64 || !(c->efer & EFER_SCE))
 		soft_raise(c, EXC_UD);
+	prepare(c);
 	c->regs[REG_RCX] = soft_next_rip(c, o);
 	c->regs[11] = flags & ~(u64)FLAG_RF;
 	c->rflags = (flags & ~(u64)FLAG_ARITH & ~(c->sfmask | FLAG_RF)) | FLAG_ONE;

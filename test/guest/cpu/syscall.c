@@ -38,6 +38,7 @@ asm(".globl kernel_entry\nkernel_entry:\n"
     "mov saved_rsp, %rsp; pushf; pop got_flags; mov %cs, %rax; mov %rax, got_cs; mov %ss, %rax; mov %rax, got_ss\n"
     "push $2; popf; mov $0x10, %eax; mov %eax, %ss; mov %eax, %ds; mov %eax, %es\n"
     "pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx; ret\n"
+    ".globl kernel_entry_too\nkernel_entry_too: movq $1, entered_too; jmp kernel_entry\n"
     /* enter(rip, flags, 32): goes to user mode by SYSRET; comes back through kernel_entry. */
     ".globl enter\nenter:\n"
     "push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15; mov %rsp, saved_rsp\n"
@@ -46,17 +47,19 @@ asm(".globl kernel_entry\nkernel_entry:\n"
     ".globl enter_exit\nenter_exit:\n"
     "push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15; mov %rsp, saved_rsp\n"
     "mov user_rsp, %rcx; mov %edx, %eax; mov %rdi, %rdx; push %rsi; popf; test %eax, %eax; jnz 1f; rex.w sysexit\n1: sysexitl\n");
-extern char kernel_entry[];
+extern char kernel_entry[], kernel_entry_too[];
+volatile ulong entered_too;
 void enter(void *rip, ulong flags, int bits32);
 void enter_exit(void *rip, ulong flags, int bits32);
 ulong user_rsp;
 
 /* Pieces of user code. */
-asm(".globl u_syscall, u_syscall_behind, u_look, u_sysenter, u_syscall32, u_syscall32_behind, u_sysenter32, u_nops, u_nops32\n"
+asm(".globl u_syscall, u_syscall_behind, u_look, u_sysenter, u_syscall32, u_syscall32_behind, u_sysenter32, u_nops, u_nops32, u_misaligned\n"
     "u_syscall: syscall\nu_syscall_behind: ud2\n"
     "u_look: pushf; pop u_flags; mov %cs, %rax; mov %rax, u_cs; mov %ss, %rax; mov %rax, u_ss; mov %rsp, u_rsp; syscall; ud2\n"
     "u_sysenter: sysenter; ud2\n"
     "u_nops: nop; nop; syscall; ud2\n"
+    "u_misaligned: mov 1(%rsp), %eax; syscall; ud2\n"
     ".code32\n"
     "u_syscall32: syscall\nu_syscall32_behind: ud2\n"
     "u_sysenter32: mov %cs, %eax; mov %eax, u_cs; mov %ss, %eax; mov %eax, u_ss; mov %esp, u_rsp; sysenter; ud2\n"
@@ -69,6 +72,7 @@ LABEL(u_sysenter);
 LABEL(u_syscall32);
 LABEL(u_sysenter32);
 LABEL(u_nops);
+LABEL(u_misaligned);
 LABEL(u_nops32);
 ulong u_flags, u_cs, u_ss, u_rsp;
 
@@ -167,6 +171,72 @@ static void flags_and_segments(void)
 	with_handlers(false);
 }
 
+/* The same again and again, each time with other registers of the system: nothing may be left of the last. */
+static void changes(void)
+{
+	static const u32 masks[] = {0x47700, 0x47741, 0x40200, 0x47fd5, 0x700};
+	static const u32 flags[] = {0x202, 0xad7, 0x40202, 0x2, 0xa93, 0x246, 0x3203};
+
+	with_handlers(true);
+	for (unsigned m = 0; m < ARRAY_SIZE(masks); m++) {
+		wrmsr(MSR_FMASK, masks[m]);
+		for (unsigned n = 0; n < 3 * ARRAY_SIZE(flags); n++) {
+			u32 f = flags[n % ARRAY_SIZE(flags)];
+
+			got_rcx = u_flags = 0;
+			enter(u_syscall, f, 0);
+			same(got_rcx, u_syscall_behind, "syscall-again-rcx");
+			same(got_r11, f | 2, "syscall-again-r11");
+			same(got_flags, (f & ~masks[m]) | 2, "syscall-again-flags");
+			enter(u_look, f, 0);
+			same(u_flags, f | 2, "sysret-again-flags");
+			same(u_cs, S_UCODE6 | 3, "sysret-again-cs");
+			same(u_ss, S_UDATA | 3, "sysret-again-ss");
+		}
+	}
+	wrmsr(MSR_FMASK, 0x47700);
+	for (unsigned n = 0; n < 4; n++) {
+		/* Other selectors, of descriptors that nobody reads. */
+		unsigned by = n & 1 ? 64 : 0;
+
+		wrmsr(MSR_STAR, (u64)(S_UCODE + by) << 48 | (u64)(S_CODE + by) << 32);
+		for (unsigned k = 0; k < 3; k++) {
+			enter(u_look, 0x202, 0);
+			same(u_cs, (S_UCODE6 + by) | 3, "sysret-changed-cs");
+			same(u_ss, (S_UDATA + by) | 3, "sysret-changed-ss");
+			same(got_cs, S_CODE + by, "syscall-changed-cs");
+			same(got_ss, S_DATA + by, "syscall-changed-ss");
+		}
+		wrmsr(MSR_LSTAR, (ulong)(n & 1 ? kernel_entry : kernel_entry_too));
+		enter(u_syscall, 0x202, 0);
+		same(entered_too, !(n & 1), "syscall-changed-lstar");
+		entered_too = 0;
+		wrmsr(MSR_LSTAR, (ulong)kernel_entry);
+	}
+	wrmsr(MSR_STAR, (u64)S_UCODE << 48 | (u64)S_CODE << 32);
+	/* Alignment is checked where SYSRET set AC. */
+	write_cr0(read_cr0() | 0x40000);
+	handle(17, end);
+	for (unsigned n = 0; n < 6; n++) {
+		ended.vector = -1;
+		enter(u_misaligned, n & 1 ? 0x40202 : 0x202, 0);
+		same(ended.vector, n & 1 ? 17 : -1, "sysret-that-sets-ac");
+	}
+	handle(17, NULL);
+	write_cr0(read_cr0() & ~0x40000ul);
+	/* EFER.SCE is seen to be gone in user mode too; SYSRET without it is kept for faults(). */
+	u64 efer = rdmsr(MSR_EFER);
+	ended.vector = -1;
+	enter(u_look, 0x202, 0);
+	same(ended.vector, -1, "syscall-with-sce");
+	wrmsr(MSR_EFER, efer & ~1ull);
+	enter_exit(u_look, 0x202, 0);
+	same(ended.vector, 6, "syscall-without-sce-in-user-mode");
+	same(ended.cs, S_UCODE6 | 3, "syscall-without-sce-cs");
+	wrmsr(MSR_EFER, efer);
+	with_handlers(false);
+}
+
 /* Single step: the trap of SYSCALL and SYSRET goes by TF at their end. */
 static volatile unsigned steps;
 static volatile ulong step_rip[16], step_cs[16];
@@ -189,6 +259,8 @@ static void single_step(void)
 	wrmsr(MSR_SE_ESP, (ulong)sysenter_stack + sizeof(sysenter_stack));
 	with_handlers(true);
 	wrmsr(MSR_FMASK, 0x47700);
+	for (unsigned n = 0; n < 3; n++)
+		enter(u_nops, 0x202, 0);
 	steps = 0;
 	enter(u_nops, 0x302, 0);
 	/* SYSRET set TF: one trap before any user instruction, then one behind each NOP; none behind SYSCALL. */
@@ -226,6 +298,8 @@ static void faults(void)
 	u64 efer = rdmsr(MSR_EFER);
 
 	user_call(user_privileged, NULL);
+	for (unsigned n = 0; n < 3; n++)
+		enter(u_syscall, 0x202, 0);
 	TRY("mov %%rsp, %%rbx; sysretq", : "c"(0x800000000000), "a"(0) : "r11", "rbx");
 	check_fault(13, 0, "sysret-not-canonical");
 	same(fault.cs & 3, 0, "sysret-not-canonical-cpl");
@@ -311,6 +385,7 @@ void test(void)
 	wrmsr(MSR_SE_ESP, 0x123456789a0);
 	wrmsr(MSR_SE_EIP, (ulong)kernel_entry);
 	flags_and_segments();
+	changes();
 	single_step();
 	faults();
 	swapgs();
