@@ -83,20 +83,27 @@ static void begin_tick(struct soft_cell_info *i)
 
 /* The cell is to change from another page. Those who do that often within a short time give up, or, in a
  * loop's preparation, are not filled each time; but walking through memory by small steps, or by the same few
- * pages, is no reason. */
-static bool thrashes(struct soft_cell_info *i, u64 page, u64 off)
+ * pages, is no reason. Where tasks take turns many of the kernel's cells change at each turn, from one stack to
+ * another; that takes so long that none of them would do it often, so these are counted together. */
+static bool thrashes(struct soft_cells *k, struct soft_cell_info *i, u64 page, u64 off)
 {
-	enum { OFTEN = 250, STRIDE = 256 };
+	enum { OFTEN = 250, STRIDE = 256, MANY = 2000, OFTEN_OF_MANY = 50 };
 	s64 step = (s64)(page - i->page) / (s64)PAGE_SIZE;
 	bool near = step > 0 ? off < STRIDE : off + i->span > PAGE_SIZE - STRIDE;
+	bool kernel = i->mode != SOFT_TLB_USER;
 	bool few = step == (s8)step, walks = near && few && (step == i->step || step == i->pages);
 
 	i->step = few ? (s8)step : 0;
 	if (walks)
 		return false;
 	begin_tick(i);
+	if (k->tick != i->tick) {
+		k->tick = i->tick;
+		k->kernel_changes = 0;
+	}
+	k->kernel_changes += kernel;
 	i->score += i->score < OFTEN;
-	return i->score == OFTEN;
+	return i->score >= (kernel && k->kernel_changes > MANY ? OFTEN_OF_MANY : OFTEN);
 }
 
 /* Likewise for a group's check that fails for good reason. A microsecond each time is less than what the members'
@@ -482,7 +489,7 @@ struct soft_cell_answer soft_cell_refill(struct soft_cpu *c, u64 number, u64 t0)
 		return (struct soft_cell_answer){i->patch, linear};
 	if (cell_is_valid(cell)) {
 		cell_unlink(k, n);
-		if (i->form != CELL_CONSTANT && !is_excused(i, &v) && thrashes(i, page, linear - page)) {
+		if (i->form != CELL_CONSTANT && !is_excused(i, &v) && thrashes(k, i, page, linear - page)) {
 			if (!i->loop) {
 				cell_invalidate(cell);
 				give_up(c, cell, i);

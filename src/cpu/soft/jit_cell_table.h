@@ -41,6 +41,7 @@ struct soft_cells {
 		u32 cell; /* 0: none */
 	} * shared;       /* SHARED of them */
 	bool shares;      /* some are in use */
+	u32 tick, kernel_changes; /* how often the kernel's cells changed their pages in this tick */
 	u8 patience;      /* how often a cell wants one until it is asked for, */
 	u8 often;         /* and its page, within a tick: */
 	struct {
