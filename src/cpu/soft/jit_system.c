@@ -336,7 +336,8 @@ static bool jump_rcx(struct tr *t, const struct op *o, const struct jit_insn *n)
 static bool rdtsc(struct tr *t, unsigned op, const struct jit_insn *n, bool aux)
 {
 	static const u8 test[] = {0xf6, 0x04, 0x25};             /* testb $…, … */
-	static const u8 read[] = {0x0f, 0xae, 0xe8, 0x0f, 0x31}; /* lfence; rdtsc */
+	static const u8 fence[] = {0x0f, 0xae, 0xe8};            /* lfence */
+	static const u8 read[] = {0x0f, 0x31};                   /* rdtsc */
 	static const u8 join[] = {0x48, 0xc1, 0xe2, 0x20,        /* shl $32, %rdx */
 	                          0x48, 0x09, 0xd0};             /* or %rdx, %rax */
 	static const u8 split[] = {0x48, 0x89, 0xc2,             /* mov %rax, %rdx */
@@ -351,6 +352,9 @@ static bool rdtsc(struct tr *t, unsigned op, const struct jit_insn *n, bool aux)
 		e8(&t->b, CR4_TSD);
 		tr_cold(t, COLD_INTERPRET, op, e_jcc(&t->b, CC_NE));
 	}
+	/* RDTSCP waits for what is in front of it, RDTSC does not. */
+	if (aux)
+		bytes(t, fence, sizeof(fence));
 	bytes(t, read, sizeof(read));
 	bytes(t, join, sizeof(join));
 	e_abs(&t->b, true, OP_ADD, REG_RAX, &c->base.tsc_offset);
