@@ -181,7 +181,8 @@ static bool is_aliased(const struct soft_jit *j, u64 gpa)
 
 static struct jit_seen *seen_at(const struct soft_jit *j, u32 page, u32 key)
 {
-	for (unsigned i = page * 0x9e3779b9u >> 7 ^ key;; i++) {
+	/* Processes that follow each other have keys that do, and the same pages: these must not lie side by side. */
+	for (unsigned i = (page + key * 0x9e3779b9u) * 0x85ebca6bu >> 16;; i++) {
 		struct jit_seen *s = &j->seen[i % JIT_SEEN];
 
 		if (!s->key || (s->key == key && s->page == page))
