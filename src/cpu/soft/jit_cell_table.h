@@ -38,12 +38,12 @@ struct soft_cells {
 	struct shared {
 		u32 code; /* page */
 		s32 pages;
-		u32 cell; /* 0: none */
-	} * shared;       /* SHARED of them */
-	bool shares;      /* some are in use */
+		u32 cell;         /* 0: none */
+	} * shared;               /* SHARED of them */
+	bool shares;              /* some are in use */
 	u32 tick, kernel_changes; /* how often the kernel's cells changed their pages in this tick */
-	u8 patience;      /* how often a cell wants one until it is asked for, */
-	u8 often;         /* and its page, within a tick: */
+	u8 patience;              /* how often a cell wants one until it is asked for, */
+	u8 often;                 /* and its page, within a tick: */
 	struct {
 		u64 page;
 		u32 tick;

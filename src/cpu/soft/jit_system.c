@@ -335,14 +335,14 @@ static bool jump_rcx(struct tr *t, const struct op *o, const struct jit_insn *n)
 
 static bool rdtsc(struct tr *t, unsigned op, const struct jit_insn *n, bool aux)
 {
-	static const u8 test[] = {0xf6, 0x04, 0x25};             /* testb $…, … */
-	static const u8 fence[] = {0x0f, 0xae, 0xe8};            /* lfence */
-	static const u8 read[] = {0x0f, 0x31};                   /* rdtsc */
-	static const u8 join[] = {0x48, 0xc1, 0xe2, 0x20,        /* shl $32, %rdx */
-	                          0x48, 0x09, 0xd0};             /* or %rdx, %rax */
-	static const u8 split[] = {0x48, 0x89, 0xc2,             /* mov %rax, %rdx */
-	                           0x48, 0xc1, 0xea, 0x20,       /* shr $32, %rdx */
-	                           0x89, 0xc0};                  /* mov %eax, %eax */
+	static const u8 test[] = {0xf6, 0x04, 0x25};       /* testb $…, … */
+	static const u8 fence[] = {0x0f, 0xae, 0xe8};      /* lfence */
+	static const u8 read[] = {0x0f, 0x31};             /* rdtsc */
+	static const u8 join[] = {0x48, 0xc1, 0xe2, 0x20,  /* shl $32, %rdx */
+	                          0x48, 0x09, 0xd0};       /* or %rdx, %rax */
+	static const u8 split[] = {0x48, 0x89, 0xc2,       /* mov %rax, %rdx */
+	                           0x48, 0xc1, 0xea, 0x20, /* shr $32, %rdx */
+	                           0x89, 0xc0};            /* mov %eax, %eax */
 	struct soft_cpu *c = t->c;
 
 	lose_flags(t, n);
