@@ -104,14 +104,21 @@ def argv_of(name, options, tools, cpus=1):
     return guest_argv(name, options, WORK + ("/initrd-tools.img" if tools else "/initrd.img"), CMDLINE, MEMORY, cpus)
 
 
+def width():
+    """Independent instructions a cycle that the host has to give now (bench/work/width.c)."""
+    return float(subprocess.run([WORK + "/width"], check=True, text=True, stdout=subprocess.PIPE).stdout)
+
+
 def measure_rows(options, names, rows, results, table):
-    machines = {}
+    """Returns the host's width at the start of each row."""
+    machines, widths = {}, []
     tools = any(row in TOOLS for row in rows)
     try:
         for name in names:
             machines[name] = Machine(name, argv_of(name, options, tools))
         for row in rows:
             samples, sums, counts = {name: [] for name in machines}, {}, {}
+            widths.append(width())
             for _ in range(options.runs):
                 for name in list(machines):
                     try:
@@ -132,6 +139,7 @@ def measure_rows(options, names, rows, results, table):
     finally:
         for m in machines.values():
             m.close()
+    return widths
 
 
 def measure_boot(options, names, results):
@@ -248,9 +256,9 @@ def run(options):
             sys.exit(f"no row {row}: see --list")
     table, results = Table(), {}
     table.line([h.replace("TCG", "base") for h in HEADINGS] if options.against else HEADINGS)
-    kernels = [row for row in rows if row not in WHOLE]
+    kernels, widths = [row for row in rows if row not in WHOLE], []
     if kernels:
-        measure_rows(options, names, kernels, results, table)
+        widths = measure_rows(options, names, kernels, results, table)
     for row, measure in (("boot", measure_boot), ("memory", measure_memory), ("smp", measure_smp)):
         if row in rows or f"{row}-cpu" in rows:
             measure(options, names, results)
@@ -262,5 +270,8 @@ def run(options):
         return geometric([results[r][a] / results[r][b] for r in kernels if a in results[r] and b in results[r]])
     table.line(["mean", "", "", "", cell(means("tcg", "native")), cell(means("insula", "native")),
                 cell(means("tcg", "insula")), "≤ 2"])
+    if widths:
+        print(f"the host gave {min(widths):.1f} to {max(widths):.1f} instructions a cycle, {statistics.median(widths):.1f} "
+              "at the median: what else its cores run is not ours to see")
     if options.update:
         table.update(options.update)
